@@ -1,0 +1,9 @@
+//! The contract between Gridway's parts, and with other teams.
+//!
+//! Every fact is an Avro record in a Kafka topic. This crate holds what all sides agree on:
+//! the event types and their schemas, the envelope around them, ids, money, the topic
+//! catalogue and the wire codec. It knows no rule and performs no effect.
+
+pub mod ids;
+pub mod money;
+pub mod outcome;

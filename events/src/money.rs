@@ -1,0 +1,281 @@
+//! Money: integers in minor units, tied to their asset by type. Never negative, never a float;
+//! every operation is checked, and whatever rounds says so in its name.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// An asset whose amounts are counted in 10^-7 units ("stroops" on Stellar, also TFT on TFChain).
+pub trait Asset: Copy + Clone + PartialEq + Eq + PartialOrd + Ord + fmt::Debug + Send + Sync + 'static {
+    /// Asset code as shown to people.
+    const CODE: &'static str;
+}
+
+macro_rules! asset {
+    ($(#[$doc:meta])* $name:ident, $code:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {}
+        impl Asset for $name {
+            const CODE: &'static str = $code;
+        }
+    };
+}
+asset!(
+    /// ThreeFold token, 7 decimals on Stellar and on TFChain.
+    Tft, "TFT"
+);
+asset!(
+    /// USD Coin on Stellar, 7 decimals.
+    Usdc, "USDC"
+);
+asset!(
+    /// Stellar lumens, 7 decimals.
+    Xlm, "XLM"
+);
+
+/// What went wrong with a sum of money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    /// The result does not fit into 63 bits.
+    #[error("the amount is too large")]
+    Overflow,
+    /// The result would be below zero.
+    #[error("the amount would be below zero")]
+    BelowZero,
+    /// The text is not a decimal number with at most seven decimals.
+    #[error("not an amount: expected digits with at most 7 decimals, such as 250 or 12.5000000")]
+    Malformed,
+}
+
+/// Units per whole coin: 10^7.
+pub const UNIT: i64 = 10_000_000;
+
+/// An amount of `A` in 10^-7 units; `0 ..= i64::MAX`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount<A: Asset>(i64, PhantomData<A>);
+
+impl<A: Asset> Amount<A> {
+    /// Nothing.
+    pub const ZERO: Self = Self(0, PhantomData);
+
+    /// An amount in minor units.
+    ///
+    /// # Errors
+    /// [`MoneyError::BelowZero`] for a negative number.
+    pub const fn from_minor(minor: i64) -> Result<Self, MoneyError> {
+        if minor < 0 { Err(MoneyError::BelowZero) } else { Ok(Self(minor, PhantomData)) }
+    }
+
+    /// An amount of whole coins.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`] above about 9.2 × 10^11 coins.
+    pub fn from_whole(coins: u32) -> Self {
+        // u32::MAX * 10^7 is below i64::MAX, so this cannot overflow.
+        Self(i64::from(coins) * UNIT, PhantomData)
+    }
+
+    /// The amount in minor units (10^-7).
+    #[must_use]
+    pub const fn minor(self) -> i64 {
+        self.0
+    }
+
+    /// Whether the amount is nothing.
+    #[must_use]
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`].
+    pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
+        self.0.checked_add(other.0).map(|n| Self(n, PhantomData)).ok_or(MoneyError::Overflow)
+    }
+
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`MoneyError::BelowZero`].
+    pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
+        self.0.checked_sub(other.0).ok_or(MoneyError::BelowZero).and_then(Self::from_minor)
+    }
+
+    /// `self × numerator / denominator`, rounded up to a whole minor unit.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`]; also for a zero denominator.
+    pub fn mul_ratio_ceil(self, numerator: u64, denominator: u64) -> Result<Self, MoneyError> {
+        self.ratio(numerator, denominator, true)
+    }
+
+    /// `self × numerator / denominator`, rounded down to a whole minor unit.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`]; also for a zero denominator.
+    pub fn mul_ratio_floor(self, numerator: u64, denominator: u64) -> Result<Self, MoneyError> {
+        self.ratio(numerator, denominator, false)
+    }
+
+    fn ratio(self, numerator: u64, denominator: u64, up: bool) -> Result<Self, MoneyError> {
+        if denominator == 0 {
+            return Err(MoneyError::Overflow);
+        }
+        let product = u128::from(self.0.unsigned_abs()) * u128::from(numerator);
+        let denominator = u128::from(denominator);
+        let quotient = if up { product.div_ceil(denominator) } else { product / denominator };
+        i64::try_from(quotient).map(|n| Self(n, PhantomData)).map_err(|_| MoneyError::Overflow)
+    }
+
+    /// Adds basis points (1/10,000), rounded up: `ceil(self × (10,000 + bps) / 10,000)`.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`].
+    pub fn plus_bps_ceil(self, bps: u32) -> Result<Self, MoneyError> {
+        self.mul_ratio_ceil(10_000 + u64::from(bps), 10_000)
+    }
+
+    /// Parses a decimal such as `250` or `0.0000001`.
+    ///
+    /// # Errors
+    /// [`MoneyError::Malformed`] or [`MoneyError::Overflow`].
+    pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) || fraction.len() > 7 {
+            return Err(MoneyError::Malformed);
+        }
+        let whole: i64 = whole.parse().map_err(|_| MoneyError::Overflow)?;
+        let fraction: i64 = format!("{fraction:0<7}").parse().map_err(|_| MoneyError::Malformed)?;
+        whole
+            .checked_mul(UNIT)
+            .and_then(|n| n.checked_add(fraction))
+            .map(|n| Self(n, PhantomData))
+            .ok_or(MoneyError::Overflow)
+    }
+}
+
+/// Decimal with exactly seven places and no asset code, as Stellar writes amounts: `12.5000000`.
+impl<A: Asset> fmt::Display for Amount<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:07}", self.0 / UNIT, self.0 % UNIT)
+    }
+}
+
+impl<A: Asset> fmt::Debug for Amount<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} {}", A::CODE)
+    }
+}
+
+/// As the integer of minor units.
+impl<A: Asset> Serialize for Amount<A> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i64(self.0)
+    }
+}
+
+impl<'de, A: Asset> Deserialize<'de> for Amount<A> {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Self::from_minor(i64::deserialize(d)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A currency that cards are charged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Currency {
+    /// US dollar, cents.
+    #[serde(rename = "USD")]
+    Usd,
+    /// Euro, cents.
+    #[serde(rename = "EUR")]
+    Eur,
+}
+
+impl Currency {
+    /// ISO 4217 code in upper case.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Usd => "USD",
+            Self::Eur => "EUR",
+        }
+    }
+
+    /// Reads an ISO 4217 code in any case; `None` for a currency that is not sold in.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        if code.eq_ignore_ascii_case("usd") {
+            Some(Self::Usd)
+        } else if code.eq_ignore_ascii_case("eur") {
+            Some(Self::Eur)
+        } else {
+            None
+        }
+    }
+
+    /// Digits after the decimal point.
+    #[must_use]
+    pub const fn decimals(self) -> u32 {
+        match self {
+            Self::Usd | Self::Eur => 2,
+        }
+    }
+}
+
+/// A sum charged to a card, in the currency's minor unit (cents).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fiat {
+    /// Minor units, `0 ..= i64::MAX`; Stripe calls it `amount`.
+    pub minor: i64,
+    /// The currency.
+    pub currency: Currency,
+}
+
+impl fmt::Display for Fiat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02} {}", self.minor / 100, self.minor % 100, self.currency.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_go_in_and_come_out_unchanged() {
+        for text in ["0.0000000", "250.0000000", "0.0000001", "922337203685.4775807"] {
+            assert_eq!(Amount::<Tft>::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Amount::<Tft>::parse("250").unwrap().minor(), 250 * UNIT);
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for text in ["", "-1", "1.", ".5", "1.00000001", "1e3", "+1", "1,5", "٣"] {
+            assert_eq!(Amount::<Tft>::parse(text), Err(MoneyError::Malformed), "{text}");
+        }
+        assert_eq!(Amount::<Tft>::parse("922337203685.4775808"), Err(MoneyError::Overflow));
+        assert_eq!(Amount::<Tft>::from_minor(-1), Err(MoneyError::BelowZero));
+    }
+
+    #[test]
+    fn rounding_goes_where_the_name_says() {
+        let one = Amount::<Usdc>::from_minor(1).unwrap();
+        assert_eq!(one.mul_ratio_ceil(1, 3).unwrap().minor(), 1);
+        assert_eq!(one.mul_ratio_floor(1, 3).unwrap().minor(), 0);
+        assert_eq!(Amount::<Usdc>::from_minor(10_001).unwrap().plus_bps_ceil(100).unwrap().minor(), 10_102);
+    }
+
+    #[test]
+    fn sums_never_wrap() {
+        let max = Amount::<Usdc>::from_minor(i64::MAX).unwrap();
+        assert_eq!(max.checked_add(Amount::from_minor(1).unwrap()), Err(MoneyError::Overflow));
+        assert_eq!(Amount::<Usdc>::ZERO.checked_sub(max), Err(MoneyError::BelowZero));
+        assert_eq!(max.mul_ratio_ceil(2, 1), Err(MoneyError::Overflow));
+        assert_eq!(max.mul_ratio_ceil(2, 0), Err(MoneyError::Overflow));
+    }
+}
