@@ -142,10 +142,27 @@ number_id!(
     /// A node on TFChain. Stored on chain as `u32`.
     NodeId(u32)
 );
-number_id!(
-    /// A contract on TFChain. Stored on chain as `u64`.
-    ContractId(u64)
-);
+/// A contract on TFChain. Stored on chain as `u64`; events carry it as an Avro long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContractId(pub u64);
+
+impl fmt::Display for ContractId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for ContractId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_i64(i64::try_from(self.0).map_err(serde::ser::Error::custom)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContractId {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        u64::try_from(i64::deserialize(d)?).map(Self).map_err(serde::de::Error::custom)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -159,8 +176,14 @@ mod tests {
 
     #[test]
     fn derived_ids_are_stable() {
-        assert_eq!(PurchaseId::derive(&["u", "k"]), PurchaseId::derive(&["u", "k"]));
-        assert_ne!(PurchaseId::derive(&["u", "k"]).uuid(), QuoteId::derive(&["u", "k"]).uuid());
+        assert_eq!(
+            PurchaseId::derive(&["u", "k"]),
+            PurchaseId::derive(&["u", "k"])
+        );
+        assert_ne!(
+            PurchaseId::derive(&["u", "k"]).uuid(),
+            QuoteId::derive(&["u", "k"]).uuid()
+        );
     }
 
     #[test]

@@ -4,6 +4,16 @@
 //! the event types and their schemas, the envelope around them, ids, money, the topic
 //! catalogue and the wire codec. It knows no rule and performs no effect.
 
+pub mod codec;
+pub mod deployments;
+pub mod envelope;
 pub mod ids;
 pub mod money;
 pub mod outcome;
+pub mod purchases;
+pub mod registry;
+pub mod schema;
+pub mod time;
+pub mod topics;
+pub mod unmatched;
+pub mod users;

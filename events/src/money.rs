@@ -6,7 +6,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// An asset whose amounts are counted in 10^-7 units ("stroops" on Stellar, also TFT on TFChain).
-pub trait Asset: Copy + Clone + PartialEq + Eq + PartialOrd + Ord + fmt::Debug + Send + Sync + 'static {
+pub trait Asset:
+    Copy + Clone + PartialEq + Eq + PartialOrd + Ord + fmt::Debug + Send + Sync + 'static
+{
     /// Asset code as shown to people.
     const CODE: &'static str;
 }
@@ -64,7 +66,11 @@ impl<A: Asset> Amount<A> {
     /// # Errors
     /// [`MoneyError::BelowZero`] for a negative number.
     pub const fn from_minor(minor: i64) -> Result<Self, MoneyError> {
-        if minor < 0 { Err(MoneyError::BelowZero) } else { Ok(Self(minor, PhantomData)) }
+        if minor < 0 {
+            Err(MoneyError::BelowZero)
+        } else {
+            Ok(Self(minor, PhantomData))
+        }
     }
 
     /// An amount of whole coins.
@@ -93,7 +99,10 @@ impl<A: Asset> Amount<A> {
     /// # Errors
     /// [`MoneyError::Overflow`].
     pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
-        self.0.checked_add(other.0).map(|n| Self(n, PhantomData)).ok_or(MoneyError::Overflow)
+        self.0
+            .checked_add(other.0)
+            .map(|n| Self(n, PhantomData))
+            .ok_or(MoneyError::Overflow)
     }
 
     /// The difference.
@@ -101,7 +110,10 @@ impl<A: Asset> Amount<A> {
     /// # Errors
     /// [`MoneyError::BelowZero`].
     pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
-        self.0.checked_sub(other.0).ok_or(MoneyError::BelowZero).and_then(Self::from_minor)
+        self.0
+            .checked_sub(other.0)
+            .ok_or(MoneyError::BelowZero)
+            .and_then(Self::from_minor)
     }
 
     /// `self × numerator / denominator`, rounded up to a whole minor unit.
@@ -126,8 +138,14 @@ impl<A: Asset> Amount<A> {
         }
         let product = u128::from(self.0.unsigned_abs()) * u128::from(numerator);
         let denominator = u128::from(denominator);
-        let quotient = if up { product.div_ceil(denominator) } else { product / denominator };
-        i64::try_from(quotient).map(|n| Self(n, PhantomData)).map_err(|_| MoneyError::Overflow)
+        let quotient = if up {
+            product.div_ceil(denominator)
+        } else {
+            product / denominator
+        };
+        i64::try_from(quotient)
+            .map(|n| Self(n, PhantomData))
+            .map_err(|_| MoneyError::Overflow)
     }
 
     /// Adds basis points (1/10,000), rounded up: `ceil(self × (10,000 + bps) / 10,000)`.
@@ -149,7 +167,9 @@ impl<A: Asset> Amount<A> {
             return Err(MoneyError::Malformed);
         }
         let whole: i64 = whole.parse().map_err(|_| MoneyError::Overflow)?;
-        let fraction: i64 = format!("{fraction:0<7}").parse().map_err(|_| MoneyError::Malformed)?;
+        let fraction: i64 = format!("{fraction:0<7}")
+            .parse()
+            .map_err(|_| MoneyError::Malformed)?;
         whole
             .checked_mul(UNIT)
             .and_then(|n| n.checked_add(fraction))
@@ -237,7 +257,13 @@ pub struct Fiat {
 
 impl fmt::Display for Fiat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:02} {}", self.minor / 100, self.minor % 100, self.currency.code())
+        write!(
+            f,
+            "{}.{:02} {}",
+            self.minor / 100,
+            self.minor % 100,
+            self.currency.code()
+        )
     }
 }
 
@@ -247,7 +273,12 @@ mod tests {
 
     #[test]
     fn decimals_go_in_and_come_out_unchanged() {
-        for text in ["0.0000000", "250.0000000", "0.0000001", "922337203685.4775807"] {
+        for text in [
+            "0.0000000",
+            "250.0000000",
+            "0.0000001",
+            "922337203685.4775807",
+        ] {
             assert_eq!(Amount::<Tft>::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Amount::<Tft>::parse("250").unwrap().minor(), 250 * UNIT);
@@ -256,9 +287,16 @@ mod tests {
     #[test]
     fn what_is_no_amount_is_refused() {
         for text in ["", "-1", "1.", ".5", "1.00000001", "1e3", "+1", "1,5", "٣"] {
-            assert_eq!(Amount::<Tft>::parse(text), Err(MoneyError::Malformed), "{text}");
+            assert_eq!(
+                Amount::<Tft>::parse(text),
+                Err(MoneyError::Malformed),
+                "{text}"
+            );
         }
-        assert_eq!(Amount::<Tft>::parse("922337203685.4775808"), Err(MoneyError::Overflow));
+        assert_eq!(
+            Amount::<Tft>::parse("922337203685.4775808"),
+            Err(MoneyError::Overflow)
+        );
         assert_eq!(Amount::<Tft>::from_minor(-1), Err(MoneyError::BelowZero));
     }
 
@@ -267,14 +305,27 @@ mod tests {
         let one = Amount::<Usdc>::from_minor(1).unwrap();
         assert_eq!(one.mul_ratio_ceil(1, 3).unwrap().minor(), 1);
         assert_eq!(one.mul_ratio_floor(1, 3).unwrap().minor(), 0);
-        assert_eq!(Amount::<Usdc>::from_minor(10_001).unwrap().plus_bps_ceil(100).unwrap().minor(), 10_102);
+        assert_eq!(
+            Amount::<Usdc>::from_minor(10_001)
+                .unwrap()
+                .plus_bps_ceil(100)
+                .unwrap()
+                .minor(),
+            10_102
+        );
     }
 
     #[test]
     fn sums_never_wrap() {
         let max = Amount::<Usdc>::from_minor(i64::MAX).unwrap();
-        assert_eq!(max.checked_add(Amount::from_minor(1).unwrap()), Err(MoneyError::Overflow));
-        assert_eq!(Amount::<Usdc>::ZERO.checked_sub(max), Err(MoneyError::BelowZero));
+        assert_eq!(
+            max.checked_add(Amount::from_minor(1).unwrap()),
+            Err(MoneyError::Overflow)
+        );
+        assert_eq!(
+            Amount::<Usdc>::ZERO.checked_sub(max),
+            Err(MoneyError::BelowZero)
+        );
         assert_eq!(max.mul_ratio_ceil(2, 1), Err(MoneyError::Overflow));
         assert_eq!(max.mul_ratio_ceil(2, 0), Err(MoneyError::Overflow));
     }

@@ -47,7 +47,11 @@ impl Refusal {
     /// A refusal without evidence.
     #[must_use]
     pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code: code.into(), detail: detail.into(), evidence: String::new() }
+        Self {
+            code: code.into(),
+            detail: detail.into(),
+            evidence: String::new(),
+        }
     }
 
     /// Adds what shows it.

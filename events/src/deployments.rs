@@ -1,0 +1,165 @@
+//! Events of the `deployments` topic, keyed by user id, because a user's chain account is one queue.
+
+use crate::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use crate::money::{Amount, Tft};
+use crate::schema::event_set;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+event_set! {
+    /// Any event of the `deployments` topic.
+    DeploymentEvent, "deployments", [
+        DeploymentRequested,
+        FundsArrived,
+        PurchaseEnded,
+        ContractRequested,
+        DeploymentCreated,
+        ContractFailed,
+        DeploymentFailed,
+        TimerFired,
+    ]
+}
+
+/// A person wants a workload on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// Whose chain account signs; also the record key.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// The node on TFChain.
+    pub node_id: NodeId,
+    /// Version of the workload, 1 for the first.
+    pub version: i32,
+    /// At most 512 bytes, kept on chain.
+    pub data: String,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+    /// Public ips.
+    pub public_ips: i32,
+    /// Solution provider.
+    pub solution_provider: Option<i64>,
+    /// Nothing is done before the TFT of this purchase arrived.
+    pub waits_for: Option<PurchaseId>,
+    /// What the account must hold. In 10^-7 units.
+    pub minimum_balance: Amount<Tft>,
+    /// Requested at.
+    pub requested_at: Timestamp,
+}
+
+/// TFT of a purchase arrived at the account of the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundsArrived {
+    /// The user.
+    pub user_id: UserId,
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// In 10^-7 units.
+    pub amount: Amount<Tft>,
+    /// TFChain block of the mint.
+    pub block: i64,
+}
+
+/// A purchase that a deployment may wait for ended without TFT.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseEnded {
+    /// The user.
+    pub user_id: UserId,
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A node contract is to be created on TFChain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// The node on TFChain.
+    pub node_id: NodeId,
+    /// Version.
+    pub version: i32,
+    /// Hash.
+    pub hash: String,
+    /// Data.
+    pub data: String,
+    /// Public ips.
+    pub public_ips: i32,
+    /// Solution provider.
+    pub solution_provider: Option<i64>,
+    /// In 10^-7 units.
+    pub minimum_balance: Amount<Tft>,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// The contract is in a finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentCreated {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// The node on TFChain.
+    pub node_id: NodeId,
+    /// Contract id.
+    pub contract_id: ContractId,
+    /// Hash.
+    pub hash: String,
+    /// Hash, hex; empty when the contract was found by its state.
+    pub extrinsic: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+}
+
+/// This attempt created no contract and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractFailed {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Dispatch error by name, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// The deployment is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentFailed {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user.
+    pub user_id: UserId,
+    /// Reason.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A timer of the user's deployments became due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerFired {
+    /// The user.
+    pub user_id: UserId,
+    /// Name of the timer.
+    pub timer: String,
+    /// When it was due.
+    pub due: Timestamp,
+}

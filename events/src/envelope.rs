@@ -1,0 +1,175 @@
+//! The envelope around each event: CloudEvents 1.0 in binary mode, as Kafka headers.
+//!
+//! | header | meaning |
+//! |---|---|
+//! | `ce_specversion` | `1.0` |
+//! | `ce_id` | the event id; a later record with the same id in a partition is an echo |
+//! | `ce_type` | full record name, `gridway.<topic>.<Event>` |
+//! | `ce_source` | who appended it, `/gridway/<processor>` |
+//! | `ce_time` | when it was appended, RFC 3339 |
+//! | `ce_subject` | the record key |
+//! | `ce_correlationid` | the purchase (or user) that the event belongs to |
+//! | `ce_causationid` | id of the event that caused it |
+//! | `traceparent` | W3C trace context |
+//! | `content-type` | `application/avro` |
+
+use crate::ids::EventId;
+use crate::schema::EventSet;
+use crate::time::Timestamp;
+use rdkafka::message::{Header, Headers, OwnedHeaders};
+
+/// What is known of an event besides its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// Identity; derived, never random.
+    pub id: EventId,
+    /// Who appended it.
+    pub source: String,
+    /// When it was appended.
+    pub time: Timestamp,
+    /// The record key: id of the aggregate.
+    pub subject: String,
+    /// What it belongs to, usually the purchase.
+    pub correlation: Option<String>,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+}
+
+/// An envelope that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// A header is missing.
+    #[error("the record has no header {0}")]
+    Missing(&'static str),
+    /// A header is not what it should be.
+    #[error("the record's header {0} is not readable: {1}")]
+    Malformed(&'static str, String),
+}
+
+impl Envelope {
+    /// The Kafka headers for an event of this envelope.
+    #[must_use]
+    pub fn headers<E: EventSet>(&self, event: &E) -> OwnedHeaders {
+        let event_type = format!("gridway.{}.{}", E::TOPIC, event.name());
+        let id = self.id.to_string();
+        let time = self.time.to_string();
+        let mut headers = OwnedHeaders::new_with_capacity(10);
+        for (key, value) in [
+            ("ce_specversion", "1.0"),
+            ("ce_id", &id),
+            ("ce_type", &event_type),
+            ("ce_source", &self.source),
+            ("ce_time", &time),
+            ("ce_subject", &self.subject),
+            ("content-type", "application/avro"),
+        ] {
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
+        }
+        if let Some(correlation) = &self.correlation {
+            headers = headers.insert(Header {
+                key: "ce_correlationid",
+                value: Some(correlation),
+            });
+        }
+        if let Some(causation) = &self.causation {
+            headers = headers.insert(Header {
+                key: "ce_causationid",
+                value: Some(&causation.to_string()),
+            });
+        }
+        if let Some(traceparent) = &self.traceparent {
+            headers = headers.insert(Header {
+                key: "traceparent",
+                value: Some(traceparent),
+            });
+        }
+        headers
+    }
+
+    /// Reads an envelope.
+    ///
+    /// # Errors
+    /// When `ce_id`, `ce_time`, `ce_source` or `ce_subject` is missing or unreadable.
+    pub fn read<H: Headers>(headers: Option<&H>) -> Result<Self, EnvelopeError> {
+        let text = |name: &'static str| -> Result<Option<String>, EnvelopeError> {
+            let Some(headers) = headers else {
+                return Ok(None);
+            };
+            let Some(header) = headers.iter().find(|h| h.key == name) else {
+                return Ok(None);
+            };
+            let bytes = header.value.unwrap_or_default();
+            match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(Some(text.to_owned())),
+                Err(error) => Err(EnvelopeError::Malformed(name, error.to_string())),
+            }
+        };
+        let required = |name: &'static str| text(name)?.ok_or(EnvelopeError::Missing(name));
+        let id = |name: &'static str, value: String| -> Result<EventId, EnvelopeError> {
+            value
+                .parse()
+                .map_err(|_| EnvelopeError::Malformed(name, value))
+        };
+        let time = required("ce_time")?;
+        Ok(Self {
+            id: id("ce_id", required("ce_id")?)?,
+            source: required("ce_source")?,
+            time: Timestamp::parse(&time).ok_or(EnvelopeError::Malformed("ce_time", time))?,
+            subject: required("ce_subject")?,
+            correlation: text("ce_correlationid")?,
+            causation: text("ce_causationid")?
+                .map(|c| id("ce_causationid", c))
+                .transpose()?,
+            traceparent: text("traceparent")?,
+        })
+    }
+}
+
+/// The trace context of an event: the trace is the aggregate it belongs to, the span is the
+/// event itself. Derived, so that every echo carries the same.
+#[must_use]
+pub fn traceparent(correlation: &uuid::Uuid, event: &EventId) -> String {
+    let span = u64::from_be_bytes([
+        event.as_bytes()[0],
+        event.as_bytes()[1],
+        event.as_bytes()[2],
+        event.as_bytes()[3],
+        event.as_bytes()[4],
+        event.as_bytes()[5],
+        event.as_bytes()[6],
+        event.as_bytes()[7],
+    ]);
+    format!("00-{}-{span:016x}-01", correlation.as_simple())
+}
+
+/// A record as read: where it stands, its envelope and its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<E> {
+    /// Partition of the topic.
+    pub partition: i32,
+    /// Offset in the partition.
+    pub offset: i64,
+    /// The envelope.
+    pub envelope: Envelope,
+    /// The event.
+    pub event: E,
+}
+
+impl<E> Record<E> {
+    /// Id of the event.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.envelope.id
+    }
+
+    /// When the event was appended.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.envelope.time
+    }
+}

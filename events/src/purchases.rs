@@ -1,0 +1,457 @@
+//! Events of the `purchases` topic, keyed by purchase id. The field docs are those of the schemas.
+
+use crate::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
+use crate::money::{Amount, Fiat, Tft, Usdc};
+use crate::schema::event_set;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+event_set! {
+    /// Any event of the `purchases` topic.
+    PurchaseEvent, "purchases", [
+        LanesOpened,
+        PurchaseRequested,
+        PaymentIntentRequested,
+        PaymentIntentCreated,
+        PaymentIntentFailed,
+        StripeEventReceived,
+        UserPaid,
+        PaymentQuarantined,
+        SwapRequested,
+        SwapCompleted,
+        SwapFailed,
+        HandoffRequested,
+        TftSentToBridge,
+        HandoffFailed,
+        HandoffSettled,
+        HandoffReturned,
+        CompensationRequested,
+        CompensationSettled,
+        CompensationFailed,
+        PurchaseEnded,
+        PurchaseAlarmed,
+        TimerFired,
+    ]
+}
+
+/// The payment lanes of an executor on this partition were opened on Stellar and verified; valid for later offsets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanesOpened {
+    /// The executor that owns the lanes.
+    pub executor: String,
+    /// Lane base is epoch << 44; 2^18 <= epoch < 2^19.
+    pub epoch: i32,
+    /// Number of lanes K.
+    pub lanes: i32,
+    /// The lane accounts in order of their index.
+    pub accounts: Vec<String>,
+    /// When the opening was verified.
+    pub opened_at: Timestamp,
+}
+
+/// A person accepted a quote and wants to pay by card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Who buys.
+    pub user_id: UserId,
+    /// The twin on TFChain that receives the TFT.
+    pub twin_id: TwinId,
+    /// The accepted quote.
+    pub quote_id: QuoteId,
+    /// What arrives at the twin. In 10^-7 units.
+    pub tft: Amount<Tft>,
+    /// What is bought: tft plus the fee of the bridge. In 10^-7 units.
+    pub swap_tft: Amount<Tft>,
+    /// Cost of swap_tft when quoted. In 10^-7 units.
+    pub usdc_quoted: Amount<Usdc>,
+    /// What the purchase may cost at most, over all attempts. In 10^-7 units.
+    pub usdc_cap: Amount<Usdc>,
+    /// Intermediate assets of the quoted path, each native or CODE:ISSUER.
+    pub path: Vec<String>,
+    /// What the card is charged.
+    pub charge: Fiat,
+    /// Until when the quote held.
+    pub quote_expires_at: Timestamp,
+    /// When the command was accepted.
+    pub requested_at: Timestamp,
+}
+
+/// A PaymentIntent is to be created at Stripe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentIntentRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The user.
+    pub user_id: UserId,
+    /// 1 for the first.
+    pub attempt: i32,
+    /// What is to be charged.
+    pub charge: Fiat,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// Stripe holds the PaymentIntent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentIntentCreated {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Stripe id, pi_….
+    pub intent_id: String,
+    /// Status at Stripe when created.
+    pub status: String,
+    /// Amount at Stripe.
+    pub amount: Fiat,
+    /// Whether real money is meant.
+    pub livemode: bool,
+}
+
+/// No PaymentIntent came of the request, and none will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentIntentFailed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Stripe's code, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A verified Stripe event, as raw facts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StripeEventReceived {
+    /// From the metadata of the PaymentIntent.
+    pub purchase_id: PurchaseId,
+    /// evt_….
+    pub stripe_event_id: String,
+    /// Such as payment_intent.succeeded.
+    pub event_type: String,
+    /// Stripe time of the event.
+    pub created: Timestamp,
+    /// Whether real money is meant.
+    pub livemode: bool,
+    /// Id of the object in the event.
+    pub object_id: Option<String>,
+    /// The PaymentIntent concerned.
+    pub intent_id: Option<String>,
+    /// Minor units as sent.
+    pub amount: Option<i64>,
+    /// Minor units as sent.
+    pub amount_received: Option<i64>,
+    /// Minor units as sent.
+    pub amount_refunded: Option<i64>,
+    /// Lower-case code as sent.
+    pub currency: Option<String>,
+    /// Status as sent.
+    pub status: Option<String>,
+    /// Failure code.
+    pub failure_code: Option<String>,
+    /// The event as received, client secrets removed.
+    pub raw: String,
+}
+
+/// The charge is ours in full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPaid {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The user.
+    pub user_id: UserId,
+    /// The PaymentIntent, pi_….
+    pub intent_id: String,
+    /// Charge.
+    pub charge: Fiat,
+}
+
+/// Money came that is not what was asked for; an operator looks at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentQuarantined {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The PaymentIntent, pi_….
+    pub intent_id: String,
+    /// amount_mismatch, currency_mismatch or livemode_mismatch.
+    pub reason: String,
+    /// Expected.
+    pub expected: Fiat,
+    /// Received minor.
+    pub received_minor: i64,
+    /// Received currency.
+    pub received_currency: String,
+}
+
+/// USDC is to be swapped for TFT on Stellar, into our own account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// 1 for the first.
+    pub attempt: i32,
+    /// Exactly this is bought. In 10^-7 units.
+    pub tft: Amount<Tft>,
+    /// Never more than this is spent. In 10^-7 units.
+    pub send_max: Amount<Usdc>,
+    /// Intermediate assets.
+    pub path: Vec<String>,
+    /// maxTime of the transaction.
+    pub deadline: Timestamp,
+}
+
+/// The swap is in a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapCompleted {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Hash, hex.
+    pub transaction: String,
+    /// Ledger number.
+    pub ledger: i64,
+    /// The lane account.
+    pub lane: String,
+    /// Sequence number on the lane.
+    pub sequence: i64,
+    /// What it really cost. In 10^-7 units.
+    pub usdc_spent: Amount<Usdc>,
+    /// What it bought. In 10^-7 units.
+    pub tft: Amount<Tft>,
+    /// Network fee.
+    pub fee_stroops: i64,
+}
+
+/// This attempt did not swap and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwapFailed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Why.
+    pub reason: SwapFailure,
+    /// Code of the network.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Hash of the failed transaction, where there is one.
+    pub transaction: Option<String>,
+    /// What the swap would cost now. In 10^-7 units.
+    pub observed_usdc: Option<Amount<Usdc>>,
+    /// Path of that quote.
+    pub observed_path: Vec<String>,
+}
+
+/// TFT is to be paid to the TFChain bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoffRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Named in the memo: twin_<id>.
+    pub twin_id: TwinId,
+    /// What is paid to the bridge. In 10^-7 units.
+    pub amount: Amount<Tft>,
+    /// Account of the bridge.
+    pub bridge: String,
+    /// maxTime of the transaction.
+    pub deadline: Timestamp,
+}
+
+/// The payment to the bridge is in a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TftSentToBridge {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Hash, hex.
+    pub transaction: String,
+    /// Ledger number.
+    pub ledger: i64,
+    /// The lane account, G….
+    pub lane: String,
+    /// Sequence number on the lane.
+    pub sequence: i64,
+    /// In 10^-7 units.
+    pub amount: Amount<Tft>,
+    /// Network fee.
+    pub fee_stroops: i64,
+}
+
+/// This payment to the bridge did not happen and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoffFailed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Code of the counterparty, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Hash of the failed transaction, where there is one.
+    pub transaction: Option<String>,
+}
+
+/// The bridge minted the TFT on TFChain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoffSettled {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The HandoffRequested whose payment was minted.
+    pub request_id: EventId,
+    /// Hash of the Stellar payment.
+    pub transaction: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+    /// Index of the event in the block.
+    pub event_index: i32,
+    /// TFChain account credited.
+    pub account: String,
+    /// What arrived. In 10^-7 units.
+    pub amount: Amount<Tft>,
+}
+
+/// The bridge sent the TFT back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandoffReturned {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Hash of our payment that is returned.
+    pub transaction: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+    /// Index of the event in the block.
+    pub event_index: i32,
+    /// What came back. In 10^-7 units.
+    pub amount: Amount<Tft>,
+}
+
+/// The whole charge is to be refunded to the card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompensationRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// The PaymentIntent, pi_….
+    pub intent_id: String,
+    /// Amount.
+    pub amount: Fiat,
+    /// Why the purchase is given up.
+    pub reason: String,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// Stripe has taken the refund on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompensationSettled {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// re_….
+    pub refund_id: String,
+    /// Status at Stripe.
+    pub status: String,
+    /// Amount.
+    pub amount: Fiat,
+}
+
+/// This refund did not happen and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompensationFailed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Code of the counterparty, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// The purchase is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseEnded {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The user.
+    pub user_id: UserId,
+    /// How it ended.
+    pub outcome: PurchaseOutcome,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A purchase needs a person to look at it; nothing is closed by this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseAlarmed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// mint_overdue, handoff_failed, refund_failed, disputed, treasury_dry, paid_again, ….
+    pub alarm: String,
+    /// What to look at, with ids and hashes.
+    pub detail: String,
+}
+
+/// A timer of the purchase became due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerFired {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Name of the timer.
+    pub timer: String,
+    /// When it was due.
+    pub due: Timestamp,
+}
+
+/// Why a swap attempt failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SwapFailure {
+    /// It would have cost more than `send_max`.
+    TooExpensive,
+    /// The order book does not hold enough.
+    NoPath,
+    /// The treasury holds too little USDC.
+    TreasuryDry,
+    /// The deadline passed and the transaction is proven absent.
+    NeverLanded,
+    /// Refused for another reason.
+    Refused,
+}
+
+/// How a purchase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PurchaseOutcome {
+    /// The TFT arrived on TFChain.
+    Settled,
+    /// The charge was refunded.
+    Refunded,
+    /// Nobody paid.
+    NotPaid,
+}

@@ -1,0 +1,143 @@
+//! The event types of a topic, tied to their `.avsc` files.
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
+use apache_avro::{Schema, from_value};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// One schema file of `events/schemas/<topic>/`.
+#[derive(Debug, Clone, Copy)]
+pub struct SchemaFile {
+    /// Short record name, such as `SwapCompleted`.
+    pub name: &'static str,
+    /// The file's content.
+    pub avsc: &'static str,
+}
+
+/// The event types of one topic. Made by `event_set!`.
+pub trait EventSet: Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
+    /// Name of the topic.
+    const TOPIC: &'static str;
+    /// Every schema of the topic.
+    const SCHEMAS: &'static [SchemaFile];
+
+    /// Short record name of this event.
+    fn name(&self) -> &'static str;
+
+    /// The event as an Avro datum (no header).
+    ///
+    /// # Errors
+    /// When the value does not fit the schema: a defect of ours, which the schema tests rule out.
+    fn encode(&self, schema: &Schema) -> Result<Vec<u8>, apache_avro::Error>;
+
+    /// Reads the datum of the event type called `name`; `None` for a name the topic does not know.
+    ///
+    /// # Errors
+    /// When the bytes are not such a datum.
+    fn decode(name: &str, datum: &Datum<'_>) -> Option<Result<Self, apache_avro::Error>>;
+}
+
+/// Bytes with the schema they were written with, and the one they are read with when it differs.
+#[derive(Debug)]
+pub struct Datum<'a> {
+    /// The Avro datum.
+    pub bytes: &'a [u8],
+    /// What it was written with.
+    pub writer: &'a Schema,
+    /// Ours; `None` when it equals the writer's, which allows the faster way.
+    pub reader: Option<&'a Schema>,
+}
+
+impl Datum<'_> {
+    /// Reads the datum as `T`, resolving the writer's schema to the reader's.
+    ///
+    /// # Errors
+    /// When the bytes do not fit or are followed by others.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, apache_avro::Error> {
+        let mut rest = self.bytes;
+        let value = match self.reader {
+            None => GenericDatumReader::builder(self.writer)
+                .build()?
+                .read_deser(&mut rest)?,
+            Some(reader) => {
+                let resolving = GenericDatumReader::builder(self.writer)
+                    .reader_schema(reader)
+                    .build()?;
+                from_value(&resolving.read_value(&mut rest)?)?
+            }
+        };
+        if rest.is_empty() {
+            Ok(value)
+        } else {
+            Err(apache_avro::Error::new(
+                apache_avro::error::Details::DeserializeValue(format!(
+                    "{} bytes are left over after the record",
+                    rest.len()
+                )),
+            ))
+        }
+    }
+}
+
+/// Writes `value` as a datum of `schema`.
+///
+/// # Errors
+/// When it does not fit.
+pub fn write<T: Serialize>(value: &T, schema: &Schema) -> Result<Vec<u8>, apache_avro::Error> {
+    GenericDatumWriter::builder(schema)
+        .build()?
+        .write_ser_to_vec(value)
+}
+
+/// Declares the enum of a topic's events and ties each to its schema file.
+macro_rules! event_set {
+    ($(#[$doc:meta])* $set:ident, $topic:literal, [$($event:ident),* $(,)?]) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[expect(clippy::large_enum_variant, reason = "events are read one at a time and mostly moved by reference")]
+        pub enum $set {
+            $(
+                #[doc = concat!("See [`", stringify!($event), "`](struct@", stringify!($event), ").")]
+                $event($event),
+            )*
+        }
+
+        impl crate::schema::EventSet for $set {
+            const TOPIC: &'static str = $topic;
+            const SCHEMAS: &'static [crate::schema::SchemaFile] = &[$(crate::schema::SchemaFile {
+                name: stringify!($event),
+                avsc: include_str!(concat!("../schemas/", $topic, "/", stringify!($event), ".avsc")),
+            }),*];
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$event(_) => stringify!($event),)*
+                }
+            }
+
+            fn encode(&self, schema: &apache_avro::Schema) -> Result<Vec<u8>, apache_avro::Error> {
+                match self {
+                    $(Self::$event(event) => crate::schema::write(event, schema),)*
+                }
+            }
+
+            fn decode(name: &str, datum: &crate::schema::Datum<'_>) -> Option<Result<Self, apache_avro::Error>> {
+                match name {
+                    $(stringify!($event) => Some(datum.read().map(Self::$event)),)*
+                    _ => None,
+                }
+            }
+        }
+
+        $(
+            impl From<$event> for $set {
+                fn from(event: $event) -> Self {
+                    Self::$event(event)
+                }
+            }
+        )*
+    };
+}
+pub(crate) use event_set;

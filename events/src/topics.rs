@@ -1,0 +1,56 @@
+//! The topic catalogue. Partition counts are fixed for life: a lane's sequence number is an
+//! offset of its partition, and an aggregate's order is the order of its partition.
+
+use crate::schema::EventSet;
+
+/// A topic and how many partitions it has, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// Name.
+    pub name: &'static str,
+    /// Partitions.
+    pub partitions: i32,
+    /// What its records are keyed by.
+    pub key: &'static str,
+}
+
+/// Purchases, from the accepted quote to the settled hand-off or the refund.
+pub const PURCHASES: Topic = Topic {
+    name: "purchases",
+    partitions: 6,
+    key: "purchase id",
+};
+/// Deployments; a user's chain account is one queue, so the key is the user.
+pub const DEPLOYMENTS: Topic = Topic {
+    name: "deployments",
+    partitions: 6,
+    key: "user id",
+};
+/// Users and their twins.
+pub const USERS: Topic = Topic {
+    name: "users",
+    partitions: 6,
+    key: "user id",
+};
+/// Outside facts that name nothing of ours.
+pub const UNMATCHED: Topic = Topic {
+    name: "unmatched",
+    partitions: 1,
+    key: "id of the outside object",
+};
+
+/// Every topic that carries events.
+pub const ALL: [Topic; 4] = [PURCHASES, DEPLOYMENTS, USERS, UNMATCHED];
+
+/// The topic of an event set; `None` for a set that is not in the catalogue.
+#[must_use]
+pub fn of<E: EventSet>() -> Option<Topic> {
+    ALL.into_iter().find(|t| t.name == E::TOPIC)
+}
+
+/// Name of the dead-letter topic of a processor. It has as many partitions as the topic that the
+/// processor reads, and a dead letter goes to the partition it came from.
+#[must_use]
+pub fn dead_letters(processor: &str) -> String {
+    format!("{processor}.dead-letters")
+}

@@ -1,0 +1,81 @@
+//! Events of the `users` topic, keyed by user id.
+
+use crate::ids::{EventId, TwinId, UserId};
+use crate::money::{Amount, Tft};
+use crate::schema::event_set;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+event_set! {
+    /// Any event of the `users` topic.
+    UserEvent, "users", [
+        UserRegistered,
+        TwinRequested,
+        TwinCreated,
+        TwinFailed,
+        TimerFired,
+    ]
+}
+
+/// A person signed up. Personal data is elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRegistered {
+    /// Also the record key.
+    pub user_id: UserId,
+    /// Registered at.
+    pub registered_at: Timestamp,
+}
+
+/// A TFChain account and twin are to be made for the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwinRequested {
+    /// The user.
+    pub user_id: UserId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Transfer that activates the account. In 10^-7 units.
+    pub activation: Amount<Tft>,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// The twin exists in a finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwinCreated {
+    /// The user.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// SS58 address.
+    pub account: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+}
+
+/// This attempt made no twin and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TwinFailed {
+    /// The user.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Code of the counterparty, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A timer of the user became due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerFired {
+    /// The user.
+    pub user_id: UserId,
+    /// Name of the timer.
+    pub timer: String,
+    /// When it was due.
+    pub due: Timestamp,
+}
