@@ -44,9 +44,18 @@ pub struct EncodeError {
     cause: String,
 }
 
+#[derive(Debug)]
 struct Ours {
     id: u32,
     schema: Schema,
+}
+
+impl EncodeError {
+    /// The topic's codec was not given to the writer.
+    #[must_use]
+    pub fn unregistered(topic: &'static str) -> Self {
+        Self { name: topic, cause: "no codec of this topic is at hand".to_owned() }
+    }
 }
 
 /// Encoder and decoder of one topic's events.

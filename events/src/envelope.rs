@@ -13,7 +13,7 @@
 //! | `traceparent` | W3C trace context |
 //! | `content-type` | `application/avro` |
 
-use crate::ids::EventId;
+use crate::ids::{EventId, TraceId};
 use crate::schema::EventSet;
 use crate::time::Timestamp;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
@@ -133,18 +133,9 @@ impl Envelope {
 /// The trace context of an event: the trace is the aggregate it belongs to, the span is the
 /// event itself. Derived, so that every echo carries the same.
 #[must_use]
-pub fn traceparent(correlation: &uuid::Uuid, event: &EventId) -> String {
-    let span = u64::from_be_bytes([
-        event.as_bytes()[0],
-        event.as_bytes()[1],
-        event.as_bytes()[2],
-        event.as_bytes()[3],
-        event.as_bytes()[4],
-        event.as_bytes()[5],
-        event.as_bytes()[6],
-        event.as_bytes()[7],
-    ]);
-    format!("00-{}-{span:016x}-01", correlation.as_simple())
+pub fn traceparent(trace: &TraceId, event: &EventId) -> String {
+    let span: String = event.as_bytes().iter().take(8).map(|b| format!("{b:02x}")).collect();
+    format!("00-{trace}-{span}-01")
 }
 
 /// A record as read: where it stands, its envelope and its event.

@@ -119,6 +119,25 @@ uuid_id!(
     DeploymentId
 );
 
+/// A W3C trace id: the aggregate that a trace is about, or the trace of an outside caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceId(Uuid);
+
+impl TraceId {
+    /// Reads 32 hex digits, with or without the hyphens of a UUID; `None` for anything else and
+    /// for the all-zero id, which W3C forbids.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().filter(|id| !id.is_nil()).map(Self)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_simple().fmt(f)
+    }
+}
+
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*

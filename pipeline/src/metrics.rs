@@ -1,0 +1,136 @@
+//! Metrics of the runtime, in the default registry. Names carry their unit.
+
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGaugeVec, exponential_buckets, register_histogram_vec, register_int_counter_vec,
+    register_int_gauge_vec,
+};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+type Lazy<T> = LazyLock<Option<T>>;
+
+// Registering fails only for a name that is taken: then the metric is missing, not the service.
+macro_rules! counter {
+    ($name:literal, $help:literal, $labels:expr) => {
+        LazyLock::new(|| register_int_counter_vec!($name, $help, &$labels).ok())
+    };
+}
+macro_rules! gauge {
+    ($name:literal, $help:literal, $labels:expr) => {
+        LazyLock::new(|| register_int_gauge_vec!($name, $help, &$labels).ok())
+    };
+}
+macro_rules! seconds {
+    ($name:literal, $help:literal, $labels:expr) => {
+        LazyLock::new(|| {
+            let buckets = exponential_buckets(0.001, 2.0, 17).unwrap_or_default();
+            register_histogram_vec!($name, $help, &$labels, buckets).ok()
+        })
+    };
+}
+
+static RECORDS: Lazy<IntCounterVec> =
+    counter!("gridway_records_total", "Records read: fact, echo, blocked or poison.", ["processor", "kind"]);
+static APPENDED: Lazy<IntCounterVec> = counter!("gridway_appended_total", "Events appended.", ["processor"]);
+static OUTCOMES: Lazy<IntCounterVec> = counter!(
+    "gridway_effect_steps_total",
+    "Steps of effects: landed, found, refused, never_will, pending, not_sent, unknown.",
+    ["processor", "step"]
+);
+static DEAD_LETTERS: Lazy<IntCounterVec> = counter!("gridway_dead_letters_total", "Records that could not be read.", ["processor"]);
+static RESTARTS: Lazy<IntCounterVec> = counter!("gridway_worker_restarts_total", "Workers rebuilt after trouble.", ["processor"]);
+static TRANSACTION: Lazy<HistogramVec> = seconds!("gridway_transaction_seconds", "From begin to commit.", ["processor"]);
+static EFFECT: Lazy<HistogramVec> = seconds!("gridway_effect_seconds", "From the start of an effect to its outcome.", ["processor"]);
+static FOLD: Lazy<HistogramVec> = seconds!("gridway_fold_seconds", "From assignment to live.", ["processor"]);
+static LAG: Lazy<IntGaugeVec> = gauge!("gridway_lag_records", "Records behind the end.", ["processor", "partition"]);
+static OPEN: Lazy<IntGaugeVec> = gauge!("gridway_open_requests", "Requests without an outcome in the log.", ["processor", "partition"]);
+static OLDEST: Lazy<IntGaugeVec> =
+    gauge!("gridway_oldest_open_request_ms", "Age of the oldest open request.", ["processor", "partition"]);
+static AGGREGATES: Lazy<IntGaugeVec> = gauge!("gridway_aggregates", "Aggregates in memory.", ["processor", "partition"]);
+static BLOCKED: Lazy<IntGaugeVec> =
+    gauge!("gridway_blocked_aggregates", "Aggregates that wait behind a dead letter.", ["processor", "partition"]);
+static STATE: Lazy<IntGaugeVec> =
+    gauge!("gridway_partition_state", "0 not ours, 1 folding, 2 live, 3 paused.", ["processor", "partition"]);
+static BREAKER: Lazy<IntGaugeVec> = gauge!("gridway_breaker_open", "1 while a counterparty is taken to be down.", ["processor"]);
+
+pub(crate) fn records(processor: &str, kind: &str) {
+    if let Some(m) = &*RECORDS {
+        m.with_label_values(&[processor, kind]).inc();
+    }
+}
+
+pub(crate) fn appended(processor: &str, count: usize) {
+    if let Some(m) = &*APPENDED {
+        m.with_label_values(&[processor]).inc_by(count as u64);
+    }
+}
+
+pub(crate) fn outcome(processor: &str, step: &str) {
+    if let Some(m) = &*OUTCOMES {
+        m.with_label_values(&[processor, step]).inc();
+    }
+}
+
+pub(crate) fn dead_letter(processor: &str) {
+    if let Some(m) = &*DEAD_LETTERS {
+        m.with_label_values(&[processor]).inc();
+    }
+}
+
+pub(crate) fn restart(processor: &str) {
+    if let Some(m) = &*RESTARTS {
+        m.with_label_values(&[processor]).inc();
+    }
+}
+
+fn observe(metric: &Lazy<HistogramVec>, processor: &str, took: Duration) {
+    if let Some(m) = &**metric {
+        m.with_label_values(&[processor]).observe(took.as_secs_f64());
+    }
+}
+
+pub(crate) fn transaction(processor: &str, took: Duration) {
+    observe(&TRANSACTION, processor, took);
+}
+
+pub(crate) fn effect(processor: &str, took: Duration) {
+    observe(&EFFECT, processor, took);
+}
+
+pub(crate) fn fold(processor: &str, took: Duration) {
+    observe(&FOLD, processor, took);
+}
+
+fn set(metric: &Lazy<IntGaugeVec>, processor: &str, partition: i32, value: i64) {
+    if let Some(m) = &**metric {
+        m.with_label_values(&[processor, &partition.to_string()]).set(value);
+    }
+}
+
+fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn lag(processor: &str, partition: i32, records: i64) {
+    set(&LAG, processor, partition, records);
+}
+
+pub(crate) fn open_requests(processor: &str, partition: i32, open: usize, oldest_ms: i64) {
+    set(&OPEN, processor, partition, count(open));
+    set(&OLDEST, processor, partition, oldest_ms);
+}
+
+pub(crate) fn aggregates(processor: &str, partition: i32, all: usize, blocked: usize) {
+    set(&AGGREGATES, processor, partition, count(all));
+    set(&BLOCKED, processor, partition, count(blocked));
+}
+
+pub(crate) fn partition_state(processor: &str, partition: i32, state: i64) {
+    set(&STATE, processor, partition, state);
+}
+
+pub(crate) fn breaker(name: &str, open: bool) {
+    if let Some(m) = &*BREAKER {
+        m.with_label_values(&[name]).set(i64::from(open));
+    }
+}

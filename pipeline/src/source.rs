@@ -1,0 +1,198 @@
+//! Sources: they turn outside facts into events.
+
+use crate::append::{Codecs, Planned, own};
+use crate::metrics;
+use crate::worker::{Fault, Host, Logic};
+use events::envelope::Record;
+use events::ids::EventId;
+use events::schema::EventSet;
+use events::time::Timestamp;
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Reads the outside and says which of its facts belong to a partition, and as what.
+///
+/// The cursor travels with the consumer group's offset, in the transaction that appends the
+/// events it covers. When it is lost the source starts over: what stands in the log already is
+/// recognised by its id and not appended again.
+pub trait Source: Send + Sync + 'static {
+    /// Name of the processor.
+    const NAME: &'static str;
+    /// Events of the topic it appends to.
+    type Event: EventSet;
+    /// An outside fact.
+    type Fact: Send + Sync + 'static;
+    /// What it must know of the partition to recognise its facts.
+    type State: Default + Send;
+
+    /// Keeps the state; called for every event of the partition, in order.
+    fn evolve(&self, state: &mut Self::State, record: &Record<Self::Event>);
+
+    /// Facts after `cursor` (`None`: from the configured beginning). Waits until there are some,
+    /// but not for ever. A start after a stop passes a cursor with `restarted`, so that an
+    /// overlap is read again.
+    fn read(&self, cursor: Option<&str>, restarted: bool) -> impl Future<Output = Reading<Self::Fact>> + Send;
+
+    /// Whether the fact belongs to this partition.
+    fn claim(&self, state: &Self::State, partition: i32, fact: &Self::Fact) -> Claim<Self::Event>;
+}
+
+/// What a source read.
+#[derive(Debug)]
+pub struct Reading<F> {
+    /// The facts, oldest first.
+    pub facts: Vec<F>,
+    /// Covers them; at most about 3,000 bytes.
+    pub cursor: String,
+}
+
+/// Whose a fact is.
+#[derive(Debug)]
+pub enum Claim<E> {
+    /// This partition's: appended with its own identity, caused by the given record.
+    Mine(Box<Record<E>>, Planned<E>),
+    /// Another's, or nobody's.
+    NotMine,
+    /// This partition has not read far enough to tell.
+    Later,
+}
+
+/// A reading for one partition.
+pub(crate) struct Read<F> {
+    reading: Reading<F>,
+    done: oneshot::Sender<()>,
+}
+
+struct Pending<F> {
+    facts: VecDeque<F>,
+    cursor: String,
+    done: oneshot::Sender<()>,
+}
+
+/// One partition of a source.
+pub(crate) struct SourcePartition<S: Source> {
+    source: Arc<S>,
+    codecs: Arc<Codecs>,
+    partition: i32,
+    seen: HashSet<EventId>,
+    state: S::State,
+    cursor: Option<String>,
+    pending: Option<Pending<S::Fact>>,
+    stop: CancellationToken,
+}
+
+impl<S: Source> Drop for SourcePartition<S> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl<S: Source> SourcePartition<S> {
+    pub fn new(source: Arc<S>, codecs: Arc<Codecs>, partition: i32) -> Self {
+        Self {
+            source,
+            codecs,
+            partition,
+            seen: HashSet::new(),
+            state: S::State::default(),
+            cursor: None,
+            pending: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    fn take(&mut self, record: &Record<S::Event>) {
+        if self.seen.insert(record.id()) {
+            metrics::records(S::NAME, "fact");
+            self.source.evolve(&mut self.state, record);
+        } else {
+            metrics::records(S::NAME, "echo");
+        }
+    }
+
+    /// Claims what can be claimed; the cursor moves only over a reading that was claimed whole.
+    fn claim(&mut self, host: &mut Host<'_, Read<S::Fact>>) -> Result<(), Fault> {
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        while let Some(fact) = pending.facts.front() {
+            match self.source.claim(&self.state, self.partition, fact) {
+                Claim::Later => return Ok(()),
+                Claim::NotMine => {}
+                Claim::Mine(cause, planned) => {
+                    let (id, append) = own(&self.codecs, S::NAME, &cause, &planned)?;
+                    if self.seen.insert(id) {
+                        host.outbox.push(append);
+                    }
+                }
+            }
+            pending.facts.pop_front();
+        }
+        if let Some(pending) = self.pending.take() {
+            self.cursor = Some(pending.cursor);
+            let _ = pending.done.send(());
+        }
+        Ok(())
+    }
+}
+
+impl<S: Source> Logic for SourcePartition<S> {
+    type Event = S::Event;
+    type Message = Read<S::Fact>;
+
+    fn fold(&mut self, record: Record<S::Event>, _: i64) -> Result<(), Fault> {
+        self.take(&record);
+        Ok(())
+    }
+
+    fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+        self.cursor = host.metadata.clone().filter(|m| !m.is_empty());
+        let (source, stop, post) = (Arc::clone(&self.source), self.stop.clone(), host.post());
+        let mut cursor = self.cursor.clone();
+        let read = async move {
+            let mut restarted = true;
+            loop {
+                let reading = source.read(cursor.as_deref(), restarted).await;
+                restarted = false;
+                let next = reading.cursor.clone();
+                let (done, claimed) = oneshot::channel();
+                post.send(Read { reading, done });
+                if claimed.await.is_err() {
+                    return;
+                }
+                cursor = Some(next);
+            }
+        };
+        host.spawn(async move {
+            tokio::select! {
+                () = read => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn record(&mut self, record: Record<S::Event>, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+        self.take(&record);
+        self.claim(host)
+    }
+
+    fn message(&mut self, read: Self::Message, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+        self.pending =
+            Some(Pending { facts: read.reading.facts.into(), cursor: read.reading.cursor, done: read.done });
+        self.claim(host)
+    }
+
+    fn poison(&mut self, _: &str) {}
+
+    fn tick(&mut self, _: Timestamp, _: &mut Host<'_, Self::Message>) -> Result<Option<Timestamp>, Fault> {
+        Ok(None)
+    }
+
+    fn cursor(&self) -> Option<String> {
+        self.cursor.clone()
+    }
+
+    fn gauges(&self, _: i32, _: Timestamp) {}
+}
