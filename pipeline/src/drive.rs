@@ -168,21 +168,21 @@ mod tests {
         drive("test", script, fresh, &Breaker::new("test")).await
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_fresh_request_is_tried_at_once() {
         let script = Script::new(vec![], vec![Attempt::Landed("p")]);
         assert_eq!(run(&script, true).await, Verdict::Landed("p"));
         assert_eq!(script.calls(), ["attempt"]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_that_was_there_before_is_looked_for_first() {
         let script = Script::new(vec![Find::Landed("p")], vec![]);
         assert_eq!(run(&script, false).await, Verdict::Landed("p"));
         assert_eq!(script.calls(), ["find"]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn after_unknown_it_only_looks_until_it_knows() {
         let pending = || Find::Pending("?".into());
         let script = Script::new(
@@ -193,14 +193,14 @@ mod tests {
         assert_eq!(script.calls(), ["attempt", "find", "find", "find"]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn only_an_absence_that_was_seen_leads_to_another_attempt() {
         let script = Script::new(vec![Find::Absent], vec![Attempt::Unknown("lost".into()), Attempt::Landed("p")]);
         assert_eq!(run(&script, true).await, Verdict::Landed("p"));
         assert_eq!(script.calls(), ["attempt", "find", "attempt"]);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_was_not_sent_is_looked_for_and_then_tried_again() {
         let script = Script::new(vec![Find::Absent], vec![Attempt::NotSent("down".into()), Attempt::Landed("p")]);
         assert_eq!(run(&script, true).await, Verdict::Landed("p"));
