@@ -163,3 +163,4 @@ pub struct TimerFired {
     /// When it was due.
     pub due: Timestamp,
 }
+

@@ -370,6 +370,8 @@ pub struct CompensationSettled {
     pub purchase_id: PurchaseId,
     /// The request that this answers.
     pub request_id: EventId,
+    /// The PaymentIntent, pi_….
+    pub intent_id: String,
     /// re_….
     pub refund_id: String,
     /// Status at Stripe.
@@ -385,6 +387,8 @@ pub struct CompensationFailed {
     pub purchase_id: PurchaseId,
     /// The request that this answers.
     pub request_id: EventId,
+    /// The PaymentIntent, pi_….
+    pub intent_id: String,
     /// Number of the attempt, 1 for the first.
     pub attempt: i32,
     /// Code of the counterparty, or never_will.

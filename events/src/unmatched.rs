@@ -29,3 +29,4 @@ pub struct StripeEventUnmatched {
     /// The event as received, client secrets removed.
     pub raw: String,
 }
+

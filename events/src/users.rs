@@ -79,3 +79,4 @@ pub struct TimerFired {
     /// When it was due.
     pub due: Timestamp,
 }
+
