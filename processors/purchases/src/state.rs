@@ -1,0 +1,281 @@
+//! What is known of a purchase: a fold of facts and timers.
+
+use events::ids::{PurchaseId, TwinId, UserId};
+use events::money::{Amount, Fiat, Tft, Usdc};
+use events::time::Timestamp;
+use pipeline::Timer;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The policy's figures. Durations count from the causing fact's own time.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Whether charges must be of real money; the other kind is quarantined.
+    pub livemode: bool,
+    /// The Stellar account of the TFChain bridge.
+    pub bridge: String,
+    /// How long one attempt at Stripe may take.
+    pub stripe_deadline: Duration,
+    /// How long one attempt on Stellar may take: the transaction's maxTime.
+    pub stellar_deadline: Duration,
+    /// How long a person has to pay.
+    pub pay_within: Duration,
+    /// How long after the payment a swap is still tried.
+    pub give_up_after: Duration,
+    /// When a hand-off without a mint raises an alarm.
+    pub mint_within: Duration,
+    /// Wait before the second of the delayed attempts; doubles each time.
+    pub first_retry: Duration,
+    /// The longest wait between attempts.
+    pub longest_retry: Duration,
+}
+
+impl Rules {
+    /// Minutes for an attempt, a day for a purchase.
+    #[must_use]
+    pub fn new(bridge: impl Into<String>) -> Self {
+        Self {
+            livemode: false,
+            bridge: bridge.into(),
+            stripe_deadline: Duration::from_secs(600),
+            stellar_deadline: Duration::from_secs(120),
+            pay_within: Duration::from_secs(24 * 3600),
+            give_up_after: Duration::from_secs(24 * 3600),
+            mint_within: Duration::from_secs(1800),
+            first_retry: Duration::from_secs(2),
+            longest_retry: Duration::from_secs(600),
+        }
+    }
+
+    /// When attempt `next` may follow a failure at `failed`: at once for the second and third,
+    /// then later and later.
+    pub(crate) fn retry_at(&self, failed: Timestamp, next: i32) -> Option<Timestamp> {
+        let doublings = u32::try_from(next.saturating_sub(4)).ok();
+        doublings.map(|n| failed.after((self.first_retry * 2_u32.saturating_pow(n.min(16))).min(self.longest_retry)))
+    }
+}
+
+/// What a person ordered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The purchase.
+    pub purchase: PurchaseId,
+    /// Who pays.
+    pub user: UserId,
+    /// Who receives.
+    pub twin: TwinId,
+    /// What arrives.
+    pub tft: Amount<Tft>,
+    /// What is bought: with the fee of the bridge.
+    pub swap_tft: Amount<Tft>,
+    /// What the swap may cost at most.
+    pub usdc_cap: Amount<Usdc>,
+    /// Path of the quote.
+    pub path: Vec<String>,
+    /// The charge.
+    pub charge: Fiat,
+    /// When it was ordered.
+    pub requested_at: Timestamp,
+}
+
+/// A next attempt: at once, or at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// An attempt is under way.
+    UnderWay,
+    /// The attempt after it waits for this time.
+    At(Timestamp),
+    /// It waits until a dispute is over.
+    Held,
+}
+
+/// How far a purchase is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// Nothing was ordered yet.
+    #[default]
+    New,
+    /// A PaymentIntent is asked for.
+    Opened {
+        /// The order.
+        order: Order,
+        /// Attempt under way.
+        attempt: i32,
+    },
+    /// The person is to pay.
+    AwaitingPayment {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent.
+        intent: String,
+    },
+    /// The charge is ours; TFT is being bought.
+    Paid {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that paid.
+        intent: String,
+        /// When it was paid.
+        paid_at: Timestamp,
+        /// The attempt under way, or the last one.
+        attempt: i32,
+        /// What comes next.
+        next: Next,
+        /// Path to take.
+        path: Vec<String>,
+    },
+    /// TFT is bought; it goes to the bridge.
+    Swapped {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that paid.
+        intent: String,
+        /// The attempt under way, or the last one.
+        attempt: i32,
+        /// What comes next.
+        next: Next,
+        /// How often the bridge sent it back.
+        returns: i32,
+    },
+    /// The bridge has it.
+    HandedOff {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that paid.
+        intent: String,
+        /// Attempt that the bridge has.
+        attempt: i32,
+        /// Hash of the payment to the bridge.
+        transaction: String,
+        /// When it was sent.
+        sent_at: Timestamp,
+        /// Whether the alarm was raised.
+        alarmed: bool,
+        /// How often the bridge sent it back.
+        returns: i32,
+    },
+    /// The TFT arrived.
+    Settled {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that paid.
+        intent: String,
+        /// Hash of the payment that was minted.
+        transaction: String,
+    },
+    /// The charge goes back.
+    Refunding {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that paid.
+        intent: String,
+    },
+    /// The charge went back.
+    Refunded {
+        /// The order.
+        order: Order,
+    },
+    /// Nobody paid in time.
+    NotPaid {
+        /// The order.
+        order: Order,
+    },
+    /// Money came that is not what was asked for.
+    Quarantined {
+        /// The order.
+        order: Order,
+    },
+}
+
+impl Stage {
+    /// Name of the stage, as in the purchase table.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::New => "–",
+            Self::Opened { .. } => "Opened",
+            Self::AwaitingPayment { .. } => "AwaitingPayment",
+            Self::Paid { .. } => "Paid",
+            Self::Swapped { .. } => "Swapped",
+            Self::HandedOff { .. } => "HandedOff",
+            Self::Settled { .. } => "Settled",
+            Self::Refunding { .. } => "Refunding",
+            Self::Refunded { .. } => "Refunded",
+            Self::NotPaid { .. } => "NotPaid",
+            Self::Quarantined { .. } => "Quarantined",
+        }
+    }
+}
+
+/// What became of a sum that we received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It pays for the delivery.
+    Kept,
+    /// A refund is under way.
+    Refunding {
+        /// Attempt under way, or the last one.
+        attempt: i32,
+        /// The next one, if it waits.
+        next: Next,
+    },
+    /// It went back.
+    Refunded,
+}
+
+/// A purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Purchase {
+    /// How far it is.
+    pub stage: Stage,
+    /// What came in, by PaymentIntent, with what became of it. A sum is kept or refunded, never
+    /// both: so what is delivered and compensated never exceeds what was received.
+    pub receipts: BTreeMap<String, (Fiat, Receipt)>,
+    /// Later legs wait: the payment is disputed, or was refunded by somebody else.
+    pub held: bool,
+}
+
+/// Timer: the person did not pay in time.
+pub const EXPIRE: &str = "expire";
+/// Timer: the next swap attempt.
+pub const RETRY_SWAP: &str = "retry_swap";
+/// Timer: the next hand-off attempt.
+pub const RETRY_HANDOFF: &str = "retry_handoff";
+/// Timer: the mint should have been seen.
+pub const MINT_OVERDUE: &str = "mint_overdue";
+/// Timer: the next refund attempt, followed by the PaymentIntent.
+pub const RETRY_REFUND: &str = "retry_refund:";
+
+impl Purchase {
+    /// The timers that run in this state.
+    #[must_use]
+    pub fn timers(&self, rules: &Rules) -> Vec<Timer> {
+        let timer = |name: &str, due| Timer { due, name: name.to_owned() };
+        let mut timers = Vec::new();
+        match &self.stage {
+            Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
+                timers.push(timer(EXPIRE, order.requested_at.after(rules.pay_within)));
+            }
+            Stage::Paid { next: Next::At(due), .. } => timers.push(timer(RETRY_SWAP, *due)),
+            Stage::Swapped { next: Next::At(due), .. } => timers.push(timer(RETRY_HANDOFF, *due)),
+            Stage::HandedOff { sent_at, alarmed: false, .. } => {
+                timers.push(timer(MINT_OVERDUE, sent_at.after(rules.mint_within)));
+            }
+            Stage::Paid { .. }
+            | Stage::Swapped { .. }
+            | Stage::HandedOff { .. }
+            | Stage::New
+            | Stage::Settled { .. }
+            | Stage::Refunding { .. }
+            | Stage::Refunded { .. }
+            | Stage::NotPaid { .. }
+            | Stage::Quarantined { .. } => {}
+        }
+        for (intent, (_, receipt)) in &self.receipts {
+            if let Receipt::Refunding { next: Next::At(due), .. } = receipt {
+                timers.push(timer(&format!("{RETRY_REFUND}{intent}"), *due));
+            }
+        }
+        timers
+    }
+}
