@@ -1,0 +1,364 @@
+//! The local stack: real Kafka, schema registry, Postgres and Redis, and the stand-ins of the
+//! counterparties, as child processes on free loopback ports.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), sandbox_stack::StackError> {
+//! use sandbox_stack::{Part, Stack, StackOptions};
+//! let stack = Stack::start(StackOptions::default()).await?;
+//! for (name, value) in stack.environment() {
+//!     println!("export {name}='{value}'");
+//! }
+//! stack.kill(Part::Kafka).await?;
+//! stack.restart(Part::Kafka).await?;
+//! stack.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Stack::stop`] stops everything in order. A dropped stack is killed. When this process is
+//! killed, the kernel ends the children. Kafka, the registry and Postgres keep their data over
+//! [`Stack::restart`]; Redis and the stand-ins start empty.
+//!
+//! Nothing here is protected by passwords: everything listens on loopback only, and holds
+//! nothing of value.
+
+mod child;
+mod download;
+mod kafka;
+mod places;
+mod ports;
+mod postgres;
+mod progress;
+mod ready;
+mod redis;
+mod registry;
+mod service;
+mod tools;
+
+use crate::download::Downloads;
+use crate::places::RunFolder;
+use crate::progress::Progress;
+use crate::service::{Service, keep_shared_classes};
+use crate::tools::Tools;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+/// A part of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Part {
+    /// Apache Kafka, one KRaft node.
+    Kafka,
+    /// Apicurio Registry.
+    Registry,
+    /// Postgres.
+    Postgres,
+    /// Redis.
+    Redis,
+    /// The stand-in for Stripe.
+    Stripe,
+    /// The stand-in for Horizon.
+    Horizon,
+    /// The stand-in for TFChain.
+    Tfchain,
+}
+
+impl Part {
+    /// All parts, in the order in which they are stopped.
+    pub const ALL: [Self; 7] = [
+        Self::Tfchain,
+        Self::Horizon,
+        Self::Stripe,
+        Self::Registry,
+        Self::Kafka,
+        Self::Redis,
+        Self::Postgres,
+    ];
+
+    /// Its name in logs and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Registry => "registry",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Stripe => "stripe",
+            Self::Horizon => "horizon",
+            Self::Tfchain => "tfchain",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Part {
+    type Err = StackError;
+
+    fn from_str(name: &str) -> Result<Self, StackError> {
+        let found = Self::ALL.into_iter().find(|part| part.name() == name);
+        found.ok_or_else(|| StackError::UnknownPart(name.to_owned()))
+    }
+}
+
+/// Why the stack does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// A tool is missing; the text is one line that says what to install.
+    #[error("{0}")]
+    MissingTools(String),
+    /// A file or folder of the sandbox could not be made or read.
+    #[error("{}: {source}", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A server could not be fetched.
+    #[error("fetching {what}: {detail}")]
+    Download {
+        /// What was to be fetched.
+        what: String,
+        /// What Maven said.
+        detail: String,
+    },
+    /// A process could not be started at all.
+    #[error("starting {part}: {source}")]
+    Spawn {
+        /// Which one.
+        part: Part,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process did not become ready.
+    #[error("{part} is not ready: {reason}\n{log}")]
+    NotReady {
+        /// Which one.
+        part: Part,
+        /// What was last seen of it.
+        reason: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// A part was planned on the wrong number of ports: a fault of this crate.
+    #[error("{part} was given the wrong number of ports")]
+    Ports {
+        /// Which one.
+        part: Part,
+    },
+    /// There is no part of this name.
+    #[error("no part of the stack is named {0:?}")]
+    UnknownPart(String),
+    /// The stack was started without this part.
+    #[error("this stack runs without {0}")]
+    NotStarted(Part),
+}
+
+/// How a stack is to be.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// The sandbox folder; without it `$GRIDWAY_SANDBOX_DIR`, else `.sandbox` in the current
+    /// directory.
+    pub dir: Option<PathBuf>,
+    /// Milliseconds between ledgers of the Horizon stand-in; 0 closes one on each submission.
+    pub close_ms: u64,
+    /// Milliseconds between blocks of the TFChain stand-in; 0 makes one on each submission.
+    pub block_ms: u64,
+    /// Whether the stand-ins run too.
+    pub stand_ins: bool,
+    /// Whether the run folder, logs included, stays after the stop.
+    pub keep: bool,
+    /// Whether nothing is said on stderr.
+    pub quiet: bool,
+}
+
+impl Default for StackOptions {
+    fn default() -> Self {
+        Self { dir: None, close_ms: 0, block_ms: 0, stand_ins: true, keep: false, quiet: false }
+    }
+}
+
+/// A running stack; see the crate's documentation.
+#[derive(Debug)]
+pub struct Stack {
+    kafka: Service,
+    registry: Service,
+    postgres: Service,
+    redis: Service,
+    kafka_home: PathBuf,
+    registry_home: PathBuf,
+    tools: Tools,
+    keep: bool,
+    stopped: bool,
+    /// Last: its lock says that this stack is alive.
+    run: RunFolder,
+}
+
+impl Stack {
+    /// Starts everything and waits until all of it answers.
+    ///
+    /// # Errors
+    /// Whatever part fails first; what was started by then is killed. Logs stay in the run
+    /// folder until the next start.
+    pub async fn start(options: StackOptions) -> Result<Self, StackError> {
+        let begun = Instant::now();
+        let progress = Progress { quiet: options.quiet };
+        let tools = blocking(move || Tools::ensure(&progress)).await?;
+        let root = places::root(options.dir.as_deref())?;
+        let run = RunFolder::create(&root)?;
+        let folder = root.join("downloads");
+        std::fs::create_dir_all(&folder)
+            .map_err(|source| StackError::Folder { path: folder.clone(), source })?;
+        let downloads = Downloads { folder, tools: tools.clone(), progress };
+        let at = run.path();
+
+        let kafka = async {
+            let downloads = downloads.clone();
+            let home = blocking(move || downloads.kafka()).await?;
+            let service =
+                Service::start(Part::Kafka, 2, progress, |ports| kafka::plan(&tools, &home, at, ports)).await?;
+            Ok((service, home))
+        };
+        let registry = async {
+            let downloads = downloads.clone();
+            let home = blocking(move || downloads.registry()).await?;
+            let service =
+                Service::start(Part::Registry, 1, progress, |ports| registry::plan(&tools, &home, at, ports))
+                    .await?;
+            Ok((service, home))
+        };
+        let postgres = async {
+            let (tools_there, run_there) = (tools.clone(), at.to_path_buf());
+            let cluster = blocking(move || postgres::init(&tools_there, &run_there)).await?;
+            Service::start(Part::Postgres, 1, progress, |ports| postgres::plan(&tools, &cluster, at, ports)).await
+        };
+        let redis = Service::start(Part::Redis, 1, progress, |ports| redis::plan(&tools, at, ports));
+
+        let ((kafka, kafka_home), (registry, registry_home), postgres, redis) =
+            tokio::try_join!(kafka, registry, postgres, redis)?;
+        progress.say(&format!("all ready in {:.1} s", begun.elapsed().as_secs_f32()));
+        let keep = options.keep;
+        Ok(Self { kafka, registry, postgres, redis, kafka_home, registry_home, tools, keep, stopped: false, run })
+    }
+
+    /// The variables with which `gridway` finds this stack.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        [
+            ("GRIDWAY_KAFKA_BROKERS", self.kafka_brokers()),
+            ("GRIDWAY_REGISTRY_URL", self.registry_url()),
+            ("GRIDWAY_DATABASE_URL", self.database_url()),
+            ("GRIDWAY_REDIS_URL", self.redis_url()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Kafka's bootstrap servers, `127.0.0.1:port`.
+    pub fn kafka_brokers(&self) -> &str {
+        self.kafka.address()
+    }
+
+    /// The registry's Confluent API, `http://127.0.0.1:port/apis/ccompat/v7`.
+    pub fn registry_url(&self) -> &str {
+        self.registry.address()
+    }
+
+    /// The database `gridway`, `postgres://gridway@127.0.0.1:port/gridway`.
+    pub fn database_url(&self) -> &str {
+        self.postgres.address()
+    }
+
+    /// Redis, `redis://127.0.0.1:port`.
+    pub fn redis_url(&self) -> &str {
+        self.redis.address()
+    }
+
+    /// The folder with this stack's settings, data and logs (`<part>.log`).
+    pub fn folder(&self) -> &Path {
+        self.run.path()
+    }
+
+    /// The process id of a part, `None` while it does not run.
+    ///
+    /// # Errors
+    /// [`StackError::NotStarted`] for a part that this stack does not have.
+    pub async fn pid(&self, part: Part) -> Result<Option<u32>, StackError> {
+        Ok(self.service(part)?.id().await)
+    }
+
+    /// Kills a part with `kill -9`, as a crash would. Its port stays reserved for it in that
+    /// nobody else's client is given it.
+    ///
+    /// # Errors
+    /// [`StackError::NotStarted`] for a part that this stack does not have.
+    pub async fn kill(&self, part: Part) -> Result<(), StackError> {
+        self.service(part)?.kill().await;
+        Ok(())
+    }
+
+    /// Starts a part again on the same port, after killing it if it runs, and waits until it
+    /// answers.
+    ///
+    /// # Errors
+    /// [`StackError::NotStarted`] for a part that this stack does not have;
+    /// [`StackError::NotReady`] when it does not come back.
+    pub async fn restart(&self, part: Part) -> Result<(), StackError> {
+        self.service(part)?.restart().await
+    }
+
+    /// Stops everything that was started and, unless it is to be kept, removes the run folder.
+    pub async fn stop(mut self) {
+        self.redis.stop().await;
+        tokio::join!(self.registry.stop(), self.kafka.stop(), self.postgres.stop());
+        keep_shared_classes(&self.kafka_home, self.run.path(), Part::Kafka, &self.tools);
+        keep_shared_classes(&self.registry_home, self.run.path(), Part::Registry, &self.tools);
+        self.stopped = true;
+        self.clear();
+    }
+
+    fn service(&self, part: Part) -> Result<&Service, StackError> {
+        match part {
+            Part::Kafka => Ok(&self.kafka),
+            Part::Registry => Ok(&self.registry),
+            Part::Postgres => Ok(&self.postgres),
+            Part::Redis => Ok(&self.redis),
+            Part::Stripe | Part::Horizon | Part::Tfchain => Err(StackError::NotStarted(part)),
+        }
+    }
+
+    fn clear(&self) {
+        if self.keep {
+            let _ = std::fs::write(self.run.path().join(places::KEEP), "");
+        } else {
+            self.run.remove();
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        for service in [&mut self.registry, &mut self.kafka, &mut self.redis, &mut self.postgres] {
+            service.kill_and_reap();
+        }
+        self.clear();
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StackError> + Send + 'static,
+) -> Result<T, StackError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(StackError::Spawn { part: Part::Kafka, source: io::Error::other(error) }),
+    }
+}
