@@ -36,7 +36,8 @@ pub trait Source: Send + Sync + 'static {
     /// overlap is read again.
     fn read(&self, cursor: Option<&str>, restarted: bool) -> impl Future<Output = Reading<Self::Fact>> + Send;
 
-    /// Whether the fact belongs to this partition.
+    /// Whether the fact belongs to this partition. Asked only once the partition has been read up
+    /// to where it ended after the fact was read: what led to the fact has been seen.
     fn claim(&self, state: &Self::State, partition: i32, fact: &Self::Fact) -> Claim<Self::Event>;
 }
 
@@ -56,8 +57,6 @@ pub enum Claim<E> {
     Mine(Box<Record<E>>, Planned<E>),
     /// Another's, or nobody's.
     NotMine,
-    /// This partition has not read far enough to tell.
-    Later,
 }
 
 /// A reading for one partition.
@@ -68,6 +67,8 @@ pub(crate) struct Read<F> {
 
 struct Pending<F> {
     facts: VecDeque<F>,
+    /// The partition must have been read up to here before the facts can be told apart.
+    end: i64,
     cursor: String,
     done: oneshot::Sender<()>,
 }
@@ -118,7 +119,6 @@ impl<S: Source> SourcePartition<S> {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         while let Some(fact) = pending.facts.front() {
             match self.source.claim(&self.state, self.partition, fact) {
-                Claim::Later => return Ok(()),
                 Claim::NotMine => {}
                 Claim::Mine(cause, planned) => {
                     let (id, append) = own(&self.codecs, S::NAME, &cause, &planned)?;
@@ -173,14 +173,23 @@ impl<S: Source> Logic for SourcePartition<S> {
         Ok(())
     }
 
-    fn record(&mut self, record: Record<S::Event>, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+    fn record(&mut self, record: Record<S::Event>, _: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
         self.take(&record);
-        self.claim(host)
+        Ok(())
     }
 
     fn message(&mut self, read: Self::Message, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
-        self.pending =
-            Some(Pending { facts: read.reading.facts.into(), cursor: read.reading.cursor, done: read.done });
+        let facts: VecDeque<S::Fact> = read.reading.facts.into();
+        let end = if facts.is_empty() { 0 } else { host.end()? };
+        self.pending = Some(Pending { facts, end, cursor: read.reading.cursor, done: read.done });
+        if end == 0 { self.claim(host) } else { Ok(()) }
+    }
+
+    fn waits_for(&self) -> Option<i64> {
+        self.pending.as_ref().map(|p| p.end)
+    }
+
+    fn reached(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
         self.claim(host)
     }
 

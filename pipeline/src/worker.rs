@@ -81,6 +81,8 @@ pub enum RunError {
 pub(crate) enum Fault {
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    #[error("the end of the partition is not known: {0}")]
+    Kafka(#[from] KafkaError),
 }
 
 /// One partition of a processor, as the worker sees it.
@@ -99,6 +101,14 @@ pub(crate) trait Logic: Send {
     fn poison(&mut self, key: &str);
     /// Fires what is due; gives when something is due next.
     fn tick(&mut self, now: Timestamp, host: &mut Host<'_, Self::Message>) -> Result<Option<Timestamp>, Fault>;
+    /// The offset up to which the partition must be read before the logic can go on.
+    fn waits_for(&self) -> Option<i64> {
+        None
+    }
+    /// That offset was reached.
+    fn reached(&mut self, _: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Travels with the committed offset.
     fn cursor(&self) -> Option<String>;
     /// Sets the gauges of the partition.
@@ -137,9 +147,17 @@ pub(crate) struct Host<'a, M> {
     generation: u64,
     signals: &'a Sender<Signal<M>>,
     runtime: &'a tokio::runtime::Handle,
+    watcher: &'a BaseConsumer,
+    topic: &'static str,
 }
 
 impl<M: Send + 'static> Host<'_, M> {
+    /// Where the partition ends right now, uncommitted records included.
+    pub fn end(&self) -> Result<i64, Fault> {
+        let (_, end) = self.watcher.fetch_watermarks(self.topic, self.partition, Duration::from_secs(10))?;
+        Ok(end)
+    }
+
     pub fn post(&self) -> Post<M> {
         Post { signals: self.signals.clone(), partition: self.partition, generation: self.generation }
     }
@@ -237,8 +255,10 @@ impl From<TransactionError> for Exit {
 
 impl From<Fault> for Exit {
     fn from(fault: Fault) -> Self {
-        let Fault::Encode(error) = fault;
-        Self::Failed(error.into())
+        match fault {
+            Fault::Encode(error) => Self::Failed(error.into()),
+            Fault::Kafka(_) => Self::Restart(fault.to_string()),
+        }
     }
 }
 
@@ -445,6 +465,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             }
             more = self.poll()? == BATCH;
             self.finish_folds()?;
+            self.reached()?;
             self.tick()?;
             self.pause_or_resume()?;
             self.transact(!proofs.is_empty())?;
@@ -461,7 +482,7 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn wait(&self) -> Duration {
-        if self.partitions.values().any(|p| matches!(p.phase, Phase::Folding { .. })) {
+        if self.partitions.values().any(|p| matches!(p.phase, Phase::Folding { .. }) || p.logic.waits_for().is_some()) {
             return Duration::from_millis(5);
         }
         let now = clock::now();
@@ -488,6 +509,8 @@ impl<'a, L: Logic> Worker<'a, L> {
             generation: entry.generation,
             signals: &self.signals,
             runtime: &self.plan.runtime,
+            watcher: &self.watcher,
+            topic: self.topic,
         };
         act(&mut entry.logic, &mut host).map_err(Exit::from)
     }
@@ -643,6 +666,26 @@ impl<'a, L: Logic> Worker<'a, L> {
             self.with(partition, None, L::go_live)?;
             metrics::partition_state(self.plan.name, partition, 2);
             tracing::info!(processor = self.plan.name, partition, "a partition is live");
+        }
+        Ok(())
+    }
+
+    /// Lets go on who waited for the partition to be read up to an offset.
+    fn reached(&mut self) -> Result<(), Exit> {
+        if !self.partitions.values().any(|p| p.logic.waits_for().is_some()) {
+            return Ok(());
+        }
+        let positions = self.positions()?;
+        let ready: Vec<i32> = self
+            .partitions
+            .iter()
+            .filter(|(id, p)| {
+                p.logic.waits_for().is_some_and(|end| end == 0 || positions.get(id).is_some_and(|at| *at >= end))
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for partition in ready {
+            self.with(partition, None, L::reached)?;
         }
         Ok(())
     }

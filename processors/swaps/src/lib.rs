@@ -1,0 +1,157 @@
+//! The hand that swaps USDC for TFT on Stellar, into the treasury's own account.
+//!
+//! A path payment strict receive: exactly the TFT of the request, for at most its `send_max`.
+
+use counterparties_stellar::{AccountId, LandedTransaction, LaneMemo, LaneOperation, PathAsset, SignedTransaction};
+use events::envelope::Record;
+use events::ids::EventId;
+use events::money::Amount;
+use events::outcome::{Attempt, Find, Refusal};
+use events::purchases::{PurchaseEvent, SwapCompleted, SwapFailed, SwapFailure, SwapRequested};
+use pipeline::{Executor, Job, Verdict};
+use processor_lanes::{Lanes, NoTransaction, Treasury};
+use std::sync::Arc;
+
+/// The executor `swaps`.
+pub struct Swaps {
+    treasury: Arc<Treasury>,
+    /// The treasury's account: the TFT arrives where the USDC came from.
+    account: AccountId,
+}
+
+impl Swaps {
+    /// The hand, spending from this treasury.
+    #[must_use]
+    pub fn new(treasury: Arc<Treasury>) -> Self {
+        let account = treasury.key.account();
+        Self { treasury, account }
+    }
+
+    fn transaction(&self, job: &Job<Self>) -> Result<SignedTransaction, NoTransaction> {
+        let request = &job.request;
+        let path = request
+            .path
+            .iter()
+            .map(|asset| asset.parse::<PathAsset>().map_err(|_| NoTransaction::Unbuildable(format!("{asset} is no asset"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        let operation = LaneOperation::PathPaymentStrictReceive {
+            send_asset: self.treasury.usdc.clone(),
+            send_max: request.send_max,
+            destination: self.account.clone(),
+            dest_asset: self.treasury.tft.clone(),
+            dest_amount: request.tft,
+            path,
+        };
+        let memo = LaneMemo::of_event(&job.record.id());
+        self.treasury.transaction(job, request.deadline, memo, operation)
+    }
+}
+
+/// What the network's code of a failed swap means to the policy. A code that is not named here
+/// is a plain refusal.
+#[must_use]
+pub fn failure_of(code: &str) -> SwapFailure {
+    match code {
+        "op_over_source_max" => SwapFailure::TooExpensive,
+        "op_too_few_offers" => SwapFailure::NoPath,
+        "op_underfunded" => SwapFailure::TreasuryDry,
+        _ => SwapFailure::Refused,
+    }
+}
+
+impl Executor for Swaps {
+    const NAME: &'static str = "swaps";
+    type Event = PurchaseEvent;
+    type Request = SwapRequested;
+    type Proof = LandedTransaction;
+    type Context = Lanes;
+
+    fn observe(&self, lanes: &mut Lanes, record: &Record<PurchaseEvent>) {
+        lanes.observe(Self::NAME, record);
+    }
+
+    fn request(&self, record: &Record<PurchaseEvent>) -> Option<SwapRequested> {
+        match &record.event {
+            PurchaseEvent::SwapRequested(request) => Some(request.clone()),
+            _ => None,
+        }
+    }
+
+    fn closes(&self, event: &PurchaseEvent) -> Option<EventId> {
+        match event {
+            PurchaseEvent::SwapCompleted(e) => Some(e.request_id),
+            PurchaseEvent::SwapFailed(e) => Some(e.request_id),
+            _ => None,
+        }
+    }
+
+    fn queue(&self, job: &Job<Self>) -> String {
+        self.treasury.queue(job)
+    }
+
+    async fn find(&self, job: &Job<Self>) -> Find<LandedTransaction> {
+        self.treasury.find(self.transaction(job)).await
+    }
+
+    async fn attempt(&self, job: &Job<Self>) -> Attempt<LandedTransaction> {
+        self.treasury.attempt(self.transaction(job)).await
+    }
+
+    async fn outcome(&self, job: &Job<Self>, verdict: Verdict<LandedTransaction>) -> PurchaseEvent {
+        let (request_id, request) = (job.record.id(), &job.request);
+        let (reason, refusal) = match verdict {
+            Verdict::Landed(landed) => {
+                return SwapCompleted {
+                    purchase_id: request.purchase_id,
+                    request_id,
+                    attempt: request.attempt,
+                    transaction: landed.hash,
+                    ledger: i64::from(landed.ledger),
+                    lane: landed.lane.to_string(),
+                    sequence: landed.sequence,
+                    // A strict receive that landed spent something between nothing and send_max.
+                    usdc_spent: landed.source_amount.and_then(|n| Amount::from_minor(n).ok()).unwrap_or(request.send_max),
+                    tft: request.tft,
+                    fee_stroops: landed.fee_charged,
+                }
+                .into();
+            }
+            Verdict::Refused(refusal) => (failure_of(&refusal.code), refusal),
+            Verdict::NeverWill(reason) => (SwapFailure::NeverLanded, Refusal::new("never_landed", reason)),
+        };
+        // What it would cost now, so that the policy can decide on the next attempt.
+        let quote = self.treasury.stellar.quote_strict_receive(&self.treasury.usdc, &self.treasury.tft, request.tft).await.ok();
+        SwapFailed {
+            purchase_id: request.purchase_id,
+            request_id,
+            attempt: request.attempt,
+            reason,
+            code: refusal.code,
+            detail: refusal.detail,
+            transaction: Some(refusal.evidence).filter(|e| !e.is_empty()),
+            observed_usdc: quote.as_ref().map(|q| q.source_amount),
+            observed_path: quote.map(|q| q.path.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        }
+        .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_failed_swap_has_a_meaning() {
+        for (code, meaning) in [
+            ("op_over_source_max", SwapFailure::TooExpensive),
+            ("op_too_few_offers", SwapFailure::NoPath),
+            ("op_underfunded", SwapFailure::TreasuryDry),
+            ("op_no_trust", SwapFailure::Refused),
+            ("op_line_full", SwapFailure::Refused),
+            ("op_cross_self", SwapFailure::Refused),
+            ("something_new", SwapFailure::Refused),
+        ] {
+            assert_eq!(failure_of(code), meaning, "{code}");
+        }
+    }
+}
