@@ -1,0 +1,156 @@
+//! What a timeline says of an event: amounts, hashes and ids, for people. Never raw vendor text.
+
+use crate::batch::AnyEvent;
+use events::deployments::DeploymentEvent;
+use events::money::{Amount, Asset};
+use events::purchases::PurchaseEvent;
+use events::users::UserEvent;
+use serde_json::{Map, Value, json};
+
+/// An amount with its asset, such as `250.0000000 TFT`.
+fn coins<A: Asset>(amount: Amount<A>) -> String {
+    format!("{amount} {}", A::CODE)
+}
+
+pub(crate) fn of(event: &AnyEvent) -> Value {
+    let facts = match event {
+        AnyEvent::Purchase(event) => purchase(event),
+        AnyEvent::Deployment(event) => deployment(event),
+        AnyEvent::User(event) => user(event),
+    };
+    // What is not known is left out rather than shown as null.
+    match facts {
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ),
+        _ => Value::Object(Map::new()),
+    }
+}
+
+fn purchase(event: &PurchaseEvent) -> Value {
+    match event {
+        PurchaseEvent::LanesOpened(e) => json!({
+            "executor": e.executor, "epoch": e.epoch, "lanes": e.lanes,
+        }),
+        PurchaseEvent::PurchaseRequested(e) => json!({
+            "tft": coins(e.tft), "swap_tft": coins(e.swap_tft), "usdc_quoted": coins(e.usdc_quoted),
+            "usdc_cap": coins(e.usdc_cap), "charge": e.charge.to_string(), "twin_id": e.twin_id,
+            "quote_id": e.quote_id, "path": e.path,
+        }),
+        PurchaseEvent::PaymentIntentRequested(e) => json!({
+            "attempt": e.attempt, "charge": e.charge.to_string(), "deadline": e.deadline.to_string(),
+        }),
+        PurchaseEvent::PaymentIntentCreated(e) => json!({
+            "intent_id": e.intent_id, "status": e.status, "amount": e.amount.to_string(),
+            "livemode": e.livemode,
+        }),
+        PurchaseEvent::PaymentIntentFailed(e) => json!({
+            "attempt": e.attempt, "code": e.code, "detail": e.detail,
+        }),
+        PurchaseEvent::StripeEventReceived(e) => json!({
+            "stripe_event_id": e.stripe_event_id, "stripe_type": e.event_type,
+            "intent_id": e.intent_id, "status": e.status, "amount_minor": e.amount,
+            "amount_received_minor": e.amount_received, "currency": e.currency,
+            "failure_code": e.failure_code, "livemode": e.livemode,
+        }),
+        PurchaseEvent::UserPaid(e) => json!({
+            "intent_id": e.intent_id, "charge": e.charge.to_string(),
+        }),
+        PurchaseEvent::PaymentQuarantined(e) => json!({
+            "intent_id": e.intent_id, "reason": e.reason, "expected": e.expected.to_string(),
+            "received_minor": e.received_minor, "received_currency": e.received_currency,
+        }),
+        PurchaseEvent::SwapRequested(e) => json!({
+            "attempt": e.attempt, "tft": coins(e.tft), "send_max": coins(e.send_max),
+            "path": e.path, "deadline": e.deadline.to_string(),
+        }),
+        PurchaseEvent::SwapCompleted(e) => json!({
+            "attempt": e.attempt, "transaction": e.transaction, "ledger": e.ledger,
+            "lane": e.lane, "sequence": e.sequence, "usdc_spent": coins(e.usdc_spent),
+            "tft": coins(e.tft), "fee_stroops": e.fee_stroops,
+        }),
+        PurchaseEvent::SwapFailed(e) => json!({
+            "attempt": e.attempt, "reason": e.reason, "code": e.code, "detail": e.detail,
+            "transaction": e.transaction, "observed_usdc": e.observed_usdc.map(coins),
+        }),
+        PurchaseEvent::HandoffRequested(e) => json!({
+            "attempt": e.attempt, "amount": coins(e.amount), "twin_id": e.twin_id,
+            "bridge": e.bridge, "deadline": e.deadline.to_string(),
+        }),
+        PurchaseEvent::TftSentToBridge(e) => json!({
+            "attempt": e.attempt, "transaction": e.transaction, "ledger": e.ledger,
+            "lane": e.lane, "sequence": e.sequence, "amount": coins(e.amount),
+            "fee_stroops": e.fee_stroops,
+        }),
+        PurchaseEvent::HandoffFailed(e) => json!({
+            "attempt": e.attempt, "code": e.code, "detail": e.detail, "transaction": e.transaction,
+        }),
+        PurchaseEvent::HandoffSettled(e) => json!({
+            "transaction": e.transaction, "block": e.block, "event_index": e.event_index,
+            "account": e.account, "amount": coins(e.amount),
+        }),
+        PurchaseEvent::HandoffReturned(e) => json!({
+            "transaction": e.transaction, "block": e.block, "event_index": e.event_index,
+            "amount": coins(e.amount),
+        }),
+        PurchaseEvent::CompensationRequested(e) => json!({
+            "attempt": e.attempt, "intent_id": e.intent_id, "amount": e.amount.to_string(),
+            "reason": e.reason,
+        }),
+        PurchaseEvent::CompensationSettled(e) => json!({
+            "refund_id": e.refund_id, "status": e.status, "amount": e.amount.to_string(),
+        }),
+        PurchaseEvent::CompensationFailed(e) => json!({
+            "attempt": e.attempt, "code": e.code, "detail": e.detail,
+        }),
+        PurchaseEvent::PurchaseEnded(e) => json!({ "outcome": e.outcome, "detail": e.detail }),
+        PurchaseEvent::PurchaseAlarmed(e) => json!({ "alarm": e.alarm, "detail": e.detail }),
+        PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+    }
+}
+
+fn deployment(event: &DeploymentEvent) -> Value {
+    match event {
+        DeploymentEvent::DeploymentRequested(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "twin_id": e.twin_id,
+            "hash": e.hash, "minimum_balance": coins(e.minimum_balance),
+        }),
+        DeploymentEvent::FundsArrived(e) => json!({ "amount": coins(e.amount), "block": e.block }),
+        DeploymentEvent::PurchaseEnded(e) => json!({ "detail": e.detail }),
+        DeploymentEvent::ContractRequested(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "node_id": e.node_id,
+            "twin_id": e.twin_id, "hash": e.hash, "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::DeploymentCreated(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "node_id": e.node_id,
+            "hash": e.hash, "extrinsic": e.extrinsic, "block": e.block,
+        }),
+        DeploymentEvent::ContractFailed(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "code": e.code,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentFailed(e) => json!({
+            "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+    }
+}
+
+fn user(event: &UserEvent) -> Value {
+    match event {
+        UserEvent::UserRegistered(_) => json!({}),
+        UserEvent::TwinRequested(e) => json!({
+            "attempt": e.attempt, "activation": coins(e.activation),
+        }),
+        UserEvent::TwinCreated(e) => json!({
+            "twin_id": e.twin_id, "account": e.account, "block": e.block,
+        }),
+        UserEvent::TwinFailed(e) => json!({
+            "attempt": e.attempt, "code": e.code, "detail": e.detail,
+        }),
+        UserEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+    }
+}

@@ -1,0 +1,159 @@
+//! Read model `timeline`: every event, where it stands and what caused it. From all topics.
+//!
+//! It is also what tells a fact from its echo: the first record of an event id in a partition is
+//! written here, a later one is not, and only what was written is folded any further.
+
+use crate::batch::{AnyEvent, Entry, Place};
+use crate::{db, facts, purchases};
+use chrono::{DateTime, Utc};
+use events::ids::{EventId, PurchaseId};
+use events::schema::EventSet;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, PgConnection, PgPool, Row};
+use std::collections::HashSet;
+use uuid::Uuid;
+
+/// One event of a purchase's timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Identity of the event.
+    pub event_id: EventId,
+    /// Full record name, such as `gridway.purchases.SwapCompleted`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// When it was appended.
+    pub time: DateTime<Utc>,
+    /// Who appended it.
+    pub source: String,
+    /// The event that caused it.
+    pub causation: Option<EventId>,
+    /// Amounts, hashes and ids, for people.
+    pub facts: Value,
+}
+
+impl FromRow<'_, PgRow> for Moment {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            topic: row.try_get("topic")?,
+            partition: row.try_get("partition")?,
+            offset: row.try_get("offset")?,
+            event_id: EventId::from_uuid(row.try_get("event_id")?),
+            event_type: row.try_get("type")?,
+            time: row.try_get("time")?,
+            source: row.try_get("source")?,
+            causation: row
+                .try_get::<Option<Uuid>, _>("causation")?
+                .map(EventId::from_uuid),
+            facts: row.try_get("facts")?,
+        })
+    }
+}
+
+/// Every event of a purchase, also those of the deployments that wait for it, in the order in
+/// which they happened: by time, but never against the order of a partition.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn of(pool: &PgPool, purchase: PurchaseId) -> Result<Vec<Moment>, sqlx::Error> {
+    // Clocks of two machines differ; within a partition the offset says what came first. What
+    // falls on the same millisecond flows from users over purchases to deployments.
+    sqlx::query_as(
+        r#"SELECT * FROM (
+               SELECT *, max("time") OVER (PARTITION BY topic, partition ORDER BY "offset") AS seen
+                 FROM timeline WHERE correlation = $1) AS t
+            ORDER BY seen, topic DESC, partition, "offset""#,
+    )
+    .bind(purchase.uuid())
+    .fetch_all(pool)
+    .await
+}
+
+#[derive(Serialize)]
+struct NewRow<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    event_id: EventId,
+    #[serde(rename = "type")]
+    event_type: String,
+    time: DateTime<Utc>,
+    source: &'a str,
+    causation: Option<EventId>,
+    correlation: Option<Uuid>,
+    facts: Value,
+}
+
+fn row(entry: &Entry) -> NewRow<'_> {
+    let name = match &entry.event {
+        AnyEvent::Purchase(event) => event.name(),
+        AnyEvent::Deployment(event) => event.name(),
+        AnyEvent::User(event) => event.name(),
+    };
+    // An event of a purchase belongs to it, whatever its header says.
+    let own = match &entry.event {
+        AnyEvent::Purchase(event) => purchases::purchase_of(event).map(|id| id.uuid()),
+        AnyEvent::Deployment(_) | AnyEvent::User(_) => None,
+    };
+    let correlation = own.or_else(|| {
+        let header = entry.envelope.correlation.as_deref()?;
+        Uuid::parse_str(header).ok()
+    });
+    NewRow {
+        topic: entry.place.topic,
+        partition: entry.place.partition,
+        offset: entry.place.offset,
+        event_id: entry.envelope.id,
+        event_type: format!("gridway.{}.{name}", entry.place.topic),
+        time: entry.envelope.time.to_datetime().unwrap_or_default(),
+        source: &entry.envelope.source,
+        causation: entry.envelope.causation,
+        correlation,
+        facts: facts::of(&entry.event),
+    }
+}
+
+/// Writes the entries down and gives those that were not there before, in their order: the echoes
+/// are left out, whether the fact stands in the table or earlier in the same batch.
+pub(crate) async fn insert<'a>(
+    tx: &mut PgConnection,
+    entries: &[&'a Entry],
+) -> Result<Vec<&'a Entry>, sqlx::Error> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut in_batch = HashSet::new();
+    let first: Vec<&Entry> = entries
+        .iter()
+        .copied()
+        .filter(|e| in_batch.insert((e.place.topic, e.place.partition, e.envelope.id)))
+        .collect();
+    let rows: Vec<NewRow<'_>> = first.iter().map(|entry| row(entry)).collect();
+    let written: HashSet<(String, i32, i64)> = sqlx::query(
+        r#"INSERT INTO timeline SELECT * FROM jsonb_populate_recordset(NULL::timeline, $1)
+           ON CONFLICT DO NOTHING
+           RETURNING topic, partition, "offset""#,
+    )
+    .bind(db::rows(&rows)?)
+    .fetch_all(tx)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok((
+            row.try_get("topic")?,
+            row.try_get("partition")?,
+            row.try_get("offset")?,
+        ))
+    })
+    .collect::<Result<_, sqlx::Error>>()?;
+    let fresh =
+        |place: Place| written.contains(&(place.topic.to_owned(), place.partition, place.offset));
+    Ok(first.into_iter().filter(|e| fresh(e.place)).collect())
+}
