@@ -1,0 +1,46 @@
+# The build cache lies outside the checkout, so that clones share it.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/gridway/target
+# Downloads (kept) and run data (not kept) of the local stack.
+export GRIDWAY_SANDBOX_DIR ?= $(CURDIR)/.sandbox
+export GRIDWAY_BIN := $(CARGO_TARGET_DIR)/debug
+BIN := $(GRIDWAY_BIN)
+KILLS ?= 20
+
+.PHONY: help demo up test lint deny bench crash prove tools build
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: build ## buys TFT by card and deploys, on the local stack, and shows every proof
+	$(BIN)/gridway demo
+
+up: build ## runs everything on the local stack until Ctrl-C
+	$(BIN)/gridway up
+
+test: build ## unit, integration and end-to-end tests, all against the real stack
+	cargo test --locked --workspace
+	tests/run.sh
+
+lint: tools deny ## format, clippy, licences, documentation; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+
+deny:
+	deny=$$(scripts/ensure-cargo-deny.sh) && "$$deny" --locked check licenses bans sources
+
+bench: build ## latency of a purchase and purchases a second
+	$(BIN)/system-tests bench
+
+crash: build ## kills every processor KILLS times in the middle of purchases
+	$(BIN)/system-tests crash --kills $(KILLS)
+
+prove: build ## the heavy proofs; their last figures are in docs/proofs.md
+	$(BIN)/system-tests crash --kills 200
+	$(BIN)/system-tests bench
+
+tools:
+	@scripts/ensure-tools.sh
+
+build: tools
+	cargo build --locked --workspace --bins
