@@ -43,8 +43,16 @@ pub(crate) struct Launch {
 
 /// Nothing else of our environment reaches a child: neither secrets nor settings that would
 /// change how it behaves.
-const INHERITED: [&str; 8] =
-    ["PATH", "HOME", "LANG", "TMPDIR", "JAVA_HOME", "RUST_LOG", "RUST_BACKTRACE", "MAVEN_OPTS"];
+const INHERITED: [&str; 8] = [
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "JAVA_HOME",
+    "RUST_LOG",
+    "RUST_BACKTRACE",
+    "MAVEN_OPTS",
+];
 
 /// Gives `command` the environment that children get.
 pub(crate) fn clean_environment(command: &mut Command) {
@@ -64,27 +72,43 @@ impl Launch {
             command.args(["--reuid", name, "--regid", name, "--clear-groups"]);
         }
         let signal = self.stop.as_str().trim_start_matches("SIG");
-        command.args(["--pdeathsig", signal, "--"]).arg(&self.program).args(&self.args);
+        command
+            .args(["--pdeathsig", signal, "--"])
+            .arg(&self.program)
+            .args(&self.args);
         clean_environment(&mut command);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.current_dir(&self.dir).stdin(Stdio::null()).process_group(0);
+        command
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .process_group(0);
         command
     }
 
     /// Starts the child.
     pub(crate) fn start(&self) -> Result<Process, StackError> {
         let spawned = (|| {
-            let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+            let log = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.log)?;
             let log_from = log.metadata()?.len();
             let mut command = self.command();
             command.stdout(log.try_clone()?).stderr(log);
             Ok((spawn(command)?, log_from))
         })();
         match spawned {
-            Ok((child, log_from)) => {
-                Ok(Process { part: self.part, child, stop: self.stop, log: self.log.clone(), log_from })
-            }
-            Err(source) => Err(StackError::Spawn { part: self.part, source }),
+            Ok((child, log_from)) => Ok(Process {
+                part: self.part,
+                child,
+                stop: self.stop,
+                log: self.log.clone(),
+                log_from,
+            }),
+            Err(source) => Err(StackError::Spawn {
+                part: self.part,
+                source,
+            }),
         }
     }
 }
@@ -98,14 +122,16 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(|| {
         let (jobs, queue) = mpsc::channel::<Job>();
         // A failed start of the thread drops `queue`, and the send below reports it.
-        let _ = thread::Builder::new().name("sandbox-spawner".into()).spawn(move || {
-            for (mut command, answer) in queue {
-                // The asker waits for the answer; if it is gone, nobody would own the child.
-                if let Err(mpsc::SendError(Ok(mut orphan))) = answer.send(command.spawn()) {
-                    let _ = orphan.kill();
+        let _ = thread::Builder::new()
+            .name("sandbox-spawner".into())
+            .spawn(move || {
+                for (mut command, answer) in queue {
+                    // The asker waits for the answer; if it is gone, nobody would own the child.
+                    if let Err(mpsc::SendError(Ok(mut orphan))) = answer.send(command.spawn()) {
+                        let _ = orphan.kill();
+                    }
                 }
-            }
-        });
+            });
         Mutex::new(jobs)
     });
     let (answer, answered) = mpsc::channel();
@@ -150,7 +176,11 @@ impl Process {
 
     /// An error that carries the end of the log.
     pub(crate) fn failure(&self, reason: impl Into<String>) -> StackError {
-        StackError::NotReady { part: self.part, reason: reason.into(), log: tail(&self.output(), 20) }
+        StackError::NotReady {
+            part: self.part,
+            reason: reason.into(),
+            log: tail(&self.output(), 20),
+        }
     }
 
     /// Asks it to stop, waits until it has, and kills it when it takes longer than `deadline`.
@@ -202,10 +232,16 @@ impl Process {
 fn descendants(root: u32) -> Vec<Pid> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
             continue;
         };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
         // `pid (name) state ppid …`, and the name may hold anything.
         let parent = stat
             .rsplit_once(") ")
@@ -218,10 +254,20 @@ fn descendants(root: u32) -> Vec<Pid> {
     let mut found = vec![root];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        found.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
         next += 1;
     }
-    found.iter().skip(1).filter_map(|pid| i32::try_from(*pid).ok()).map(Pid::from_raw).collect()
+    found
+        .iter()
+        .skip(1)
+        .filter_map(|pid| i32::try_from(*pid).ok())
+        .map(Pid::from_raw)
+        .collect()
 }
 
 fn read_from(path: &Path, from: u64) -> io::Result<String> {
@@ -235,5 +281,7 @@ fn read_from(path: &Path, from: u64) -> io::Result<String> {
 /// The last `lines` lines of `text`.
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
+    all.get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n")
 }

@@ -32,7 +32,8 @@ impl Downloads {
     /// while it downloads.
     pub(crate) fn kafka(&self) -> Result<PathBuf, StackError> {
         self.once(&format!("kafka-{KAFKA_VERSION}"), |work| {
-            fs::write(work.join("pom.xml"), kafka_pom()).map_err(|source| folder_error(work, source))?;
+            fs::write(work.join("pom.xml"), kafka_pom())
+                .map_err(|source| folder_error(work, source))?;
             let output = format!("-DoutputDirectory={}", work.join("lib").display());
             let goal = format!("{PLUGIN}:copy-dependencies");
             self.maven(
@@ -48,8 +49,9 @@ impl Downloads {
     /// The unpacked registry. Blocks while it downloads.
     pub(crate) fn registry(&self) -> Result<PathBuf, StackError> {
         self.once(&format!("apicurio-registry-{REGISTRY_VERSION}"), |work| {
-            let artifact =
-                format!("-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all");
+            let artifact = format!(
+                "-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"
+            );
             let output = format!("-DoutputDirectory={}", work.display());
             let goal = format!("{PLUGIN}:unpack");
             self.maven(
@@ -72,7 +74,8 @@ impl Downloads {
             return Ok(done);
         }
         let _lock = places::lock(&self.folder.join("lock"), || {
-            self.progress.say("waiting for another stack's download");
+            self.progress
+                .say(&format!("{name} waits for another download"));
         })
         .map_err(|source| folder_error(&self.folder, source))?;
         if done.exists() {
@@ -93,22 +96,42 @@ impl Downloads {
 
     /// Runs Maven and shows how it gets on. Maven says when a file is there, not how far the
     /// one it is at has come; `partial` is the repository folder in which that shows.
-    fn maven(&self, what: &str, work: &Path, args: &[&str], partial: &str) -> Result<(), StackError> {
+    fn maven(
+        &self,
+        what: &str,
+        work: &Path,
+        args: &[&str],
+        partial: &str,
+    ) -> Result<(), StackError> {
         self.progress.say(&format!("fetching {what} with Maven"));
-        let failed = |detail: String| StackError::Download { what: what.to_owned(), detail };
+        let failed = |detail: String| StackError::Download {
+            what: what.to_owned(),
+            detail,
+        };
         let log = work.join("maven.log");
         let output = File::create(&log).map_err(|source| folder_error(&log, source))?;
-        let errors = output.try_clone().map_err(|source| folder_error(&log, source))?;
+        let errors = output
+            .try_clone()
+            .map_err(|source| folder_error(&log, source))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--"]).arg(&self.tools.maven);
+        command
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&self.tools.maven);
         // Maven keeps our environment: proxies and mirrors may be set there.
         command.arg("--batch-mode").args(args).current_dir(work);
-        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .process_group(0);
         let mut maven = spawn(command).map_err(|error| failed(error.to_string()))?;
         let begun = Instant::now();
         let mut said = begun;
         let status = loop {
-            if let Some(status) = maven.try_wait().map_err(|error| failed(error.to_string()))? {
+            if let Some(status) = maven
+                .try_wait()
+                .map_err(|error| failed(error.to_string()))?
+            {
                 break status;
             }
             if begun.elapsed() > DEADLINE {
@@ -118,22 +141,37 @@ impl Downloads {
             }
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();
-                self.progress.say(&state(what, &log, partial, begun.elapsed()));
+                self.progress
+                    .say(&state(what, &log, partial, begun.elapsed()));
             }
             std::thread::sleep(Duration::from_millis(50));
         };
         if status.success() {
-            self.progress.say(&format!("fetched {what} in {:.1} s", begun.elapsed().as_secs_f32()));
+            self.progress.say(&format!(
+                "fetched {what} in {:.1} s",
+                begun.elapsed().as_secs_f32()
+            ));
             return Ok(());
         }
         let told = fs::read_to_string(&log).unwrap_or_default();
-        let errors: Vec<&str> = told.lines().filter(|line| line.starts_with("[ERROR]")).take(4).collect();
-        Err(failed(if errors.is_empty() { tail(&told, 10) } else { errors.join("\n") }))
+        let errors: Vec<&str> = told
+            .lines()
+            .filter(|line| line.starts_with("[ERROR]"))
+            .take(4)
+            .collect();
+        Err(failed(if errors.is_empty() {
+            tail(&told, 10)
+        } else {
+            errors.join("\n")
+        }))
     }
 }
 
 fn folder_error(path: &Path, source: io::Error) -> StackError {
-    StackError::Folder { path: path.to_path_buf(), source }
+    StackError::Folder {
+        path: path.to_path_buf(),
+        source,
+    }
 }
 
 fn kafka_pom() -> String {
@@ -154,9 +192,12 @@ fn kafka_pom() -> String {
 fn state(what: &str, log: &Path, partial: &str, elapsed: Duration) -> String {
     let told = fs::read_to_string(log).unwrap_or_default();
     let (files, whole) = downloaded(&told);
-    let repository = crate::tools::variable("HOME").map(|home| Path::new(&home).join(".m2/repository"));
+    let repository =
+        crate::tools::variable("HOME").map(|home| Path::new(&home).join(".m2/repository"));
     let part = repository.map_or(0, |repository| unfinished(&repository.join(partial)));
-    let megabytes = (whole + part) / 100_000;
+    // What Maven has in its cache is only copied.
+    let there = log.parent().map_or(0, |work| size(work, &|_| true));
+    let megabytes = (whole + part).max(there) / 100_000;
     format!(
         "fetching {what}: {files} files, {}.{} MB, {} s",
         megabytes / 10,
@@ -167,38 +208,42 @@ fn state(what: &str, log: &Path, partial: &str, elapsed: Duration) -> String {
 
 /// Counts Maven's lines `Downloaded from central: <address> (142 MB at 30 MB/s)`; in bytes.
 fn downloaded(told: &str) -> (u64, u64) {
-    let sizes = told.lines().filter(|line| line.contains("Downloaded from")).map(|line| {
-        let size = line.rsplit_once('(').map_or("", |(_, size)| size);
-        let mut words = size.split(' ');
-        let (number, unit) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-        let (units, tenths) = number.split_once('.').unwrap_or((number, "0"));
-        let tenths: u64 = units.parse::<u64>().unwrap_or(0) * 10 + tenths.parse::<u64>().unwrap_or(0).min(9);
-        let scale = match unit {
-            "kB" => 100,
-            "MB" => 100_000,
-            "GB" => 100_000_000,
-            _ => return tenths / 10,
-        };
-        tenths * scale
-    });
+    let sizes = told
+        .lines()
+        .filter(|line| line.contains("Downloaded from"))
+        .map(|line| {
+            let size = line.rsplit_once('(').map_or("", |(_, size)| size);
+            let mut words = size.split(' ');
+            let (number, unit) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+            let (units, tenths) = number.split_once('.').unwrap_or((number, "0"));
+            let tenths: u64 =
+                units.parse::<u64>().unwrap_or(0) * 10 + tenths.parse::<u64>().unwrap_or(0).min(9);
+            let scale = match unit {
+                "kB" => 100,
+                "MB" => 100_000,
+                "GB" => 100_000_000,
+                _ => return tenths / 10,
+            };
+            tenths * scale
+        });
     sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
 }
 
 /// The bytes of files below `folder` that Maven has not finished.
 fn unfinished(folder: &Path) -> u64 {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
+    size(folder, &|name| {
+        name.ends_with(".tmp") || name.ends_with(".part")
+    })
+}
+
+/// The bytes of the files below `folder` whose name counts.
+fn size(folder: &Path, counts: &dyn Fn(&str) -> bool) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
         .map(|entry| match entry.metadata() {
-            Ok(data) if data.is_dir() => unfinished(&entry.path()),
-            Ok(data) => {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                let open = name.ends_with(".tmp") || name.ends_with(".part");
-                if open { data.len() } else { 0 }
-            }
-            Err(_) => 0,
+            Ok(data) if data.is_dir() => size(&entry.path(), counts),
+            Ok(data) if counts(&entry.file_name().to_string_lossy()) => data.len(),
+            _ => 0,
         })
         .sum()
 }

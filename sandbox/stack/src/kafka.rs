@@ -62,7 +62,10 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 
 /// Makes `formatted` in `folder`, which holds the jars in `lib`. Blocks.
 pub(crate) fn format(tools: &Tools, folder: &Path) -> Result<(), StackError> {
-    let failed = |detail: String| StackError::Download { what: "Kafka's log folder".to_owned(), detail };
+    let failed = |detail: String| StackError::Download {
+        what: "Kafka's log folder".to_owned(),
+        detail,
+    };
     let logs = folder.join(FORMATTED);
     let settings = folder.join("format.properties");
     // The ports are not recorded by the formatting.
@@ -70,9 +73,16 @@ pub(crate) fn format(tools: &Tools, folder: &Path) -> Result<(), StackError> {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(&tools.java);
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]);
-    command.arg(format!("{}/lib/*", folder.display())).arg("kafka.tools.StorageTool");
-    command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&settings);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg(format!("{}/lib/*", folder.display()))
+        .arg("kafka.tools.StorageTool");
+    command
+        .args(["format", "-t", CLUSTER_ID, "-c"])
+        .arg(&settings);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let output = spawn(command)
         .and_then(std::process::Child::wait_with_output)
         .map_err(|error| failed(error.to_string()))?;
@@ -84,8 +94,15 @@ pub(crate) fn format(tools: &Tools, folder: &Path) -> Result<(), StackError> {
 }
 
 /// How to start Kafka from `home` (the download) with its files in `run`.
-pub(crate) fn plan(tools: &Tools, home: &Path, run: &Path, ports: &[u16]) -> Result<Plan, StackError> {
-    let &[broker, controller] = ports else { return Err(StackError::Ports { part: Part::Kafka }) };
+pub(crate) fn plan(
+    tools: &Tools,
+    home: &Path,
+    run: &Path,
+    ports: &[u16],
+) -> Result<Plan, StackError> {
+    let &[broker, controller] = ports else {
+        return Err(StackError::Ports { part: Part::Kafka });
+    };
     let dir = run.join("kafka");
     let logs = dir.join("logs");
     let settings = dir.join("server.properties");
@@ -99,13 +116,24 @@ pub(crate) fn plan(tools: &Tools, home: &Path, run: &Path, ports: &[u16]) -> Res
         fs::write(&settings, properties(&logs, broker, controller))?;
         fs::write(&log4j, LOG4J)
     };
-    write().map_err(|source| StackError::Folder { path: dir.clone(), source })?;
-    let mut args: Vec<String> = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
-        .map(String::from)
-        .into();
+    write().map_err(|source| StackError::Folder {
+        path: dir.clone(),
+        source,
+    })?;
+    let mut args: Vec<String> = [
+        "-Xmx384m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:-UsePerfData",
+    ]
+    .map(String::from)
+    .into();
     args.push(shared_classes(home, run, Part::Kafka, tools));
     args.push(format!("-Djava.io.tmpdir={}", dir.display()));
-    args.push(format!("-Dlog4j2.configurationFile=file:{}", log4j.display()));
+    args.push(format!(
+        "-Dlog4j2.configurationFile=file:{}",
+        log4j.display()
+    ));
     args.push("-cp".to_owned());
     args.push(format!("{}/lib/*", home.display()));
     args.push("kafka.Kafka".to_owned());
@@ -122,7 +150,9 @@ pub(crate) fn plan(tools: &Tools, home: &Path, run: &Path, ports: &[u16]) -> Res
             stop: Signal::SIGTERM,
             log: run.join("kafka.log"),
         },
-        ready: Ready::Kafka { brokers: address.clone() },
+        ready: Ready::Kafka {
+            brokers: address.clone(),
+        },
         address,
     })
 }

@@ -180,7 +180,14 @@ pub struct StackOptions {
 
 impl Default for StackOptions {
     fn default() -> Self {
-        Self { dir: None, close_ms: 0, block_ms: 0, stand_ins: true, keep: false, quiet: false }
+        Self {
+            dir: None,
+            close_ms: 0,
+            block_ms: 0,
+            stand_ins: true,
+            keep: false,
+            quiet: false,
+        }
     }
 }
 
@@ -208,43 +215,73 @@ impl Stack {
     /// folder until the next start.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
         let begun = Instant::now();
-        let progress = Progress { quiet: options.quiet };
+        let progress = Progress {
+            quiet: options.quiet,
+        };
         let tools = blocking(move || Tools::ensure(&progress)).await?;
         let root = places::root(options.dir.as_deref())?;
         let run = RunFolder::create(&root)?;
         let folder = root.join("downloads");
-        std::fs::create_dir_all(&folder)
-            .map_err(|source| StackError::Folder { path: folder.clone(), source })?;
-        let downloads = Downloads { folder, tools: tools.clone(), progress };
+        std::fs::create_dir_all(&folder).map_err(|source| StackError::Folder {
+            path: folder.clone(),
+            source,
+        })?;
+        let downloads = Downloads {
+            folder,
+            tools: tools.clone(),
+            progress,
+        };
         let at = run.path();
 
         let kafka = async {
             let downloads = downloads.clone();
             let home = blocking(move || downloads.kafka()).await?;
-            let service =
-                Service::start(Part::Kafka, 2, progress, |ports| kafka::plan(&tools, &home, at, ports)).await?;
+            let service = Service::start(Part::Kafka, 2, progress, |ports| {
+                kafka::plan(&tools, &home, at, ports)
+            })
+            .await?;
             Ok((service, home))
         };
         let registry = async {
             let downloads = downloads.clone();
             let home = blocking(move || downloads.registry()).await?;
-            let service =
-                Service::start(Part::Registry, 1, progress, |ports| registry::plan(&tools, &home, at, ports))
-                    .await?;
+            let service = Service::start(Part::Registry, 1, progress, |ports| {
+                registry::plan(&tools, &home, at, ports)
+            })
+            .await?;
             Ok((service, home))
         };
         let postgres = async {
             let (tools_there, run_there) = (tools.clone(), at.to_path_buf());
             let cluster = blocking(move || postgres::init(&tools_there, &run_there)).await?;
-            Service::start(Part::Postgres, 1, progress, |ports| postgres::plan(&tools, &cluster, at, ports)).await
+            Service::start(Part::Postgres, 1, progress, |ports| {
+                postgres::plan(&tools, &cluster, at, ports)
+            })
+            .await
         };
-        let redis = Service::start(Part::Redis, 1, progress, |ports| redis::plan(&tools, at, ports));
+        let redis = Service::start(Part::Redis, 1, progress, |ports| {
+            redis::plan(&tools, at, ports)
+        });
 
         let ((kafka, kafka_home), (registry, registry_home), postgres, redis) =
             tokio::try_join!(kafka, registry, postgres, redis)?;
-        progress.say(&format!("all ready in {:.1} s", begun.elapsed().as_secs_f32()));
+        progress.say(&format!(
+            "all ready in {:.1} s",
+            begun.elapsed().as_secs_f32()
+        ));
         let keep = options.keep;
-        Ok(Self { kafka, registry, postgres, redis, kafka_home, registry_home, tools, keep, stopped: false, run })
+        Ok(Self {
+            kafka,
+            registry,
+            postgres,
+            redis,
+            kafka_home,
+            registry_home,
+            tools,
+            keep,
+            stopped: false,
+            run,
+        })
     }
 
     /// The variables with which `gridway` finds this stack.
@@ -315,9 +352,18 @@ impl Stack {
     /// Stops everything that was started and, unless it is to be kept, removes the run folder.
     pub async fn stop(mut self) {
         self.redis.stop().await;
-        tokio::join!(self.registry.stop(), self.kafka.stop(), self.postgres.stop());
+        tokio::join!(
+            self.registry.stop(),
+            self.kafka.stop(),
+            self.postgres.stop()
+        );
         keep_shared_classes(&self.kafka_home, self.run.path(), Part::Kafka, &self.tools);
-        keep_shared_classes(&self.registry_home, self.run.path(), Part::Registry, &self.tools);
+        keep_shared_classes(
+            &self.registry_home,
+            self.run.path(),
+            Part::Registry,
+            &self.tools,
+        );
         self.stopped = true;
         self.clear();
     }
@@ -346,7 +392,12 @@ impl Drop for Stack {
         if self.stopped {
             return;
         }
-        for service in [&mut self.registry, &mut self.kafka, &mut self.redis, &mut self.postgres] {
+        for service in [
+            &mut self.registry,
+            &mut self.kafka,
+            &mut self.redis,
+            &mut self.postgres,
+        ] {
             service.kill_and_reap();
         }
         self.clear();
@@ -359,6 +410,9 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, StackError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(StackError::Spawn { part: Part::Kafka, source: io::Error::other(error) }),
+        Err(error) => Err(StackError::Spawn {
+            part: Part::Kafka,
+            source: io::Error::other(error),
+        }),
     }
 }

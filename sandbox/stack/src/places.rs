@@ -38,7 +38,11 @@ impl RunFolder {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
-        let name = if number == 0 { format!("run-{pid}") } else { format!("run-{pid}-{number}") };
+        let name = if number == 0 {
+            format!("run-{pid}")
+        } else {
+            format!("run-{pid}-{number}")
+        };
         let path = root.join(name);
         let make = || {
             // Nobody may see a run folder between its making and its locking.
@@ -51,7 +55,10 @@ impl RunFolder {
             Ok(owner)
         };
         match make() {
-            Ok(owner) => Ok(Self { path, _owner: owner }),
+            Ok(owner) => Ok(Self {
+                path,
+                _owner: owner,
+            }),
             Err(source) => Err(StackError::Folder { path, source }),
         }
     }
@@ -71,7 +78,10 @@ pub(crate) const ELSEWHERE: &str = "elsewhere";
 
 fn remove_run(path: &Path) {
     if let Ok(elsewhere) = fs::read_to_string(path.join(ELSEWHERE)) {
-        for folder in elsewhere.lines().filter(|line| line.contains("/gridway-sandbox-")) {
+        for folder in elsewhere
+            .lines()
+            .filter(|line| line.contains("/gridway-sandbox-"))
+        {
             let _ = fs::remove_dir_all(folder);
         }
     }
@@ -92,7 +102,8 @@ fn remove_abandoned(root: &Path) {
 }
 
 fn owned(run: &Path) -> bool {
-    match File::open(run.join("owner")).and_then(|owner| owner.try_lock().map_err(io::Error::from)) {
+    match File::open(run.join("owner")).and_then(|owner| owner.try_lock().map_err(io::Error::from))
+    {
         Ok(()) => false,
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
@@ -114,12 +125,18 @@ pub(crate) fn lock(path: &Path, waiting: impl FnOnce()) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop where it finds the fault")]
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test may stop where it finds the fault"
+    )]
     use super::*;
 
     #[test]
     fn an_abandoned_run_goes_and_a_living_or_kept_one_stays() {
-        let root = root(Some(&std::env::temp_dir().join(format!("gridway-places-{}", std::process::id())))).unwrap();
+        let root = root(Some(
+            &std::env::temp_dir().join(format!("gridway-places-{}", std::process::id())),
+        ))
+        .unwrap();
         let abandoned = root.join("run-1");
         fs::create_dir_all(&abandoned).unwrap();
         File::create(abandoned.join("owner")).unwrap();

@@ -44,20 +44,31 @@ pub(crate) fn reserve() -> io::Result<Reserved> {
             return Ok(Reserved { listener, port });
         }
     }
-    Err(io::Error::new(io::ErrorKind::AddrInUse, "no free loopback port between 16000 and 31999"))
+    Err(io::Error::new(
+        io::ErrorKind::AddrInUse,
+        "no free loopback port between 16000 and 31999",
+    ))
 }
 
 /// Whether a child's log says that somebody else had its port.
 pub(crate) fn clashed(log: &str) -> bool {
     let log = log.to_ascii_lowercase();
-    ["address already in use", "address in use", "already bound", "already in use by another process"]
-        .iter()
-        .any(|words| log.contains(words))
+    [
+        "address already in use",
+        "address in use",
+        "already bound",
+        "already in use by another process",
+    ]
+    .iter()
+    .any(|words| log.contains(words))
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may stop where it finds the fault")]
+    #![expect(
+        clippy::unwrap_used,
+        reason = "a test may stop where it finds the fault"
+    )]
     use super::*;
 
     #[test]

@@ -30,17 +30,34 @@ pub(crate) struct Cluster {
 /// Makes an empty cluster. Blocks.
 pub(crate) fn init(tools: &Tools, run: &Path) -> Result<Cluster, StackError> {
     let cluster = folder(run)?;
-    let failed = |reason: String| StackError::NotReady { part: Part::Postgres, reason, log: String::new() };
+    let failed = |reason: String| StackError::NotReady {
+        part: Part::Postgres,
+        reason,
+        log: String::new(),
+    };
     let mut command = Command::new("setpriv");
     if let Some(Account(name)) = &cluster.account {
         command.args(["--reuid", name, "--regid", name, "--clear-groups"]);
     }
-    command.args(["--pdeathsig", "TERM", "--"]).arg(tools.postgres.join("initdb"));
+    command
+        .args(["--pdeathsig", "TERM", "--"])
+        .arg(tools.postgres.join("initdb"));
     // Not synced here: a run that dies in its first second is started anew.
-    command.args(["-U", OWNER, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"]);
+    command.args([
+        "-U",
+        OWNER,
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-sync",
+        "-D",
+    ]);
     command.arg(&cluster.data).current_dir("/");
     clean_environment(&mut command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let output = spawn(command)
         .and_then(std::process::Child::wait_with_output)
         .map_err(|error| failed(format!("initdb: {error}")))?;
@@ -48,7 +65,10 @@ pub(crate) fn init(tools: &Tools, run: &Path) -> Result<Cluster, StackError> {
         return Ok(cluster);
     }
     let told = [output.stdout, output.stderr].concat();
-    Err(failed(format!("initdb: {}", tail(&String::from_utf8_lossy(&told), 10))))
+    Err(failed(format!(
+        "initdb: {}",
+        tail(&String::from_utf8_lossy(&told), 10)
+    )))
 }
 
 /// As root the data lies outside the run folder: the account that Postgres then runs as may not
@@ -58,16 +78,29 @@ fn folder(run: &Path) -> Result<Cluster, StackError> {
     let make = || {
         if !geteuid().is_root() {
             fs::create_dir_all(&inside)?;
-            return Ok(Cluster { data: inside.join("data"), account: None });
+            return Ok(Cluster {
+                data: inside.join("data"),
+                account: None,
+            });
         }
-        let user = User::from_name(ACCOUNT)?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("no account `{ACCOUNT}`")))?;
+        let user = User::from_name(ACCOUNT)?.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("no account `{ACCOUNT}`"))
+        })?;
         let outside = private_folder()?;
-        fs::write(run.join(places::ELSEWHERE), format!("{}\n", outside.display()))?;
+        fs::write(
+            run.join(places::ELSEWHERE),
+            format!("{}\n", outside.display()),
+        )?;
         chown(&outside, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-        Ok(Cluster { data: outside.join("data"), account: Some(Account(ACCOUNT.to_owned())) })
+        Ok(Cluster {
+            data: outside.join("data"),
+            account: Some(Account(ACCOUNT.to_owned())),
+        })
     };
-    make().map_err(|source| StackError::Folder { path: inside.clone(), source })
+    make().map_err(|source| StackError::Folder {
+        path: inside.clone(),
+        source,
+    })
 }
 
 fn private_folder() -> io::Result<PathBuf> {
@@ -84,8 +117,17 @@ fn private_folder() -> io::Result<PathBuf> {
 }
 
 /// How to start Postgres on `cluster`.
-pub(crate) fn plan(tools: &Tools, cluster: &Cluster, run: &Path, ports: &[u16]) -> Result<Plan, StackError> {
-    let &[port] = ports else { return Err(StackError::Ports { part: Part::Postgres }) };
+pub(crate) fn plan(
+    tools: &Tools,
+    cluster: &Cluster,
+    run: &Path,
+    ports: &[u16],
+) -> Result<Plan, StackError> {
+    let &[port] = ports else {
+        return Err(StackError::Ports {
+            part: Part::Postgres,
+        });
+    };
     let mut args = vec!["-D".to_owned(), cluster.data.display().to_string()];
     args.extend(["-p".to_owned(), port.to_string()]);
     for setting in [
@@ -116,7 +158,10 @@ pub(crate) fn plan(tools: &Tools, cluster: &Cluster, run: &Path, ports: &[u16]) 
             stop: Signal::SIGINT,
             log: run.join("postgres.log"),
         },
-        ready: Ready::Postgres { server: server.clone(), database: DATABASE },
+        ready: Ready::Postgres {
+            server: server.clone(),
+            database: DATABASE,
+        },
         address: format!("{server}/{DATABASE}"),
     })
 }

@@ -20,7 +20,10 @@ pub(crate) enum Ready {
     /// The subjects; then the compatibility rule is set, whose default is none.
     Registry { url: String },
     /// A connection; then the database is made if it is not there.
-    Postgres { server: String, database: &'static str },
+    Postgres {
+        server: String,
+        database: &'static str,
+    },
     /// PING.
     Redis { port: u16 },
     /// A line `{"listening":"http://…"}` in its output.
@@ -29,7 +32,11 @@ pub(crate) enum Ready {
 
 impl Ready {
     /// Asks until the part answers, its process ends or the time is over.
-    pub(crate) async fn wait(&self, process: &mut Process, within: Duration) -> Result<(), StackError> {
+    pub(crate) async fn wait(
+        &self,
+        process: &mut Process,
+        within: Duration,
+    ) -> Result<(), StackError> {
         let until = Instant::now() + within;
         loop {
             let told = match tokio::time::timeout(PATIENCE, self.ask(process)).await {
@@ -41,7 +48,9 @@ impl Ready {
                 return Err(process.failure(format!("ended with {status}")));
             }
             if Instant::now() >= until {
-                return Err(process.failure(format!("not ready after {} s: {told}", within.as_secs())));
+                return Err(
+                    process.failure(format!("not ready after {} s: {told}", within.as_secs()))
+                );
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -55,8 +64,14 @@ impl Ready {
             Self::Redis { port } => redis(*port).await,
             Self::Listening => {
                 let output = process.output();
-                let announced = output.lines().any(|line| line.starts_with("{\"listening\":"));
-                if announced { Ok(()) } else { Err("it has not said that it listens".to_owned()) }
+                let announced = output
+                    .lines()
+                    .any(|line| line.starts_with("{\"listening\":"));
+                if announced {
+                    Ok(())
+                } else {
+                    Err("it has not said that it listens".to_owned())
+                }
             }
         }
     }
@@ -67,26 +82,46 @@ async fn kafka(brokers: &str) -> Result<(), String> {
     TcpStream::connect(brokers).await.map_err(text)?;
     let brokers = brokers.to_owned();
     let ask = move || {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &brokers).create().map_err(text)?;
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &brokers)
+            .create()
+            .map_err(text)?;
         let metadata = consumer.fetch_metadata(None, PATIENCE).map_err(text)?;
-        if metadata.brokers().is_empty() { Err("no broker has registered".to_owned()) } else { Ok(()) }
+        if metadata.brokers().is_empty() {
+            Err("no broker has registered".to_owned())
+        } else {
+            Ok(())
+        }
     };
     tokio::task::spawn_blocking(ask).await.map_err(text)?
 }
 
 async fn registry(url: &str) -> Result<(), String> {
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().map_err(text)?;
-    let answer = client.get(format!("{url}/subjects")).send().await.map_err(text)?;
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .build()
+        .map_err(text)?;
+    let answer = client
+        .get(format!("{url}/subjects"))
+        .send()
+        .await
+        .map_err(text)?;
     answer.error_for_status().map_err(text)?;
     let rule = serde_json::json!({ "compatibility": "BACKWARD_TRANSITIVE" });
-    let answer = client.put(format!("{url}/config")).json(&rule).send().await.map_err(text)?;
+    let answer = client
+        .put(format!("{url}/config"))
+        .json(&rule)
+        .send()
+        .await
+        .map_err(text)?;
     answer.error_for_status().map_err(text)?;
     Ok(())
 }
 
 async fn postgres(server: &str, database: &'static str) -> Result<(), String> {
-    let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.map_err(text)?;
+    let mut connection = PgConnection::connect(&format!("{server}/postgres"))
+        .await
+        .map_err(text)?;
     let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM pg_database WHERE datname = $1")
         .bind(database)
         .fetch_optional(&mut connection)
@@ -94,17 +129,26 @@ async fn postgres(server: &str, database: &'static str) -> Result<(), String> {
         .map_err(text)?;
     if found.is_none() {
         let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {database}"));
-        sqlx::raw_sql(create).execute(&mut connection).await.map_err(text)?;
+        sqlx::raw_sql(create)
+            .execute(&mut connection)
+            .await
+            .map_err(text)?;
     }
     connection.close().await.map_err(text)
 }
 
 async fn redis(port: u16) -> Result<(), String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(text)?;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .map_err(text)?;
     stream.write_all(b"PING\r\n").await.map_err(text)?;
     let mut answer = [0_u8; 7];
     stream.read_exact(&mut answer).await.map_err(text)?;
-    if &answer == b"+PONG\r\n" { Ok(()) } else { Err(String::from_utf8_lossy(&answer).into_owned()) }
+    if &answer == b"+PONG\r\n" {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&answer).into_owned())
+    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -9,17 +9,37 @@ use std::fs;
 use std::path::Path;
 
 /// How to start the registry from `home` (the download) with its files in `run`.
-pub(crate) fn plan(tools: &Tools, home: &Path, run: &Path, ports: &[u16]) -> Result<Plan, StackError> {
-    let &[port] = ports else { return Err(StackError::Ports { part: Part::Registry }) };
+pub(crate) fn plan(
+    tools: &Tools,
+    home: &Path,
+    run: &Path,
+    ports: &[u16],
+) -> Result<Plan, StackError> {
+    let &[port] = ports else {
+        return Err(StackError::Ports {
+            part: Part::Registry,
+        });
+    };
     let dir = run.join("registry");
-    fs::create_dir_all(&dir).map_err(|source| StackError::Folder { path: dir.clone(), source })?;
+    fs::create_dir_all(&dir).map_err(|source| StackError::Folder {
+        path: dir.clone(),
+        source,
+    })?;
     let jar = runner(home).ok_or_else(|| StackError::Download {
         what: "Apicurio Registry".to_owned(),
-        detail: format!("no runner jar in {}; remove that folder and start again", home.display()),
+        detail: format!(
+            "no runner jar in {}; remove that folder and start again",
+            home.display()
+        ),
     })?;
-    let mut args: Vec<String> = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
-        .map(String::from)
-        .into();
+    let mut args: Vec<String> = [
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:-UsePerfData",
+    ]
+    .map(String::from)
+    .into();
     args.push(shared_classes(home, run, Part::Registry, tools));
     args.push(format!("-Djava.io.tmpdir={}", dir.display()));
     args.extend(["-jar".to_owned(), jar]);
@@ -52,6 +72,9 @@ pub(crate) fn plan(tools: &Tools, home: &Path, run: &Path, ports: &[u16]) -> Res
 }
 
 fn runner(home: &Path) -> Option<String> {
-    let jars = fs::read_dir(home).ok()?.flatten().map(|entry| entry.path().display().to_string());
+    let jars = fs::read_dir(home)
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().display().to_string());
     jars.into_iter().find(|jar| jar.ends_with("-runner.jar"))
 }

@@ -54,8 +54,14 @@ impl Service {
             match start_and_wait(&plan).await {
                 Ok(process) => {
                     let seconds = begun.elapsed().as_secs_f32();
-                    progress.say(&format!("{part} ready in {seconds:.1} s ({})", plan.address));
-                    return Ok(Self { plan, process: tokio::sync::Mutex::new(Some(process)) });
+                    progress.say(&format!(
+                        "{part} ready in {seconds:.1} s ({})",
+                        plan.address
+                    ));
+                    return Ok(Self {
+                        plan,
+                        process: tokio::sync::Mutex::new(Some(process)),
+                    });
                 }
                 Err(StackError::NotReady { log, .. })
                     if attempt < START_ATTEMPTS && ports::clashed(&log) =>
@@ -75,7 +81,11 @@ impl Service {
     pub(crate) async fn id(&self) -> Option<u32> {
         let mut process = self.process.lock().await;
         let process = process.as_mut()?;
-        if process.ended().is_some() { None } else { Some(process.id()) }
+        if process.ended().is_some() {
+            None
+        } else {
+            Some(process.id())
+        }
     }
 
     /// `kill -9`.
@@ -142,7 +152,9 @@ async fn start_and_wait(plan: &Plan) -> Result<Process, StackError> {
     if let Some(process) = unready.0.as_mut() {
         plan.ready.wait(process, READY_WITHIN).await?;
     }
-    unready.0.take().ok_or(StackError::Ports { part: plan.launch.part })
+    unready.0.take().ok_or(StackError::Ports {
+        part: plan.launch.part,
+    })
 }
 
 fn archive_name(part: Part, tools: &Tools) -> String {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A variable of our own environment.
-#[expect(clippy::disallowed_methods, reason = "the stack stands at the edge: it adapts to its machine")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the stack stands at the edge: it adapts to its machine"
+)]
 pub(crate) fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
@@ -44,14 +47,20 @@ impl Tools {
             Err(missing) => missing,
         };
         let packages: Vec<&str> = missing.iter().map(|tool| tool.debian).collect();
-        let names = missing.iter().map(|tool| tool.what).collect::<Vec<_>>().join(", ");
+        let names = missing
+            .iter()
+            .map(|tool| tool.what)
+            .collect::<Vec<_>>()
+            .join(", ");
         let told = format!("the sandbox lacks {names}; install: {}", packages.join(" "));
         if !nix::unistd::geteuid().is_root() || !Path::new("/etc/debian_version").exists() {
             return Err(StackError::MissingTools(told));
         }
         progress.say(&format!("installing {}", packages.join(" ")));
         install(&packages).map_err(|why| StackError::MissingTools(format!("{told} ({why})")))?;
-        Self::find().map_err(|_| StackError::MissingTools(format!("{told} (installed, and still not found)")))
+        Self::find().map_err(|_| {
+            StackError::MissingTools(format!("{told} (installed, and still not found)"))
+        })
     }
 
     fn find() -> Result<Self, Vec<Missing>> {
@@ -64,14 +73,22 @@ impl Tools {
         };
         let java = java();
         let tools = Self {
-            java: need(java.as_ref().map(|(path, _)| path.clone()), "java 17 or newer", "default-jdk-headless"),
+            java: need(
+                java.as_ref().map(|(path, _)| path.clone()),
+                "java 17 or newer",
+                "default-jdk-headless",
+            ),
             java_build: java.map(|(_, build)| build).unwrap_or_default(),
             maven: need(on_path("mvn"), "mvn", "maven"),
             postgres: need(postgres(), "postgres", "postgresql"),
             redis: need(on_path("redis-server"), "redis-server", "redis-server"),
         };
         need(on_path("setpriv"), "setpriv", "util-linux");
-        if missing.is_empty() { Ok(tools) } else { Err(missing) }
+        if missing.is_empty() {
+            Ok(tools)
+        } else {
+            Err(missing)
+        }
     }
 }
 
@@ -86,7 +103,10 @@ fn install(packages: &[&str]) -> Result<(), String> {
         if output.status.success() {
             return Ok(());
         }
-        Err(crate::child::tail(&String::from_utf8_lossy(&output.stderr), 3))
+        Err(crate::child::tail(
+            &String::from_utf8_lossy(&output.stderr),
+            3,
+        ))
     };
     apt(&["update"])?;
     let mut args = vec!["install", "-y", "--no-install-recommends"];
@@ -96,13 +116,19 @@ fn install(packages: &[&str]) -> Result<(), String> {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = variable("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// `initdb` and `postgres` stand beside each other, on Debian outside the PATH; the newest wins.
 fn postgres() -> Option<PathBuf> {
-    let has_both = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let has_both =
+        |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
+    let versions = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
     versions
         .map(|version| version.path().join("bin"))
         .filter(has_both)
@@ -112,7 +138,12 @@ fn postgres() -> Option<PathBuf> {
                 .and_then(Path::file_name)
                 .and_then(|name| name.to_str()?.parse::<u32>().ok())
         })
-        .or_else(|| on_path("initdb")?.parent().map(Path::to_path_buf).filter(has_both))
+        .or_else(|| {
+            on_path("initdb")?
+                .parent()
+                .map(Path::to_path_buf)
+                .filter(has_both)
+        })
 }
 
 /// A Java that is new enough, with a name for its build.
@@ -133,10 +164,22 @@ fn java_major(told: &str) -> Option<u32> {
 
 /// The last line of `java -version`, which names the virtual machine's build.
 fn file_name(told: &str) -> String {
-    let line = told.lines().rfind(|line| line.contains("build")).unwrap_or(told);
+    let line = told
+        .lines()
+        .rfind(|line| line.contains("build"))
+        .unwrap_or(told);
     let build = line.split("build ").nth(1).unwrap_or(line);
     let build = build.split([',', ')']).next().unwrap_or(build);
-    build.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
+    build
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
