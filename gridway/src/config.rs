@@ -1,0 +1,161 @@
+//! Configuration: read once, from the environment. Every secret may come from a file instead
+//! (`NAME_FILE`). `docs/configuration.md` lists it all.
+
+use anyhow::{Context, Result, bail};
+use pipeline::KafkaConfig;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A setting as it stands in the documentation.
+pub struct Setting {
+    /// Environment variable.
+    pub name: &'static str,
+    /// Value when it is not set; `None`: it must be set where it is used.
+    pub default: Option<&'static str>,
+    /// Whether it may come from `NAME_FILE`, too.
+    pub secret: bool,
+    /// What it is.
+    pub doc: &'static str,
+}
+
+const fn plain(name: &'static str, default: Option<&'static str>, doc: &'static str) -> Setting {
+    Setting { name, default, secret: false, doc }
+}
+
+const fn secret(name: &'static str, doc: &'static str) -> Setting {
+    Setting { name, default: None, secret: true, doc }
+}
+
+/// Every setting of the product.
+pub const SETTINGS: &[Setting] = &[
+    plain("GRIDWAY_KAFKA_BROKERS", None, "Kafka, `host:port,…`."),
+    plain("GRIDWAY_KAFKA_PROPERTIES", Some(""), "Further librdkafka properties, `key=value,…`: TLS, SASL."),
+    plain("GRIDWAY_KAFKA_SESSION_MS", Some("30000"), "Session timeout of processors. The heartbeat is a tenth, the transaction timeout a third of it."),
+    plain("GRIDWAY_KAFKA_REPLICATION", Some("3"), "Replication factor for `gridway topics create`."),
+    plain("GRIDWAY_KAFKA_MIN_ISR", Some("2"), "Minimum in-sync replicas for `gridway topics create`."),
+    plain("GRIDWAY_REGISTRY_URL", None, "Schema registry, its Confluent-compatible API."),
+    plain("GRIDWAY_DATABASE_URL", None, "Postgres of the read models, `postgres://…`."),
+    plain("GRIDWAY_REDIS_URL", Some(""), "Redis. Nothing needs it yet."),
+    plain("GRIDWAY_STRIPE_URL", Some("https://api.stripe.com/"), "Stripe's API."),
+    secret("GRIDWAY_STRIPE_KEY", "Secret key of the Stripe account, `sk_…`. Whether it is a live key decides whether live payments are expected."),
+    secret("GRIDWAY_STRIPE_WEBHOOK_SECRETS", "Signing secrets of the webhook endpoint, `whsec_…,…`; several during a rotation."),
+    plain("GRIDWAY_HORIZON_URL", None, "Horizon of the Stellar network."),
+    plain("GRIDWAY_STELLAR_PASSPHRASE", None, "Passphrase of the Stellar network."),
+    plain("GRIDWAY_USDC_ASSET", None, "The USDC that is spent, `CODE:ISSUER`."),
+    plain("GRIDWAY_TFT_ASSET", None, "The TFT that is bought, `CODE:ISSUER`."),
+    secret("GRIDWAY_TREASURY_SECRET", "Secret key of the treasury account, `S…`."),
+    secret("GRIDWAY_LANE_SEED", "Seed of all lane keys, 64 hex digits."),
+    plain("GRIDWAY_BRIDGE_ADDRESS", None, "Stellar account of the TFChain bridge, `G…`."),
+    plain("GRIDWAY_STELLAR_MAX_FEE", Some("10000"), "The most that a transaction's fee may be, in stroops."),
+    plain("GRIDWAY_TFCHAIN_URL", None, "TFChain."),
+    plain("GRIDWAY_TFCHAIN_FIRST_BLOCK", Some("0"), "Where the watcher begins when it has no cursor."),
+    secret("GRIDWAY_TFCHAIN_USER_SEED", "Master seed of the users' accounts: a mnemonic or 0x and 64 hex digits."),
+    secret("GRIDWAY_TFCHAIN_ACTIVATOR_SEED", "Seed of the account that activates users' accounts."),
+    plain("GRIDWAY_API_LISTEN", Some("127.0.0.1:0"), "Address of the API."),
+    plain("GRIDWAY_METRICS_LISTEN", Some("127.0.0.1:0"), "Address of `/metrics` and `/healthz` of processors and projections."),
+    secret("GRIDWAY_API_TOKENS", "Bearer tokens, `token:user id,…`."),
+    plain("GRIDWAY_BRIDGE_FEE", Some("1"), "What the bridge keeps of a deposit, in TFT."),
+    plain("GRIDWAY_SLIPPAGE_BPS", Some("100"), "How much dearer than quoted a swap may become, in basis points."),
+    plain("GRIDWAY_SPREAD_BPS", Some("300"), "What is charged on top of the cost, in basis points."),
+    plain("GRIDWAY_EUR_CENTS_PER_USDC", Some("95"), "Euro cents charged for one USDC, an integer or a ratio such as `9423/100`."),
+    plain("GRIDWAY_QUOTE_SECONDS", Some("600"), "How long a quote holds."),
+    plain("GRIDWAY_PAY_WITHIN_SECONDS", Some("86400"), "How long a person has to pay."),
+    plain("GRIDWAY_GIVE_UP_SECONDS", Some("86400"), "How long after the payment a swap is tried before the charge goes back."),
+    plain("GRIDWAY_MINT_WITHIN_SECONDS", Some("1800"), "When a hand-off without a mint raises an alarm."),
+    plain("GRIDWAY_STELLAR_DEADLINE_SECONDS", Some("120"), "How long one attempt on Stellar may take: the transaction's maxTime."),
+    plain("GRIDWAY_STRIPE_DEADLINE_SECONDS", Some("600"), "How long one attempt at Stripe may take."),
+];
+
+/// Reads the environment.
+pub struct Config;
+
+impl Config {
+    /// The text of a setting; empty texts count as not set.
+    ///
+    /// # Errors
+    /// When it is not set and has no default, or its file cannot be read.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge at which configuration enters")]
+    pub fn text(name: &str) -> Result<String> {
+        let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else {
+            bail!("{name} is not a setting of gridway");
+        };
+        if let Some(value) = std::env::var(name).ok().filter(|v| !v.is_empty()) {
+            return Ok(value);
+        }
+        if setting.secret {
+            if let Ok(path) = std::env::var(format!("{name}_FILE")) {
+                let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path} for {name}_FILE"))?;
+                return Ok(text.trim().to_owned());
+            }
+        }
+        match setting.default {
+            Some(default) => Ok(default.to_owned()),
+            None if setting.secret => bail!("{name} (or {name}_FILE) is not set. {}", setting.doc),
+            None => bail!("{name} is not set. {}", setting.doc),
+        }
+    }
+
+    /// A setting that is a number or the like.
+    ///
+    /// # Errors
+    /// As [`Config::text`], and when it cannot be parsed. The value of a secret is not shown.
+    pub fn parse<T: FromStr>(name: &str) -> Result<T>
+    where
+        T::Err: Display,
+    {
+        let text = Self::text(name)?;
+        let secret = SETTINGS.iter().any(|s| s.name == name && s.secret);
+        text.parse().map_err(|e: T::Err| {
+            if secret { anyhow::anyhow!("{name} is not readable") } else { anyhow::anyhow!("{name}={text}: {e}") }
+        })
+    }
+
+    /// A duration in seconds.
+    ///
+    /// # Errors
+    /// As [`Config::parse`].
+    pub fn seconds(name: &str) -> Result<Duration> {
+        Self::parse(name).map(Duration::from_secs)
+    }
+
+    /// How to talk to Kafka.
+    ///
+    /// # Errors
+    /// When something is missing or malformed.
+    pub fn kafka() -> Result<KafkaConfig> {
+        let mut kafka = KafkaConfig::new(Self::text("GRIDWAY_KAFKA_BROKERS")?);
+        let session: u64 = Self::parse("GRIDWAY_KAFKA_SESSION_MS")?;
+        kafka.session_timeout = Duration::from_millis(session);
+        kafka.heartbeat = Duration::from_millis(session / 10);
+        kafka.transaction_timeout = Duration::from_millis((session / 3).max(1_500).min(session));
+        let properties = Self::text("GRIDWAY_KAFKA_PROPERTIES")?;
+        for pair in properties.split(',').filter(|p| !p.is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                bail!("GRIDWAY_KAFKA_PROPERTIES: `{pair}` is not key=value");
+            };
+            kafka.properties.push((key.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(kafka)
+    }
+}
+
+/// `docs/configuration.md`, written from the settings.
+#[must_use]
+pub fn document() -> String {
+    let mut text = String::from(
+        "# Configuration\n\nEverything is read from the environment, once, at the start. A secret may come from a file \
+         instead: set `NAME_FILE` to its path. What is missing or malformed is said by name, and the process does not \
+         start.\n\nEvery counterparty is replaced by configuration alone.\n\n| variable | default | what it is |\n|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let default = match setting.default {
+            None => "must be set".to_owned(),
+            Some("") => "empty".to_owned(),
+            Some(default) => format!("`{default}`"),
+        };
+        let secret = if setting.secret { " Secret." } else { "" };
+        text.push_str(&format!("| `{}` | {default} | {}{secret} |\n", setting.name, setting.doc));
+    }
+    text
+}

@@ -1,0 +1,60 @@
+//! Gridway turns money into grid capacity: one binary for every part of it.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use gridway::{config, demo, lanes, serve, topics, up};
+
+#[derive(Parser)]
+#[command(name = "gridway", version, about = "Turns money into grid capacity.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a part of the product against the services of the configuration.
+    Serve {
+        #[command(subcommand)]
+        part: serve::Part,
+    },
+    /// Creates the topics, or checks them.
+    Topics {
+        #[command(subcommand)]
+        action: topics::Action,
+    },
+    /// Opens the payment lanes on Stellar, or checks them.
+    Lanes {
+        #[command(subcommand)]
+        action: lanes::Action,
+    },
+    /// Runs everything on the local stack until Ctrl-C and prints the addresses.
+    Up(up::Options),
+    /// Like `up`, then buys 250 TFT by card, deploys, and shows every proof.
+    Demo(up::Options),
+    /// Prints the configuration reference.
+    Configuration,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    let quiet = matches!(cli.command, Command::Up(_) | Command::Demo(_));
+    init_logs(if quiet { "warn" } else { "info" });
+    match cli.command {
+        Command::Serve { part } => serve::run(part).await,
+        Command::Topics { action } => topics::run(action).await,
+        Command::Lanes { action } => lanes::run(action).await,
+        Command::Up(options) => up::run(&options).await,
+        Command::Demo(options) => demo::run(&options).await,
+        Command::Configuration => {
+            print!("{}", config::document());
+            Ok(())
+        }
+    }
+}
+
+fn init_logs(default: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

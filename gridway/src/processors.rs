@@ -1,0 +1,186 @@
+//! The processors by name, wired from the configuration.
+
+use crate::config::Config;
+use anyhow::{Context, Result, bail};
+use counterparties_stellar::{HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig};
+use counterparties_stripe::{StripeClient, StripeConfig};
+use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig, UserSeed};
+use events::codec::Codec;
+use events::deployments::DeploymentEvent;
+use events::purchases::PurchaseEvent;
+use events::registry::Registry;
+use events::topics::{self, Topic};
+use events::users::UserEvent;
+use pipeline::append::Codecs;
+use pipeline::{Slot, run_executor, run_policy, run_source};
+use processor_lanes::Treasury;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Every processor, with the topic that it reads.
+pub const ALL: [(&str, Topic); 9] = [
+    ("purchases", topics::PURCHASES),
+    ("payments", topics::PURCHASES),
+    ("swaps", topics::PURCHASES),
+    ("handoffs", topics::PURCHASES),
+    ("tfchain-watcher", topics::PURCHASES),
+    ("deployments", topics::DEPLOYMENTS),
+    ("contracts", topics::DEPLOYMENTS),
+    ("users", topics::USERS),
+    ("twins", topics::USERS),
+];
+
+/// The Stripe client.
+///
+/// # Errors
+/// When its configuration is missing or malformed.
+pub fn stripe() -> Result<StripeClient> {
+    let config = StripeConfig {
+        base_url: Config::text("GRIDWAY_STRIPE_URL")?,
+        secret_key: counterparties_stripe::SecretKey::new(&Config::text("GRIDWAY_STRIPE_KEY")?),
+        timeout: Duration::from_secs(30),
+    };
+    StripeClient::new(&config, pipeline::clock::now).context("the Stripe client")
+}
+
+/// The Stellar client.
+///
+/// # Errors
+/// When its configuration is missing or malformed.
+pub fn stellar() -> Result<HorizonClient> {
+    let config = StellarConfig::new(&Config::text("GRIDWAY_HORIZON_URL")?, &Config::text("GRIDWAY_STELLAR_PASSPHRASE")?);
+    HorizonClient::new(&config).context("the Stellar client")
+}
+
+/// The TFChain client.
+///
+/// # Errors
+/// When its configuration is missing or malformed.
+pub fn tfchain() -> Result<TfchainClient> {
+    let config = TfchainConfig { url: Config::text("GRIDWAY_TFCHAIN_URL")?, timeout: Duration::from_secs(30) };
+    TfchainClient::new(&config).context("the TFChain client")
+}
+
+/// The treasury.
+///
+/// # Errors
+/// When its configuration is missing or malformed, or Kafka does not tell its cluster id.
+pub fn treasury() -> Result<Treasury> {
+    let stellar: Arc<dyn Stellar> = Arc::new(stellar()?);
+    Ok(Treasury {
+        stellar,
+        passphrase: Config::text("GRIDWAY_STELLAR_PASSPHRASE")?,
+        key: Config::parse::<SecretKey>("GRIDWAY_TREASURY_SECRET")?,
+        seed: Config::parse::<LaneSeed>("GRIDWAY_LANE_SEED")?,
+        cluster: cluster_id()?,
+        usdc: Config::parse("GRIDWAY_USDC_ASSET")?,
+        tft: Config::parse("GRIDWAY_TFT_ASSET")?,
+        max_fee: Config::parse("GRIDWAY_STELLAR_MAX_FEE")?,
+    })
+}
+
+/// Id of the Kafka cluster; it enters the derivation of lane keys.
+///
+/// # Errors
+/// When Kafka does not answer within half a minute.
+pub fn cluster_id() -> Result<String> {
+    let kafka = Config::kafka()?;
+    let consumer: BaseConsumer = kafka.client().create()?;
+    consumer
+        .client()
+        .fetch_cluster_id(Duration::from_secs(30))
+        .with_context(|| format!("Kafka at {} does not tell its cluster id: is it running?", kafka.brokers))
+}
+
+async fn codecs() -> Result<Codecs> {
+    let registry = Registry::new(&Config::text("GRIDWAY_REGISTRY_URL")?)?;
+    let mut wait = Duration::from_millis(250);
+    loop {
+        let connected = async {
+            let codecs = Codecs::default()
+                .with(Codec::<PurchaseEvent>::connect(&registry).await?)
+                .with(Codec::<DeploymentEvent>::connect(&registry).await?)
+                .with(Codec::<UserEvent>::connect(&registry).await?);
+            Ok::<_, events::registry::RegistryError>(codecs)
+        };
+        match connected.await {
+            Ok(codecs) => return Ok(codecs),
+            Err(error @ events::registry::RegistryError::Unavailable { .. }) => {
+                tracing::warn!(%error, "waiting for the schema registry");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn purchase_rules() -> Result<processor_purchases::Rules> {
+    let mut rules = processor_purchases::Rules::new(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
+    rules.livemode = Config::text("GRIDWAY_STRIPE_KEY")?.contains("_live_");
+    rules.pay_within = Config::seconds("GRIDWAY_PAY_WITHIN_SECONDS")?;
+    rules.give_up_after = Config::seconds("GRIDWAY_GIVE_UP_SECONDS")?;
+    rules.mint_within = Config::seconds("GRIDWAY_MINT_WITHIN_SECONDS")?;
+    rules.stellar_deadline = Config::seconds("GRIDWAY_STELLAR_DEADLINE_SECONDS")?;
+    rules.stripe_deadline = Config::seconds("GRIDWAY_STRIPE_DEADLINE_SECONDS")?;
+    Ok(rules)
+}
+
+/// Runs a processor until `stop`.
+///
+/// # Errors
+/// When its name or configuration is wrong, or it ends for good.
+pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> {
+    let kafka = Config::kafka()?;
+    let codecs = codecs().await?;
+    match name {
+        "purchases" => {
+            let policy = processor_purchases::Purchases::new(purchase_rules()?);
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "payments" => {
+            let hand = processor_payments::Payments::new(Arc::new(stripe()?));
+            run_executor(hand, codecs, kafka, slot, stop).await?;
+        }
+        "swaps" => {
+            let hand = processor_swaps::Swaps::new(Arc::new(treasury()?));
+            run_executor(hand, codecs, kafka, slot, stop).await?;
+        }
+        "handoffs" => {
+            let hand = processor_handoffs::Handoffs::new(Arc::new(treasury()?));
+            run_executor(hand, codecs, kafka, slot, stop).await?;
+        }
+        "tfchain-watcher" => {
+            let chain: Arc<dyn Tfchain> = Arc::new(tfchain()?);
+            let first_block = Config::parse("GRIDWAY_TFCHAIN_FIRST_BLOCK")?;
+            let source = processor_watcher::Watcher::new(chain, Arc::new(stellar()?), first_block);
+            run_source(source, codecs, kafka, slot, stop).await?;
+        }
+        "deployments" => {
+            let policy = processor_deployments::DeploymentPolicy::default();
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "contracts" => {
+            let hand = processor_deployments::Contracts::new(Arc::new(tfchain()?), user_seed()?);
+            run_executor(hand, codecs, kafka, slot, stop).await?;
+        }
+        "users" => run_policy(processor_twins::Users::default(), codecs, kafka, slot, stop).await?,
+        "twins" => {
+            let activator = ActivatorKey::parse(&Config::text("GRIDWAY_TFCHAIN_ACTIVATOR_SEED")?)
+                .context("GRIDWAY_TFCHAIN_ACTIVATOR_SEED")?;
+            let hand = processor_twins::Twins::new(Arc::new(tfchain()?), user_seed()?, activator);
+            run_executor(hand, codecs, kafka, slot, stop).await?;
+        }
+        other => {
+            let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
+            bail!("there is no processor {other}; there are {}", names.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn user_seed() -> Result<UserSeed> {
+    UserSeed::parse(&Config::text("GRIDWAY_TFCHAIN_USER_SEED")?).context("GRIDWAY_TFCHAIN_USER_SEED")
+}

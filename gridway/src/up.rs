@@ -1,0 +1,150 @@
+//! `gridway up`: everything on the local stack.
+
+use crate::fleet::{Fleet, parts};
+use crate::serve;
+use anyhow::{Context, Result};
+use clap::Args;
+use sandbox_stack::{Stack, StackOptions};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The user of the sandbox: a fixed id and token, good for nothing elsewhere.
+pub const SANDBOX_USER: &str = "7d1c4f0a-31b4-5c39-9d57-0d2f6a3a4b11";
+/// The sandbox user's bearer token.
+pub const SANDBOX_TOKEN: &str = "sandbox-token-of-the-demo-user";
+/// Signs the stand-in's webhooks.
+pub const WEBHOOK_SECRET: &str = "whsec_sandbox";
+
+/// How the local stack is to be.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Milliseconds between Stellar ledgers; 0 closes one on each submission.
+    #[arg(long, default_value_t = 0)]
+    pub close_ms: u64,
+    /// Milliseconds between TFChain blocks; 0 makes one on each submission.
+    #[arg(long, default_value_t = 0)]
+    pub block_ms: u64,
+    /// Keep the logs of all processes after the end.
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// The running product on its running stack.
+pub struct Sandbox {
+    /// The stack.
+    pub stack: Stack,
+    /// The product's processes.
+    pub fleet: Fleet,
+    /// What they were configured with.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The `gridway` binary: beside the running program, whichever of ours that is.
+///
+/// # Errors
+/// When the running program cannot tell where it is.
+pub fn program() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding the gridway binary")?;
+    let beside = own.with_file_name("gridway");
+    // Test binaries stand one folder deeper.
+    let above = own.parent().and_then(|p| p.parent()).map(|p| p.join("gridway"));
+    Ok([Some(beside), above].into_iter().flatten().find(|p| p.is_file()).unwrap_or(own))
+}
+
+/// Settings of the sandbox that are not the stack's.
+fn settings(stack: &Stack, overrides: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut environment = stack.environment();
+    let tokens = format!("{SANDBOX_TOKEN}:{SANDBOX_USER}");
+    for (name, value) in [
+        ("GRIDWAY_KAFKA_SESSION_MS", "6000"),
+        ("GRIDWAY_KAFKA_REPLICATION", "1"),
+        ("GRIDWAY_KAFKA_MIN_ISR", "1"),
+        ("GRIDWAY_API_TOKENS", tokens.as_str()),
+    ]
+    .iter()
+    .chain(overrides)
+    {
+        environment.retain(|(n, _)| n != name);
+        environment.push(((*name).to_owned(), (*value).to_owned()));
+    }
+    environment
+}
+
+/// Starts the stack and on it the whole product. `overrides` replace settings.
+///
+/// # Errors
+/// When a part does not come up.
+pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sandbox> {
+    let begun = Instant::now();
+    let stack = Stack::start(StackOptions {
+        close_ms: options.close_ms,
+        block_ms: options.block_ms,
+        keep: options.keep,
+        ..StackOptions::default()
+    })
+    .await?;
+    let environment = settings(&stack, overrides);
+    let mut fleet = Fleet::new(program()?, environment.clone(), stack.folder());
+    fleet.once(&["topics", "create"]).await?;
+    eprintln!("opening payment lanes on Stellar …");
+    fleet.once(&["lanes", "open"]).await?;
+    fleet.start_all(&parts()).await?;
+    let webhook = format!("{}/payments/webhook", fleet.address("api").unwrap_or_default());
+    let stripe = setting(&environment, "GRIDWAY_STRIPE_URL");
+    reqwest::Client::new()
+        .post(format!("{}/_control/webhook", stripe.trim_end_matches('/')))
+        .json(&serde_json::json!({"url": webhook, "secret": setting(&environment, "GRIDWAY_STRIPE_WEBHOOK_SECRETS")}))
+        .send()
+        .await?
+        .error_for_status()
+        .context("telling the Stripe stand-in where the webhook is")?;
+    eprintln!("gridway runs, {:.1} s after the start", begun.elapsed().as_secs_f32());
+    Ok(Sandbox { stack, fleet, environment })
+}
+
+/// The value of a setting in an environment.
+#[must_use]
+pub fn setting<'a>(environment: &'a [(String, String)], name: &str) -> &'a str {
+    environment.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+}
+
+impl Sandbox {
+    /// Where the API listens.
+    #[must_use]
+    pub fn api(&self) -> &str {
+        self.fleet.address("api").unwrap_or_default()
+    }
+
+    /// Stops everything.
+    pub async fn stop(mut self) {
+        self.fleet.stop().await;
+        self.stack.stop().await;
+    }
+}
+
+/// `gridway up`.
+///
+/// # Errors
+/// When a part does not come up.
+pub async fn run(options: &Options) -> Result<()> {
+    let stop = serve::on_signal()?;
+    let sandbox = tokio::select! {
+        started = start(options, &[]) => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    println!("\nGridway is up. Stop it with Ctrl-C.\n");
+    println!("  API          {}", sandbox.api());
+    println!("  token        {SANDBOX_TOKEN}   (Authorization: Bearer …)");
+    for part in parts().iter().filter(|p| **p != "api") {
+        println!("  metrics      {}/metrics   {part}", sandbox.fleet.address(part).unwrap_or_default());
+    }
+    for (name, value) in &sandbox.environment {
+        let hidden = ["SECRET", "SEED", "KEY", "TOKENS"].iter().any(|word| name.contains(word));
+        println!("  {name}={}", if hidden { "…" } else { value });
+    }
+    println!("  logs         {}", sandbox.stack.folder().display());
+    stop.cancelled().await;
+    eprintln!("stopping …");
+    sandbox.stop().await;
+    Ok(())
+}
