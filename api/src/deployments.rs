@@ -1,0 +1,258 @@
+//! Deployments: the command to make one, and queries about the caller's own.
+
+use crate::auth::Caller;
+use crate::body::Command;
+use crate::idempotency::{self, Claim, Fingerprint, Key};
+use crate::log::Append;
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::trace;
+use crate::wait::{self, CaughtUp};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::deployments::{DeploymentEvent, DeploymentRequested};
+use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use events::money::{Amount, Tft};
+use projections::deployments::Deployment;
+use projections::progress::Position;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The chain keeps no more.
+const DATA_LIMIT: usize = 512;
+/// More are not listed; the latest come first.
+const LISTED: i64 = 100;
+/// More public addresses than this no node has to give.
+const PUBLIC_IPS: u8 = 16;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateDeployment {
+    node_id: NodeId,
+    data: String,
+    #[serde(default)]
+    public_ips: u8,
+    solution_provider: Option<u32>,
+    purchase_id: Option<PurchaseId>,
+    hours: Option<u32>,
+}
+
+/// `POST /deployments`
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    wait::Prefer(patience): wait::Prefer,
+    headers: HeaderMap,
+    Command(command): Command<CreateDeployment>,
+) -> Result<Response, Problem> {
+    let minimum_balance = checked(&state, &command)?;
+    let fingerprint = Fingerprint::of("deployments", &command)?;
+    let id = DeploymentId::derive(&[&user.to_string(), key.as_str()]);
+    let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let known = match seen {
+        Some(_) => projections::deployments::get(&state.pool, id).await?,
+        None => None,
+    };
+    let (hit, position) = if known.is_some() {
+        (true, None)
+    } else {
+        let twin = twin_of(&state, user).await?;
+        if let Some(purchase) = command.purchase_id {
+            belongs(&state, user, purchase).await?;
+        }
+        let claim = idempotency::claim(
+            &state.pool,
+            user,
+            &key,
+            &fingerprint,
+            id.uuid(),
+            state.now(),
+        )
+        .await?;
+        let event = requested(&state, (id, user, twin), &command, minimum_balance, claim);
+        let position = append(&state, &key, event, &headers).await?;
+        (claim.hit, Some(position))
+    };
+    let finished = |d: Option<Deployment>| d.filter(|d| d.state.is_final());
+    let deployment = match finished(known.clone()) {
+        Some(deployment) => Some(deployment),
+        None if patience.is_zero() => known,
+        None => {
+            let ended = wait::until(&state, id.uuid(), patience, || async {
+                Ok(finished(
+                    projections::deployments::get(&state.pool, id).await?,
+                ))
+            })
+            .await?;
+            match ended {
+                Some(deployment) => Some(deployment),
+                None => projections::deployments::get(&state.pool, id).await?,
+            }
+        }
+    };
+    let location = [(header::LOCATION, format!("/deployments/{id}"))];
+    let body = match &deployment {
+        Some(deployment) => view(deployment),
+        None => json!({ "id": id, "state": projections::deployments::State::Requested }),
+    };
+    let response = (StatusCode::ACCEPTED, location, Json(body)).into_response();
+    Ok(wait::token(
+        idempotency::mark(response, hit),
+        position.as_ref(),
+    ))
+}
+
+/// What the account must hold, if the command can be meant.
+fn checked(state: &ApiState, command: &CreateDeployment) -> Result<Amount<Tft>, Problem> {
+    if command.data.len() > DATA_LIMIT {
+        return Err(Problem::field(
+            "data",
+            format!(
+                "the chain keeps at most {DATA_LIMIT} bytes, these are {}",
+                command.data.len()
+            ),
+        ));
+    }
+    if command.node_id.0 == 0 {
+        return Err(Problem::field("node_id", "nodes count from 1"));
+    }
+    if command.public_ips > PUBLIC_IPS {
+        return Err(Problem::field(
+            "public_ips",
+            format!("at most {PUBLIC_IPS} public addresses can be had"),
+        ));
+    }
+    if command.hours == Some(0) {
+        return Err(Problem::field(
+            "hours",
+            "a deployment runs for at least an hour",
+        ));
+    }
+    state
+        .terms
+        .deployment_balance(command.hours)
+        .map_err(|_| Problem::field("hours", "that many hours cannot be paid for"))
+}
+
+async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
+    projections::users::get(&state.pool, user)
+        .await?
+        .and_then(|user| user.twin_id)
+        .ok_or_else(|| {
+            Problem::new(
+                Kind::NoTwinYet,
+                "only a twin can hold a deployment; POST /users makes one, GET /users/me shows it",
+            )
+            .with("next", "POST /users")
+        })
+}
+
+/// Refuses a purchase that is not the caller's. One that was made a moment ago counts, although
+/// the read models may not show it yet.
+async fn belongs(state: &ApiState, user: UserId, purchase: PurchaseId) -> Result<(), Problem> {
+    if idempotency::made(&state.pool, user, purchase.uuid()).await? {
+        return Ok(());
+    }
+    let found = projections::purchases::get(&state.pool, purchase).await?;
+    if found.is_some_and(|p| p.user_id == user) {
+        return Ok(());
+    }
+    Err(
+        Problem::new(Kind::UnknownPurchase, "you have no purchase with this id")
+            .with("field", "purchase_id"),
+    )
+}
+
+fn requested(
+    state: &ApiState,
+    (id, user, twin): (DeploymentId, UserId, TwinId),
+    command: &CreateDeployment,
+    minimum_balance: Amount<Tft>,
+    claim: Claim,
+) -> DeploymentRequested {
+    let version = 1;
+    DeploymentRequested {
+        deployment_id: id,
+        user_id: user,
+        twin_id: twin,
+        node_id: command.node_id,
+        version,
+        data: command.data.clone(),
+        hash: (state.deployment_hash)(id, version, &command.data),
+        public_ips: i32::from(command.public_ips),
+        solution_provider: command.solution_provider.map(i64::from),
+        waits_for: command.purchase_id,
+        minimum_balance,
+        requested_at: claim.at,
+    }
+}
+
+async fn append(
+    state: &ApiState,
+    key: &Key,
+    event: DeploymentRequested,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let user = event.user_id.to_string();
+    let correlation = match event.waits_for {
+        Some(purchase) => purchase.to_string(),
+        None => event.deployment_id.to_string(),
+    };
+    let append = Append {
+        key: user.clone(),
+        id: EventId::derive(&["command", &user, key.as_str()]),
+        correlation,
+        trace: trace::of(headers),
+        time: state.now(),
+        event: DeploymentEvent::from(event),
+    };
+    Ok(state.log.append(append).await?)
+}
+
+fn view(d: &Deployment) -> Value {
+    json!({
+        "id": d.id,
+        "state": d.state,
+        "node_id": d.node_id,
+        "twin_id": d.twin_id,
+        "purchase_id": d.purchase_id,
+        "hash": d.hash,
+        "contract_id": d.contract_id,
+        "extrinsic": d.extrinsic,
+        "block": d.block,
+        "reason": d.reason,
+        "detail": d.detail,
+        "created_at": d.created_at,
+        "updated_at": d.updated_at,
+    })
+}
+
+/// `GET /deployments`
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    _: CaughtUp,
+) -> Result<Json<Value>, Problem> {
+    let deployments = projections::deployments::list(&state.pool, user, LISTED).await?;
+    let views: Vec<Value> = deployments.iter().map(view).collect();
+    Ok(Json(json!({ "deployments": views })))
+}
+
+/// `GET /deployments/{id}`
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    _: CaughtUp,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let missing = || Problem::new(Kind::NotFound, "you have no deployment with this id");
+    let id = id.parse().map_err(|_| missing())?;
+    let deployment = projections::deployments::get(&state.pool, id)
+        .await?
+        .filter(|deployment| deployment.user_id == user)
+        .ok_or_else(missing)?;
+    Ok(Json(view(&deployment)))
+}

@@ -1,0 +1,211 @@
+//! `Idempotency-Key`: the same key and command lead to the same aggregate, however often they come.
+
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use events::ids::UserId;
+use events::time::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use sqlx::{PgPool, Row};
+use uuid::Uuid;
+
+const HEADER: &str = "idempotency-key";
+
+/// The key of a command, 1 to 255 printable ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key(String);
+
+impl Key {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn parse(value: &[u8]) -> Result<Self, Problem> {
+        let printable = value.iter().all(|b| (b' '..=b'~').contains(b));
+        let text = std::str::from_utf8(value).ok().map(str::trim);
+        match text {
+            Some(text) if printable && (1..=255).contains(&text.len()) => Ok(Self(text.to_owned())),
+            _ => Err(Problem::new(
+                Kind::IdempotencyKeyInvalid,
+                "an Idempotency-Key has 1 to 255 printable ASCII characters",
+            )),
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(HEADER) else {
+            return Err(Problem::new(
+                Kind::IdempotencyKeyMissing,
+                "send an Idempotency-Key that is new for each command and the same when you send it again",
+            ));
+        };
+        Self::parse(value.as_bytes())
+    }
+}
+
+/// A command as it is told from others: route and content, not its spelling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn of<T: Serialize>(route: &str, command: &T) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(command).map_err(|error| {
+            tracing::error!(%error, route, "a command cannot be written as JSON");
+            Problem::new(Kind::Internal, "the command could not be read back")
+        })?;
+        let mut hash = Sha256::new();
+        hash.update(route.as_bytes());
+        hash.update([0]);
+        hash.update(&body);
+        Ok(Self(hash.finalize().into()))
+    }
+}
+
+/// When the key was first used for this command; `None` when it is new.
+///
+/// # Errors
+/// When it stands for another command, or Postgres does not answer.
+pub(crate) async fn look(
+    pool: &PgPool,
+    user: UserId,
+    key: &Key,
+    command: &Fingerprint,
+) -> Result<Option<Timestamp>, Problem> {
+    let row = sqlx::query(
+        "SELECT body_hash, created_at FROM idempotency_keys WHERE user_id = $1 AND key = $2",
+    )
+    .bind(user.uuid())
+    .bind(key.as_str())
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    if row.try_get::<Vec<u8>, _>("body_hash")? != command.0 {
+        return Err(Problem::new(
+            Kind::IdempotencyKeyReused,
+            "this Idempotency-Key was used for a command with another content; take a new one",
+        ));
+    }
+    Ok(Some(Timestamp::from(
+        row.try_get::<DateTime<Utc>, _>("created_at")?,
+    )))
+}
+
+/// A key that is bound to its command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    /// When it was bound: the command's own time, the same on every repetition.
+    pub at: Timestamp,
+    /// Whether it was bound before.
+    pub hit: bool,
+}
+
+/// Binds the key to the command, to be done before the first append.
+///
+/// # Errors
+/// When it stands for another command, or Postgres does not answer.
+pub(crate) async fn claim(
+    pool: &PgPool,
+    user: UserId,
+    key: &Key,
+    command: &Fingerprint,
+    aggregate: Uuid,
+    now: Timestamp,
+) -> Result<Claim, Problem> {
+    let bound = sqlx::query(
+        "INSERT INTO idempotency_keys (user_id, key, body_hash, aggregate, created_at)
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+    )
+    .bind(user.uuid())
+    .bind(key.as_str())
+    .bind(&command.0[..])
+    .bind(aggregate)
+    .bind(now.to_datetime().unwrap_or_default())
+    .execute(pool)
+    .await?
+    .rows_affected();
+    if bound == 1 {
+        return Ok(Claim {
+            at: now,
+            hit: false,
+        });
+    }
+    let at = look(pool, user, key, command).await?.unwrap_or(now);
+    Ok(Claim { at, hit: true })
+}
+
+/// Whether a command of this user made the aggregate, known before the log is folded.
+pub(crate) async fn made(
+    pool: &PgPool,
+    user: UserId,
+    aggregate: Uuid,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query("SELECT 1 FROM idempotency_keys WHERE aggregate = $1 AND user_id = $2")
+        .bind(aggregate)
+        .bind(user.uuid())
+        .fetch_optional(pool)
+        .await
+        .map(|row| row.is_some())
+}
+
+/// Marks the answer to a repeated command.
+pub(crate) fn mark(mut response: Response, hit: bool) -> Response {
+    if hit {
+        response.headers_mut().insert(
+            HeaderName::from_static("idempotency-hit"),
+            HeaderValue::from_static("true"),
+        );
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_is_printable_ascii_of_bounded_length() {
+        assert_eq!(Key::parse(b"order-17").unwrap().as_str(), "order-17");
+        assert_eq!(Key::parse(&[b'x'; 255]).unwrap().as_str().len(), 255);
+        for bad in [
+            &b""[..],
+            b"  ",
+            b"a\tb",
+            "größe".as_bytes(),
+            b"a\x7f",
+            &[b'x'; 256],
+        ] {
+            let problem = Key::parse(bad).unwrap_err();
+            assert_eq!(problem.kind(), Kind::IdempotencyKeyInvalid);
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_route_and_content_apart() {
+        let of = |route, body| Fingerprint::of(route, &body).unwrap();
+        assert_eq!(
+            of("quotes", json!({"tft": "1"})),
+            of("quotes", json!({"tft": "1"}))
+        );
+        assert_ne!(
+            of("quotes", json!({"tft": "1"})),
+            of("quotes", json!({"tft": "2"}))
+        );
+        assert_ne!(
+            of("quotes", json!({"tft": "1"})),
+            of("users", json!({"tft": "1"}))
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! `POST /payments/create-intent`: a quote is accepted, a purchase begins.
+
+use crate::auth::Caller;
+use crate::body::Command;
+use crate::idempotency::{self, Claim, Fingerprint, Key};
+use crate::log::Append;
+use crate::problem::{Kind, Problem};
+use crate::quotes::{self, Quote};
+use crate::state::ApiState;
+use crate::{trace, wait};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
+use events::purchases::{PurchaseEvent, PurchaseRequested};
+use projections::progress::Position;
+use projections::purchases::{Purchase, State as Stage};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateIntent {
+    quote_id: QuoteId,
+}
+
+pub(crate) async fn create_intent(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    wait::Prefer(patience): wait::Prefer,
+    headers: HeaderMap,
+    Command(command): Command<CreateIntent>,
+) -> Result<Response, Problem> {
+    let fingerprint = Fingerprint::of("payments/create-intent", &command)?;
+    let id = PurchaseId::derive(&[&user.to_string(), key.as_str()]);
+    let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let known = match seen {
+        Some(_) => projections::purchases::get(&state.pool, id).await?,
+        None => None,
+    };
+    let (hit, position) = if known.is_some() {
+        (true, None)
+    } else {
+        let quote = quotes::get(&state.pool, user, command.quote_id)
+            .await?
+            .ok_or_else(|| {
+                Problem::new(
+                    Kind::UnknownQuote,
+                    "you have no quote with this id; POST /quotes makes one",
+                )
+            })?;
+        // A command that was accepted once stays accepted, even if its first append was lost.
+        if seen.is_none() && quote.expires_at <= state.now() {
+            return Err(Problem::new(
+                Kind::QuoteExpired,
+                format!(
+                    "the quote expired at {}; POST /quotes makes a new one",
+                    quote.expires_at
+                ),
+            ));
+        }
+        let twin = twin_of(&state, user).await?;
+        let claim = idempotency::claim(
+            &state.pool,
+            user,
+            &key,
+            &fingerprint,
+            id.uuid(),
+            state.now(),
+        )
+        .await?;
+        let position = append(&state, &key, id, &quote, twin, claim, &headers).await?;
+        (claim.hit, Some(position))
+    };
+    let purchase = match known.filter(|p| p.state != Stage::Opened) {
+        Some(purchase) => Some(purchase),
+        None if patience.is_zero() => None,
+        None => opened(&state, id, patience).await?,
+    };
+    answer(&state, id, purchase.as_ref(), hit, position.as_ref()).await
+}
+
+/// The purchase, once it is past its opening.
+async fn opened(
+    state: &ApiState,
+    id: PurchaseId,
+    patience: std::time::Duration,
+) -> Result<Option<Purchase>, sqlx::Error> {
+    wait::until(state, id.uuid(), patience, || async {
+        let purchase = projections::purchases::get(&state.pool, id).await?;
+        Ok(purchase.filter(|p| p.state != Stage::Opened))
+    })
+    .await
+}
+
+async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
+    let user = projections::users::get(&state.pool, user).await?;
+    match user {
+        Some(user) => user.twin_id.ok_or_else(|| {
+            Problem::new(
+                Kind::NoTwinYet,
+                "your twin is being made; GET /users/me shows when it is there, then send this command again",
+            )
+            .with("next", "GET /users/me")
+        }),
+        None => Err(Problem::new(
+            Kind::NoTwinYet,
+            "you are not registered, so there is no twin to deliver to; POST /users makes one",
+        )
+        .with("next", "POST /users")),
+    }
+}
+
+async fn append(
+    state: &ApiState,
+    key: &Key,
+    id: PurchaseId,
+    quote: &Quote,
+    twin: TwinId,
+    claim: Claim,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let event = PurchaseEvent::from(PurchaseRequested {
+        purchase_id: id,
+        user_id: quote.user,
+        twin_id: twin,
+        quote_id: quote.id,
+        tft: quote.tft,
+        swap_tft: quote.swap_tft,
+        usdc_quoted: quote.usdc,
+        usdc_cap: quote.usdc_cap,
+        path: quote.path.clone(),
+        charge: quote.charge,
+        quote_expires_at: quote.expires_at,
+        requested_at: claim.at,
+    });
+    let append = Append {
+        key: id.to_string(),
+        id: EventId::derive(&["command", &quote.user.to_string(), key.as_str()]),
+        correlation: id.to_string(),
+        trace: trace::of(headers),
+        time: state.now(),
+        event,
+    };
+    Ok(state.log.append(append).await?)
+}
+
+async fn answer(
+    state: &ApiState,
+    id: PurchaseId,
+    purchase: Option<&Purchase>,
+    hit: bool,
+    position: Option<&Position>,
+) -> Result<Response, Problem> {
+    let stage = purchase.map_or(Stage::Opened, |p| p.state);
+    let mut body = json!({ "purchase_id": id, "state": stage });
+    if let Some(intent) = purchase.and_then(|p| p.intent_id.as_deref()) {
+        body["intent_id"] = json!(intent);
+        if stage == Stage::AwaitingPayment {
+            // Read for the payer, and passed on: it is neither stored nor logged.
+            let secret = state.secrets.client_secret(intent).await.map_err(|error| {
+                tracing::error!(%error, intent, purchase = %id, "no client secret for a payer");
+                Problem::new(
+                    Kind::StripeUnavailable,
+                    "the purchase is taken, but Stripe does not give its client secret for now; send the same command again",
+                )
+                .with("purchase_id", id.to_string())
+            })?;
+            body["client_secret"] = json!(secret);
+        }
+    }
+    let headers = [
+        (header::LOCATION, format!("/purchases/{id}")),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    let response = (StatusCode::ACCEPTED, headers, Json(body)).into_response();
+    Ok(wait::token(idempotency::mark(response, hit), position))
+}

@@ -1,0 +1,326 @@
+//! Errors as RFC 9457 problems: a stable type, what went wrong, what to do next.
+
+use crate::log::AppendError;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+/// Every kind of problem that the API answers with. The last part of its type URI never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "the table below gives status, name and title of each"
+)]
+pub enum Kind {
+    MalformedJson,
+    InvalidField,
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    TooLarge,
+    UnsupportedMediaType,
+    IdempotencyKeyMissing,
+    IdempotencyKeyInvalid,
+    IdempotencyKeyReused,
+    NoTwinYet,
+    UnknownQuote,
+    QuoteExpired,
+    NoPath,
+    MarketUnavailable,
+    UnknownPurchase,
+    SignatureMissing,
+    SignatureMalformed,
+    SignatureWrong,
+    SignatureTime,
+    WebhookNotJson,
+    NotYetVisible,
+    LogUnavailable,
+    DatabaseUnavailable,
+    StripeUnavailable,
+    NotReady,
+    TimedOut,
+    Internal,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 28] = [
+        Self::MalformedJson,
+        Self::InvalidField,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyKeyMissing,
+        Self::IdempotencyKeyInvalid,
+        Self::IdempotencyKeyReused,
+        Self::NoTwinYet,
+        Self::UnknownQuote,
+        Self::QuoteExpired,
+        Self::NoPath,
+        Self::MarketUnavailable,
+        Self::UnknownPurchase,
+        Self::SignatureMissing,
+        Self::SignatureMalformed,
+        Self::SignatureWrong,
+        Self::SignatureTime,
+        Self::WebhookNotJson,
+        Self::NotYetVisible,
+        Self::LogUnavailable,
+        Self::DatabaseUnavailable,
+        Self::StripeUnavailable,
+        Self::NotReady,
+        Self::TimedOut,
+        Self::Internal,
+    ];
+
+    /// Status, last part of the type URI, title.
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson => (S::BAD_REQUEST, "malformed-json", "The body is not JSON"),
+            Self::InvalidField => (
+                S::UNPROCESSABLE_ENTITY,
+                "invalid-field",
+                "A field is not valid",
+            ),
+            Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "Who are you?"),
+            Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "Method not allowed",
+            ),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "The body must be application/json",
+            ),
+            Self::IdempotencyKeyMissing => (
+                S::BAD_REQUEST,
+                "idempotency-key-missing",
+                "Commands need an Idempotency-Key",
+            ),
+            Self::IdempotencyKeyInvalid => (
+                S::BAD_REQUEST,
+                "idempotency-key-invalid",
+                "The Idempotency-Key is not valid",
+            ),
+            Self::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The Idempotency-Key stands for another command",
+            ),
+            Self::NoTwinYet => (
+                S::CONFLICT,
+                "no-twin-yet",
+                "There is no twin to deliver to yet",
+            ),
+            Self::UnknownQuote => (
+                S::UNPROCESSABLE_ENTITY,
+                "unknown-quote",
+                "There is no such quote",
+            ),
+            Self::QuoteExpired => (S::GONE, "quote-expired", "The quote has expired"),
+            Self::NoPath => (
+                S::UNPROCESSABLE_ENTITY,
+                "no-path",
+                "The market does not sell that much",
+            ),
+            Self::MarketUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "market-unavailable",
+                "The market cannot be asked for now",
+            ),
+            Self::UnknownPurchase => (
+                S::UNPROCESSABLE_ENTITY,
+                "unknown-purchase",
+                "There is no such purchase",
+            ),
+            Self::SignatureMissing => (
+                S::BAD_REQUEST,
+                "signature-missing",
+                "The webhook is not signed",
+            ),
+            Self::SignatureMalformed => (
+                S::BAD_REQUEST,
+                "signature-malformed",
+                "The webhook's signature cannot be read",
+            ),
+            Self::SignatureWrong => (
+                S::BAD_REQUEST,
+                "signature-wrong",
+                "The webhook's signature is wrong",
+            ),
+            Self::SignatureTime => (
+                S::BAD_REQUEST,
+                "signature-time",
+                "The webhook was signed at another time",
+            ),
+            Self::WebhookNotJson => (
+                S::BAD_REQUEST,
+                "webhook-not-json",
+                "The webhook is not JSON",
+            ),
+            Self::NotYetVisible => (
+                S::SERVICE_UNAVAILABLE,
+                "not-yet-visible",
+                "The command is not visible to queries yet",
+            ),
+            Self::LogUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "log-unavailable",
+                "Commands cannot be taken for now",
+            ),
+            Self::DatabaseUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "database-unavailable",
+                "Queries cannot be answered for now",
+            ),
+            Self::StripeUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "stripe-unavailable",
+                "Stripe cannot be asked for now",
+            ),
+            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "Not ready"),
+            Self::TimedOut => (S::SERVICE_UNAVAILABLE, "timed-out", "It took too long"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "A fault of ours"),
+        }
+    }
+
+    /// Last part of the type URI.
+    #[must_use]
+    pub const fn slug(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// A problem on its way to the caller.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    more: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem; `detail` says what is wrong here and, where there is something, what to do.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            more: Map::new(),
+        }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// A field of the body is not valid.
+    pub(crate) fn field(name: &str, detail: impl Into<String>) -> Self {
+        Self::new(Kind::InvalidField, detail).with("field", name)
+    }
+
+    /// The kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+/// A failed statement: said in the log with its cause, to the caller without it.
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        tracing::error!(%error, "Postgres did not answer a request");
+        Self::new(
+            Kind::DatabaseUnavailable,
+            "the database does not answer; try again later with the same Idempotency-Key",
+        )
+    }
+}
+
+/// A failed append: said in the log with its cause, to the caller without it.
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        tracing::error!(%error, "a command could not be appended");
+        match error {
+            AppendError::Kafka(_) | AppendError::Registry(_) => Self::new(
+                Kind::LogUnavailable,
+                "the log does not take the command; send it again with the same Idempotency-Key",
+            ),
+            AppendError::Encode(_) => Self::new(Kind::Internal, "the command could not be written"),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, slug, title) = self.kind.row();
+        let mut body = Map::new();
+        body.insert(
+            "type".into(),
+            json!(format!("https://gridway.dev/problems/{slug}")),
+        );
+        body.insert("title".into(), json!(title));
+        body.insert("status".into(), json!(status.as_u16()));
+        body.insert("detail".into(), json!(self.detail));
+        body.extend(self.more);
+        let mut response = (status, Value::Object(body).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::collections::HashSet;
+
+    #[tokio::test]
+    async fn a_problem_has_the_shape_of_rfc_9457() {
+        let response = Problem::new(Kind::NoTwinYet, "register first")
+            .with("next", "POST /users")
+            .into_response();
+        assert_eq!(response.status(), StatusCode::CONFLICT);
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        assert_eq!(
+            serde_json::from_slice::<Value>(&body).unwrap(),
+            json!({
+                "type": "https://gridway.dev/problems/no-twin-yet",
+                "title": "There is no twin to deliver to yet",
+                "status": 409,
+                "detail": "register first",
+                "next": "POST /users",
+            })
+        );
+    }
+
+    #[test]
+    fn no_two_kinds_share_a_type() {
+        let slugs: HashSet<&str> = Kind::ALL.into_iter().map(Kind::slug).collect();
+        assert_eq!(slugs.len(), Kind::ALL.len());
+    }
+}

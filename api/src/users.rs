@@ -1,0 +1,107 @@
+//! The caller's own registration and twin.
+
+use crate::auth::Caller;
+use crate::body::Command;
+use crate::idempotency::{self, Fingerprint, Key};
+use crate::log::Append;
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::trace;
+use crate::wait::{self, CaughtUp};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::ids::{EventId, UserId};
+use events::users::{UserEvent, UserRegistered};
+use projections::users::User;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+fn view(id: UserId, user: Option<&User>) -> Value {
+    json!({
+        "id": id,
+        "twin_id": user.and_then(|u| u.twin_id),
+        "account": user.and_then(|u| u.account.as_deref()),
+        "registered_at": user.map(|u| u.registered_at),
+        "detail": user.and_then(|u| u.detail.as_deref()),
+    })
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Register {}
+
+/// `POST /users`
+pub(crate) async fn register(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    wait::Prefer(patience): wait::Prefer,
+    headers: HeaderMap,
+    Command(command): Command<Register>,
+) -> Result<Response, Problem> {
+    let fingerprint = Fingerprint::of("users", &command)?;
+    let claim = idempotency::claim(
+        &state.pool,
+        user,
+        &key,
+        &fingerprint,
+        user.uuid(),
+        state.now(),
+    )
+    .await?;
+    let known = projections::users::get(&state.pool, user).await?;
+    // Whoever is registered stays so: another key adds no second registration.
+    let position = if known.is_some() {
+        None
+    } else {
+        let append = Append {
+            key: user.to_string(),
+            id: EventId::derive(&["command", &user.to_string(), key.as_str()]),
+            correlation: user.to_string(),
+            trace: trace::of(&headers),
+            time: state.now(),
+            event: UserEvent::from(UserRegistered {
+                user_id: user,
+                registered_at: claim.at,
+            }),
+        };
+        Some(state.log.append(append).await?)
+    };
+    let with_twin = |user: Option<User>| user.filter(|u| u.twin_id.is_some());
+    let user_now = match with_twin(known.clone()) {
+        Some(user) => Some(user),
+        None if patience.is_zero() => known,
+        None => {
+            wait::until(&state, user.uuid(), patience, || async {
+                Ok(with_twin(projections::users::get(&state.pool, user).await?))
+            })
+            .await?
+        }
+    };
+    let location = [(header::LOCATION, "/users/me")];
+    let body = Json(view(user, user_now.as_ref()));
+    let response = (StatusCode::ACCEPTED, location, body).into_response();
+    Ok(wait::token(
+        idempotency::mark(response, claim.hit),
+        position.as_ref(),
+    ))
+}
+
+/// `GET /users/me`
+pub(crate) async fn me(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    _: CaughtUp,
+) -> Result<Json<Value>, Problem> {
+    let found = projections::users::get(&state.pool, user).await?;
+    match found {
+        Some(found) => Ok(Json(view(user, Some(&found)))),
+        None => Err(Problem::new(
+            Kind::NotFound,
+            "you are not registered yet; POST /users registers you",
+        )
+        .with("next", "POST /users")),
+    }
+}
