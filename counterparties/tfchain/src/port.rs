@@ -1,0 +1,236 @@
+//! The port: what Gridway wants of TFChain, whatever carries it.
+
+use crate::keys::{ActivatorKey, ChainKey};
+use crate::protocol::blake2_256;
+use events::ids::{ContractId, DeploymentId, EventId, NodeId, TwinId, UserId};
+use events::money::{Amount, Tft};
+use events::outcome::{Attempt, Find};
+use events::time::Timestamp;
+use std::pin::Pin;
+use std::time::Duration;
+use subxt::utils::AccountId32;
+
+/// Bytes that a contract may carry (`SmartContractModule.MaxDeploymentDataLength`).
+pub const MAX_DEPLOYMENT_DATA: usize = 512;
+
+/// Hash of a deployment: BLAKE2b-256, in 64 hex digits, of its id, version and data.
+///
+/// The id is part of it, so the hash is this deployment's alone and the chain, which takes a hash
+/// once per node, refuses a second contract for it.
+#[must_use]
+pub fn deployment_hash(deployment: &DeploymentId, version: u32, data: &str) -> String {
+    let mut bytes = Vec::with_capacity(20 + data.len());
+    bytes.extend_from_slice(deployment.as_bytes());
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(data.as_bytes());
+    hex::encode(blake2_256(&bytes))
+}
+
+/// A twin to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinPlan {
+    /// Whose twin.
+    pub user: UserId,
+    /// The event that asks for it.
+    pub request: EventId,
+    /// Unix seconds; nothing is signed that could land long after.
+    pub deadline: i64,
+    /// What the account gets from the activator so that it can pay the chain's fees.
+    pub activation: Amount<Tft>,
+}
+
+/// A twin that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinProof {
+    /// The twin.
+    pub twin: TwinId,
+    /// Its account, SS58.
+    pub account: String,
+    /// Finalized block at which it was seen.
+    pub block: u32,
+}
+
+/// A node contract to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractPlan {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// Version of its workload.
+    pub version: u32,
+    /// The event that asks for it.
+    pub request: EventId,
+    /// When it was asked for; nothing of it can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Whose contract; signs.
+    pub user: UserId,
+    /// The user's twin.
+    pub twin: TwinId,
+    /// The node.
+    pub node: NodeId,
+    /// [`deployment_hash`], 64 hex digits.
+    pub hash: String,
+    /// Kept on chain; at most [`MAX_DEPLOYMENT_DATA`] bytes.
+    pub data: String,
+    /// Public addresses to reserve.
+    pub public_ips: u32,
+    /// Solution provider that shares in the revenue.
+    pub solution_provider: Option<u64>,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// What the account must hold before the contract is created.
+    pub minimum_balance: Amount<Tft>,
+}
+
+/// A contract that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractProof {
+    /// The contract.
+    pub contract: ContractId,
+    /// Hash of the transaction that created it, hex; empty when the contract was found by state.
+    pub extrinsic_hash: String,
+    /// Finalized block at which it was created, or seen when it was found by state.
+    pub block: u32,
+}
+
+/// A finalized block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRef {
+    /// Height.
+    pub number: u32,
+    /// Hash, 64 hex digits.
+    pub hash: String,
+    /// The chain's own time at this block.
+    pub timestamp: Timestamp,
+}
+
+/// A finalized block with its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Height.
+    pub number: u32,
+    /// Hash, 64 hex digits.
+    pub hash: String,
+    /// The chain's own time at this block.
+    pub timestamp: Timestamp,
+    /// In the chain's order.
+    pub events: Vec<ChainEvent>,
+}
+
+/// An event of a block. `index` is its place among all events of the block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChainEvent {
+    /// The bridge minted a deposit (`TFTBridgeModule.MintCompleted`).
+    BridgeMinted {
+        /// Place in the block.
+        index: u32,
+        /// Hash of the Stellar transaction that made the deposit, 64 hex digits.
+        stellar_tx: String,
+        /// Who received it, SS58.
+        account: String,
+        /// What arrived: the deposit less the bridge's fee.
+        amount: Amount<Tft>,
+    },
+    /// The bridge paid a deposit back on Stellar (`TFTBridgeModule.RefundTransactionProcessed`).
+    BridgeRefunded {
+        /// Place in the block.
+        index: u32,
+        /// Hash of the Stellar transaction that made the deposit, 64 hex digits.
+        stellar_tx: String,
+        /// Stellar account that was paid.
+        target: String,
+        /// What was paid back.
+        amount: Amount<Tft>,
+    },
+    /// A twin was made (`TfgridModule.TwinStored`).
+    TwinCreated {
+        /// Place in the block.
+        index: u32,
+        /// The twin.
+        twin: TwinId,
+        /// Its account, SS58.
+        account: String,
+    },
+    /// A node contract was created (`SmartContractModule.ContractCreated`).
+    ContractCreated {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+        /// Whose.
+        twin: TwinId,
+        /// Where.
+        node: NodeId,
+        /// Deployment hash, 64 hex digits.
+        hash: String,
+    },
+    /// A node contract ended (`SmartContractModule.NodeContractCanceled`).
+    ContractCancelled {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+        /// Whose.
+        twin: TwinId,
+        /// Where.
+        node: NodeId,
+    },
+    /// An event that Gridway has no use for, or could not read.
+    Other {
+        /// Place in the block.
+        index: u32,
+        /// Pallet and event, such as `Balances.Transfer`.
+        name: String,
+        /// As it came.
+        raw: String,
+    },
+}
+
+/// The chain could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No answer, or one that says to come back later.
+    #[error("TFChain cannot be reached: {0}")]
+    Unreachable(String),
+    /// An answer that cannot be understood.
+    #[error("TFChain's answer cannot be read: {0}")]
+    Malformed(String),
+}
+
+/// Proves, just before signing, that the work is still this process's to do.
+pub trait OwnershipProof: Send + Sync {
+    /// `true`: nobody else had it at that moment.
+    fn prove(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
+}
+
+/// TFChain.
+#[async_trait::async_trait]
+pub trait Tfchain: Send + Sync + 'static {
+    /// Looks for the twin of the account.
+    async fn find_twin(&self, plan: &TwinPlan, key: &ChainKey) -> Find<TwinProof>;
+
+    /// Walks to the twin from wherever the chain's state is: activation, accepted terms, twin.
+    /// Any number of walks end at one twin.
+    async fn make_twin(&self, plan: &TwinPlan, key: &ChainKey, activator: &ActivatorKey) -> Attempt<TwinProof>;
+
+    /// Looks for the contract of the plan.
+    async fn find_contract(&self, plan: &ContractPlan, key: &ChainKey) -> Find<ContractProof>;
+
+    /// Creates the contract of the plan.
+    async fn create_contract(&self, plan: &ContractPlan, key: &ChainKey, owner: &dyn OwnershipProof) -> Attempt<ContractProof>;
+
+    /// The last finalized block.
+    async fn finalized_head(&self) -> Result<BlockRef, ReadError>;
+
+    /// Finalized blocks `from ..= to`, oldest first; those not finalized yet are left out.
+    async fn blocks(&self, from: u32, to: u32) -> Result<Vec<Block>, ReadError>;
+
+    /// Returns the finalized head once it is above `number`, or the head as it is when `timeout`
+    /// has passed.
+    async fn wait_for_block_after(&self, number: u32, timeout: Duration) -> Result<BlockRef, ReadError>;
+
+    /// Free balance at the finalized head; zero for an account that does not exist.
+    async fn balance(&self, account: &AccountId32) -> Result<Amount<Tft>, ReadError>;
+
+    /// The account's twin at the finalized head.
+    async fn twin_of(&self, account: &AccountId32) -> Result<Option<TwinId>, ReadError>;
+}
