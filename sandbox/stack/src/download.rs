@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the machine that builds or runs this can fetch without asking anybody.
@@ -25,6 +27,8 @@ pub(crate) struct Downloads {
     pub(crate) folder: PathBuf,
     pub(crate) tools: Tools,
     pub(crate) progress: Progress,
+    /// Set when nobody waits for the download any more.
+    pub(crate) given_up: Arc<AtomicBool>,
 }
 
 impl Downloads {
@@ -73,11 +77,18 @@ impl Downloads {
         if done.exists() {
             return Ok(done);
         }
-        let _lock = places::lock(&self.folder.join("lock"), || {
+        let waiting = || {
             self.progress
                 .say(&format!("{name} waits for another download"));
-        })
-        .map_err(|source| folder_error(&self.folder, source))?;
+        };
+        let lock = places::lock(&self.folder.join("lock"), &self.given_up, waiting)
+            .map_err(|source| folder_error(&self.folder, source))?;
+        let Some(_held) = lock else {
+            return Err(StackError::Download {
+                what: name.to_owned(),
+                detail: "given up".to_owned(),
+            });
+        };
         if done.exists() {
             return Ok(done);
         }
@@ -134,10 +145,15 @@ impl Downloads {
             {
                 break status;
             }
-            if begun.elapsed() > DEADLINE {
+            let given_up = self.given_up.load(Ordering::Relaxed);
+            if given_up || begun.elapsed() > DEADLINE {
                 let _ = maven.kill();
                 let _ = maven.wait();
-                return Err(failed(format!("not done after {} s", DEADLINE.as_secs())));
+                return Err(failed(if given_up {
+                    "given up".to_owned()
+                } else {
+                    format!("not done after {} s", DEADLINE.as_secs())
+                }));
             }
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();

@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! [`Stack::stop`] stops everything in order. A dropped stack is killed. When this process is
+//! [`Stack::stop`] stops everything cleanly. A dropped stack is killed. When this process is
 //! killed, the kernel ends the children. Kafka, the registry and Postgres keep their data over
 //! [`Stack::restart`]; Redis and the stand-ins start empty.
 //!
@@ -25,6 +25,7 @@
 mod child;
 mod download;
 mod kafka;
+mod market;
 mod places;
 mod ports;
 mod postgres;
@@ -33,17 +34,21 @@ mod ready;
 mod redis;
 mod registry;
 mod service;
+mod stand_ins;
 mod tools;
 
 use crate::download::Downloads;
 use crate::places::RunFolder;
 use crate::progress::Progress;
 use crate::service::{Service, keep_shared_classes};
+use crate::stand_ins::StandIns;
 use crate::tools::Tools;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// A part of the stack.
@@ -152,6 +157,12 @@ pub enum StackError {
         /// Which one.
         part: Part,
     },
+    /// The market could not be made on the Horizon stand-in.
+    #[error("making the market: {0}")]
+    Market(String),
+    /// The Stripe stand-in could not be told where webhooks go.
+    #[error("telling Stripe where webhooks go: {0}")]
+    Webhook(String),
     /// There is no part of this name.
     #[error("no part of the stack is named {0:?}")]
     UnknownPart(String),
@@ -198,6 +209,7 @@ pub struct Stack {
     registry: Service,
     postgres: Service,
     redis: Service,
+    stand_ins: Option<StandIns>,
     kafka_home: PathBuf,
     registry_home: PathBuf,
     tools: Tools,
@@ -226,10 +238,12 @@ impl Stack {
             path: folder.clone(),
             source,
         })?;
+        let given_up = GivenUp::default();
         let downloads = Downloads {
             folder,
             tools: tools.clone(),
             progress,
+            given_up: Arc::clone(&given_up.0),
         };
         let at = run.path();
 
@@ -263,8 +277,16 @@ impl Stack {
             redis::plan(&tools, at, ports)
         });
 
-        let ((kafka, kafka_home), (registry, registry_home), postgres, redis) =
-            tokio::try_join!(kafka, registry, postgres, redis)?;
+        let stand_ins = async {
+            if options.stand_ins {
+                StandIns::start(&options, at, progress).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+
+        let ((kafka, kafka_home), (registry, registry_home), postgres, redis, stand_ins) =
+            tokio::try_join!(kafka, registry, postgres, redis, stand_ins)?;
         progress.say(&format!(
             "all ready in {:.1} s",
             begun.elapsed().as_secs_f32()
@@ -275,6 +297,7 @@ impl Stack {
             registry,
             postgres,
             redis,
+            stand_ins,
             kafka_home,
             registry_home,
             tools,
@@ -284,16 +307,21 @@ impl Stack {
         })
     }
 
-    /// The variables with which `gridway` finds this stack.
+    /// The variables with which `gridway` finds this stack, the secrets of this run's stand-ins
+    /// among them.
     pub fn environment(&self) -> Vec<(String, String)> {
-        [
-            ("GRIDWAY_KAFKA_BROKERS", self.kafka_brokers()),
-            ("GRIDWAY_REGISTRY_URL", self.registry_url()),
-            ("GRIDWAY_DATABASE_URL", self.database_url()),
-            ("GRIDWAY_REDIS_URL", self.redis_url()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into()
+        let mut all = vec![
+            ("GRIDWAY_KAFKA_BROKERS", self.kafka_brokers().to_owned()),
+            ("GRIDWAY_REGISTRY_URL", self.registry_url().to_owned()),
+            ("GRIDWAY_DATABASE_URL", self.database_url().to_owned()),
+            ("GRIDWAY_REDIS_URL", self.redis_url().to_owned()),
+        ];
+        if let Some(stand_ins) = &self.stand_ins {
+            all.extend(stand_ins.environment());
+        }
+        all.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// Kafka's bootstrap servers, `127.0.0.1:port`.
@@ -314,6 +342,40 @@ impl Stack {
     /// Redis, `redis://127.0.0.1:port`.
     pub fn redis_url(&self) -> &str {
         self.redis.address()
+    }
+
+    /// The Stripe stand-in, `http://127.0.0.1:port`.
+    pub fn stripe_url(&self) -> Option<&str> {
+        self.stand_ins
+            .as_ref()
+            .map(|stand_ins| stand_ins.stripe.address())
+    }
+
+    /// The Horizon stand-in, `http://127.0.0.1:port`.
+    pub fn horizon_url(&self) -> Option<&str> {
+        self.stand_ins
+            .as_ref()
+            .map(|stand_ins| stand_ins.horizon.address())
+    }
+
+    /// The TFChain stand-in, `http://127.0.0.1:port`.
+    pub fn tfchain_url(&self) -> Option<&str> {
+        self.stand_ins
+            .as_ref()
+            .map(|stand_ins| stand_ins.tfchain.address())
+    }
+
+    /// Tells the Stripe stand-in to post its signed webhooks to `url`, over its restarts too.
+    ///
+    /// # Errors
+    /// [`StackError::NotStarted`] without stand-ins, [`StackError::Webhook`] when it does not
+    /// listen.
+    pub async fn set_webhook(&self, url: &str) -> Result<(), StackError> {
+        let stand_ins = self
+            .stand_ins
+            .as_ref()
+            .ok_or(StackError::NotStarted(Part::Stripe))?;
+        stand_ins.set_webhook(url).await
     }
 
     /// The folder with this stack's settings, data and logs (`<part>.log`).
@@ -346,15 +408,28 @@ impl Stack {
     /// [`StackError::NotStarted`] for a part that this stack does not have;
     /// [`StackError::NotReady`] when it does not come back.
     pub async fn restart(&self, part: Part) -> Result<(), StackError> {
-        self.service(part)?.restart().await
+        match (part, &self.stand_ins) {
+            (Part::Stripe, Some(stand_ins)) => stand_ins.restart_stripe().await,
+            _ => self.service(part)?.restart().await,
+        }
     }
 
     /// Stops everything that was started and, unless it is to be kept, removes the run folder.
     pub async fn stop(mut self) {
-        self.redis.stop().await;
+        let stand_ins = async {
+            if let Some(stand_ins) = &self.stand_ins {
+                tokio::join!(
+                    stand_ins.tfchain.stop(),
+                    stand_ins.horizon.stop(),
+                    stand_ins.stripe.stop()
+                );
+            }
+        };
         tokio::join!(
+            stand_ins,
             self.registry.stop(),
             self.kafka.stop(),
+            self.redis.stop(),
             self.postgres.stop()
         );
         keep_shared_classes(&self.kafka_home, self.run.path(), Part::Kafka, &self.tools);
@@ -369,13 +444,17 @@ impl Stack {
     }
 
     fn service(&self, part: Part) -> Result<&Service, StackError> {
-        match part {
-            Part::Kafka => Ok(&self.kafka),
-            Part::Registry => Ok(&self.registry),
-            Part::Postgres => Ok(&self.postgres),
-            Part::Redis => Ok(&self.redis),
-            Part::Stripe | Part::Horizon | Part::Tfchain => Err(StackError::NotStarted(part)),
-        }
+        let stand_ins = self.stand_ins.as_ref();
+        let found = match part {
+            Part::Kafka => Some(&self.kafka),
+            Part::Registry => Some(&self.registry),
+            Part::Postgres => Some(&self.postgres),
+            Part::Redis => Some(&self.redis),
+            Part::Stripe => stand_ins.map(|stand_ins| &stand_ins.stripe),
+            Part::Horizon => stand_ins.map(|stand_ins| &stand_ins.horizon),
+            Part::Tfchain => stand_ins.map(|stand_ins| &stand_ins.tfchain),
+        };
+        found.ok_or(StackError::NotStarted(part))
     }
 
     fn clear(&self) {
@@ -392,15 +471,26 @@ impl Drop for Stack {
         if self.stopped {
             return;
         }
-        for service in [
+        let stand_ins = self.stand_ins.iter_mut().flat_map(StandIns::services_mut);
+        for service in stand_ins.chain([
             &mut self.registry,
             &mut self.kafka,
             &mut self.redis,
             &mut self.postgres,
-        ] {
+        ]) {
             service.kill_and_reap();
         }
         self.clear();
+    }
+}
+
+/// Tells what blocks that nobody waits for it any more.
+#[derive(Debug, Default)]
+struct GivenUp(Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

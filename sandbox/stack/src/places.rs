@@ -7,11 +7,12 @@
 //! A run folder holds a locked file `owner`. The lock ends with the process, however it ended,
 //! so the next start knows the leftovers of a killed stack from a stack that runs.
 
+use crate::child::LOOK;
 use crate::{StackError, tools};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The folder of one stack, for as long as it runs.
 #[derive(Debug)]
@@ -109,17 +110,27 @@ fn owned(run: &Path) -> bool {
     }
 }
 
-/// Locks `path` across processes until the file is dropped. Blocks.
-pub(crate) fn lock(path: &Path, waiting: impl FnOnce()) -> io::Result<File> {
+/// Locks `path` across processes until the file is dropped. Blocks until it has the lock or
+/// `given_up` is set; then there is none.
+pub(crate) fn lock(
+    path: &Path,
+    given_up: &AtomicBool,
+    waiting: impl FnOnce(),
+) -> io::Result<Option<File>> {
     let file = File::create(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            waiting();
-            file.lock()?;
-            Ok(file)
+    let mut waiting = Some(waiting);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if given_up.load(Ordering::Relaxed) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                if let Some(waiting) = waiting.take() {
+                    waiting();
+                }
+                std::thread::sleep(LOOK);
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
         }
-        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -136,6 +136,13 @@ impl Service {
     }
 }
 
+/// A part that started while another failed is not left behind.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.kill_and_reap();
+    }
+}
+
 /// A process that is killed when the wait for it fails or is given up.
 struct Unready(Option<Process>);
 
