@@ -19,7 +19,7 @@ const REGISTRY_VERSION: &str = "2.6.13.Final";
 const SLF4J_BINDING_VERSION: &str = "2.25.5";
 
 const SAY_EVERY: Duration = Duration::from_secs(2);
-const DEADLINE: Duration = Duration::from_secs(1200);
+const DEADLINE: Duration = Duration::from_mins(20);
 
 /// Where the servers are kept.
 #[derive(Debug, Clone)]
@@ -248,7 +248,7 @@ fn downloaded(told: &str) -> (u64, u64) {
 /// The bytes of files below `folder` that Maven has not finished.
 fn unfinished(folder: &Path) -> u64 {
     size(folder, &|name| {
-        name.ends_with(".tmp") || name.ends_with(".part")
+        matches!(name.rsplit_once('.'), Some((_, "tmp" | "part")))
     })
 }
 

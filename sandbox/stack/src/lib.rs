@@ -226,11 +226,16 @@ impl Stack {
     /// Whatever part fails first; what was started by then is killed. Logs stay in the run
     /// folder until the next start.
     pub async fn start(options: StackOptions) -> Result<Self, StackError> {
+        // Boxed: it holds the starts of all parts side by side.
+        Box::pin(Self::start_all(options)).await
+    }
+
+    async fn start_all(options: StackOptions) -> Result<Self, StackError> {
         let begun = Instant::now();
         let progress = Progress {
             quiet: options.quiet,
         };
-        let tools = blocking(move || Tools::ensure(&progress)).await?;
+        let tools = blocking(move || Tools::ensure(progress)).await?;
         let root = places::root(options.dir.as_deref())?;
         let run = RunFolder::create(&root)?;
         let folder = root.join("downloads");

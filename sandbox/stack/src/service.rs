@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const READY_WITHIN: Duration = Duration::from_secs(120);
+const READY_WITHIN: Duration = Duration::from_mins(2);
 /// The JVMs write their class archive at the first clean stop, which takes them some seconds.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: u32 = 5;

@@ -41,7 +41,7 @@ impl Tools {
     ///
     /// # Errors
     /// [`StackError::MissingTools`], whose text is the one line that says what to install.
-    pub(crate) fn ensure(progress: &Progress) -> Result<Self, StackError> {
+    pub(crate) fn ensure(progress: Progress) -> Result<Self, StackError> {
         let missing = match Self::find() {
             Ok(tools) => return Ok(tools),
             Err(missing) => missing,
