@@ -17,18 +17,18 @@ pub struct Buyer {
 }
 
 impl Buyer {
-    /// The sandbox user.
+    /// The person of this bearer token.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(api: &str, environment: &[(String, String)]) -> Result<Self> {
+    pub fn new(api: &str, environment: &[(String, String)], token: &str) -> Result<Self> {
         let http = Client::builder().timeout(Duration::from_secs(40)).build()?;
         Ok(Self {
             http,
             api: api.to_owned(),
             stripe: setting(environment, "GRIDWAY_STRIPE_URL").trim_end_matches('/').to_owned(),
             stripe_key: setting(environment, "GRIDWAY_STRIPE_KEY").to_owned(),
-            token: SANDBOX_TOKEN.to_owned(),
+            token: token.to_owned(),
         })
     }
 
@@ -168,7 +168,7 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn buy(sandbox: &Sandbox) -> Result<()> {
-    let buyer = Buyer::new(sandbox.api(), &sandbox.environment)?;
+    let buyer = Buyer::new(sandbox.api(), &sandbox.environment, SANDBOX_TOKEN)?;
     let twin = buyer.register().await?;
     println!("\nA person registers: twin {twin} on TFChain.");
     let (quote, purchase, intent) = buyer.order("250", "demo-purchase").await?;
