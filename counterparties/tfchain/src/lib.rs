@@ -17,9 +17,10 @@ pub mod keys;
 pub mod outcome;
 pub mod port;
 pub mod protocol;
+pub mod runtime_events;
 mod twins;
 
-pub use client::{TfchainClient, TfchainConfig};
+pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
 pub use port::{
     Block, BlockRef, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain,
