@@ -143,6 +143,18 @@ pub(crate) fn spawn(command: Command) -> io::Result<Child> {
     answered.recv().map_err(|_| gone())?
 }
 
+/// `kill -9` for a child that leads a process group and for the group; reaps the child.
+pub(crate) fn kill_group(child: &mut Child) {
+    let _ = killpg(pid(child), Signal::SIGKILL);
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn pid(child: &Child) -> Pid {
+    // Pids are positive and far below i32::MAX on Linux (at most 2^22).
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
+}
+
 /// A started child.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -160,8 +172,7 @@ impl Process {
     }
 
     fn pid(&self) -> Pid {
-        // Pids are positive and far below i32::MAX on Linux (at most 2^22).
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX))
+        pid(&self.child)
     }
 
     /// How it ended, if it has.

@@ -1,6 +1,6 @@
 //! The two servers that come from Maven Central, fetched once and kept.
 
-use crate::child::{spawn, tail};
+use crate::child::{kill_group, spawn, tail};
 use crate::{StackError, places, progress::Progress, tools::Tools};
 use std::fs::{self, File};
 use std::io;
@@ -36,8 +36,18 @@ impl Downloads {
     /// while it downloads.
     pub(crate) fn kafka(&self) -> Result<PathBuf, StackError> {
         self.once(&format!("kafka-{KAFKA_VERSION}"), |work| {
-            fs::write(work.join("pom.xml"), kafka_pom())
-                .map_err(|source| folder_error(work, source))?;
+            fs::write(
+                work.join("pom.xml"),
+                pom(&[
+                    ("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
+                    (
+                        "org.apache.logging.log4j",
+                        "log4j-slf4j-impl",
+                        SLF4J_BINDING_VERSION,
+                    ),
+                ]),
+            )
+            .map_err(|source| folder_error(work, source))?;
             let output = format!("-DoutputDirectory={}", work.join("lib").display());
             let goal = format!("{PLUGIN}:copy-dependencies");
             self.maven(
@@ -53,6 +63,8 @@ impl Downloads {
     /// The unpacked registry. Blocks while it downloads.
     pub(crate) fn registry(&self) -> Result<PathBuf, StackError> {
         self.once(&format!("apicurio-registry-{REGISTRY_VERSION}"), |work| {
+            fs::write(work.join("pom.xml"), pom(&[]))
+                .map_err(|source| folder_error(work, source))?;
             let artifact = format!(
                 "-Dartifact=io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all"
             );
@@ -147,8 +159,7 @@ impl Downloads {
             }
             let given_up = self.given_up.load(Ordering::Relaxed);
             if given_up || begun.elapsed() > DEADLINE {
-                let _ = maven.kill();
-                let _ = maven.wait();
+                kill_group(&mut maven);
                 return Err(failed(if given_up {
                     "given up".to_owned()
                 } else {
@@ -170,10 +181,13 @@ impl Downloads {
             return Ok(());
         }
         let told = fs::read_to_string(&log).unwrap_or_default();
+        // The first lines name the fault, what follows tells how to learn about Maven.
         let errors: Vec<&str> = told
             .lines()
-            .filter(|line| line.starts_with("[ERROR]"))
-            .take(4)
+            .filter_map(|line| line.split_once("[ERROR] "))
+            .map(|(_, error)| error.trim())
+            .filter(|error| !error.is_empty())
+            .take(2)
             .collect();
         Err(failed(if errors.is_empty() {
             tail(&told, 10)
@@ -190,17 +204,22 @@ fn folder_error(path: &Path, source: io::Error) -> StackError {
     }
 }
 
-fn kafka_pom() -> String {
+/// A project that has nothing but dependencies. Without one, Maven takes `${project.basedir}`
+/// for a folder's name.
+fn pom(dependencies: &[(&str, &str, &str)]) -> String {
+    use std::fmt::Write as _;
+    let mut listed = String::new();
+    for (group, artifact, version) in dependencies {
+        let _ = writeln!(
+            listed,
+            "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+             <version>{version}</version></dependency>"
+        );
+    }
     format!(
-        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>gridway</groupId><artifactId>sandbox-kafka</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>{SLF4J_BINDING_VERSION}</version></dependency>
-  </dependencies>
-</project>
-"#
+        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
+         <groupId>gridway</groupId><artifactId>sandbox</artifactId><version>1</version>\
+         <packaging>pom</packaging><dependencies>\n{listed}</dependencies></project>\n"
     )
 }
 
