@@ -20,6 +20,7 @@ up: build ## runs everything on the local stack until Ctrl-C
 test: build ## unit, integration and end-to-end tests, all against the real stack
 	cargo test --locked --workspace
 	tests/run.sh
+	$(BIN)/system-tests crash --kills 20
 
 lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
