@@ -1,0 +1,252 @@
+//! The API on a real stack, with counterparties that answer from memory.
+
+use api::auth::Tokens;
+use api::log::{Append, CommandLog, Logged};
+use api::ports::{
+    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal, WebhookVerifier,
+};
+use api::pricing::Terms;
+use api::{ApiParts, ApiState};
+use async_trait::async_trait;
+use chrono::Utc;
+use events::ids::{EventId, UserId};
+use events::money::{Amount, Tft};
+use events::time::Timestamp;
+use events::topics;
+use projections::progress::Position;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use sandbox_stack::Stack;
+use serde_json::Value;
+use sqlx::PgPool;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub const ANNA: &str = "token-of-anna-00001";
+pub const BERT: &str = "token-of-bert-00002";
+
+pub fn user(name: &str) -> UserId {
+    UserId::derive(&[name])
+}
+
+/// Sells a TFT for a cent; up to 10,000 of them; does not answer for 666.
+struct Market;
+
+#[async_trait]
+impl Quoter for Market {
+    async fn quote(&self, tft: Amount<Tft>) -> Result<SwapQuote, QuoteError> {
+        if tft > Amount::from_whole(10_000) {
+            return Err(QuoteError::NoPath);
+        }
+        if tft == Amount::from_whole(667) {
+            return Err(QuoteError::Unavailable("the horizon is behind the clouds".to_owned()));
+        }
+        Ok(SwapQuote {
+            usdc: Amount::from_minor(tft.minor() / 100).unwrap(),
+            path: vec!["native".to_owned()],
+            ledger: 60_000_007,
+        })
+    }
+}
+
+struct Secrets;
+
+#[async_trait]
+impl PaymentSecrets for Secrets {
+    async fn client_secret(&self, intent_id: &str) -> Result<String, Unavailable> {
+        match intent_id {
+            "pi_mute" => Err(Unavailable("503".to_owned())),
+            intent => Ok(format!("{intent}_secret_x")),
+        }
+    }
+}
+
+/// Believes what is signed with `good`; the body is `event id,purchase id or nothing`.
+struct Webhooks;
+
+#[async_trait]
+impl WebhookVerifier for Webhooks {
+    fn verify(&self, body: &[u8], header: Option<&str>) -> Result<StripeFacts, WebhookRefusal> {
+        match header {
+            None => return Err(WebhookRefusal::Missing),
+            Some("good") => {}
+            Some("old") => return Err(WebhookRefusal::WrongTime("the signature is 301 s old".to_owned())),
+            Some("") => return Err(WebhookRefusal::Malformed("it has no time (t=)".to_owned())),
+            Some(_) => return Err(WebhookRefusal::WrongSignature),
+        }
+        let text = String::from_utf8_lossy(body);
+        let (id, purchase) = text.split_once(',').unwrap_or((&text, ""));
+        Ok(StripeFacts {
+            purchase_id: purchase.parse().ok(),
+            stripe_event_id: id.to_owned(),
+            event_type: "payment_intent.succeeded".to_owned(),
+            created: Timestamp(1_796_000_000_000),
+            livemode: false,
+            object_id: Some("pi_1".to_owned()),
+            intent_id: None,
+            amount: Some(265),
+            amount_received: Some(265),
+            amount_refunded: None,
+            currency: Some("usd".to_owned()),
+            status: Some("succeeded".to_owned()),
+            failure_code: None,
+            raw: "{}".to_owned(),
+        })
+    }
+}
+
+/// The API, served on a real stack beside the projections.
+pub struct World {
+    pub base: String,
+    pub client: Client,
+    pub pool: PgPool,
+    /// Plays the processors.
+    pub log: CommandLog,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl Answer {
+    async fn of(response: Response) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Asserts a problem of this kind, in the shape that all have.
+    pub fn is_problem(&self, status: u16, slug: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let problem = self.json();
+        assert_eq!(problem["type"], format!("https://gridway.dev/problems/{slug}"), "{problem}");
+        assert_eq!(problem["status"], status);
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        assert!(!problem["detail"].as_str().unwrap().is_empty());
+    }
+}
+
+impl World {
+    pub async fn open(stack: &Stack) -> Self {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", stack.kafka_brokers()).create().unwrap();
+        let wanted = topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
+        for made in admin.create_topics(&wanted, &AdminOptions::new()).await.unwrap() {
+            made.unwrap();
+        }
+        let pool = projections::connect(stack.database_url(), 8).unwrap();
+        projections::migrate(&pool).await.unwrap();
+        api::migrate(&pool).await.unwrap();
+        let log = || CommandLog::new(stack.kafka_brokers(), stack.registry_url()).unwrap();
+        let state = ApiState::new(ApiParts {
+            pool: pool.clone(),
+            log: log(),
+            registry_url: stack.registry_url().to_owned(),
+            quoter: Arc::new(Market),
+            secrets: Arc::new(Secrets),
+            webhooks: Arc::new(Webhooks),
+            deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
+            tokens: Tokens::parse(&format!("{ANNA}:{},{BERT}:{}", user("anna"), user("bert"))).unwrap(),
+            terms: Terms::default(),
+            changes: projections::Changes::default(),
+            clock: || Timestamp::from(Utc::now()),
+        });
+        let stop = CancellationToken::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let config = projections::Config {
+            brokers: stack.kafka_brokers().to_owned(),
+            registry_url: stack.registry_url().to_owned(),
+            database_url: stack.database_url().to_owned(),
+        };
+        let (serving, folding) = (stop.clone(), stop.clone());
+        let tasks = vec![
+            tokio::spawn(async move { api::serve(listener, state, serving).await.unwrap() }),
+            tokio::spawn(async move { projections::run(config, folding).await.unwrap() }),
+        ];
+        Self { base, client: Client::new(), pool, log: log(), stop, tasks }
+    }
+
+    pub async fn close(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+
+    /// Plays a processor: appends an event.
+    pub async fn append<E: Logged>(&self, key: &str, id: &[&str], correlation: &str, event: impl Into<E>) -> Position {
+        let append = Append {
+            key: key.to_owned(),
+            id: EventId::derive(id),
+            correlation: correlation.to_owned(),
+            trace: None,
+            time: Timestamp::from(Utc::now()),
+            event: event.into(),
+        };
+        self.log.append::<E>(append).await.unwrap()
+    }
+
+    pub fn request(&self, method: &str, path: &str, token: &str) -> RequestBuilder {
+        let method = method.parse().unwrap();
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
+    }
+
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request("GET", path, token)).await
+    }
+
+    pub async fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
+        self.send(self.request("POST", path, token).header("Idempotency-Key", key).json(body)).await
+    }
+
+    pub async fn post_waiting(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
+        let request = self.request("POST", path, token).header("Idempotency-Key", key).header("Prefer", "wait=20");
+        self.send(request.json(body)).await
+    }
+
+    pub async fn webhook(&self, signature: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
+        let mut request = self.client.post(format!("{}/payments/webhook", self.base)).body(body);
+        if let Some(signature) = signature {
+            request = request.header("Stripe-Signature", signature);
+        }
+        self.send(request).await
+    }
+}
+
+/// Asks again until there is an answer, for a minute at most.
+pub async fn eventually<T, R: Future<Output = Option<T>>>(ask: impl Fn() -> R) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no answer within a minute");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
