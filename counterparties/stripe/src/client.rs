@@ -91,7 +91,8 @@ impl fmt::Debug for StripeClient {
 }
 
 impl StripeClient {
-    /// Makes the client. No request is sent.
+    /// Makes the client. No request is sent. Sets rustls' process-wide cryptography to `ring`
+    /// where nobody has chosen one before.
     ///
     /// # Errors
     /// [`ConfigError`] when no client can be made of the configuration.
@@ -103,8 +104,7 @@ impl StripeClient {
         if config.timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
-        // The library appends "v1/…" to the base and panics on nothing, but takes a relative
-        // base only to fail on each request: refuse that here.
+        // The library takes a relative base, only to fail on each request: refuse it here.
         let base = config.base_url.trim().trim_end_matches('/');
         let has_host = ["http://", "https://"]
             .iter()
@@ -112,6 +112,9 @@ impl StripeClient {
         if !has_host || base.contains(['?', '#', ' ']) {
             return Err(ConfigError::BaseUrl(config.base_url.clone()));
         }
+        // The HTTP client below panics when the process has no default provider of cryptography
+        // and more than one is compiled in. An error here says that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ClientBuilder::new(key)
             .url(format!("{base}/"))
             .timeout(config.timeout)

@@ -131,3 +131,88 @@ pub fn describe(error: &StripeError) -> String {
         StripeError::Timeout => "Stripe did not answer in time".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    fn stripe(status: u16, kind: &str, code: Option<&str>) -> StripeError {
+        let errors = json!({ "type": kind, "code": code, "message": "words" });
+        StripeError::Stripe(Box::new(serde_json::from_value(errors).unwrap()), status)
+    }
+
+    fn named(failure: &Failure) -> String {
+        match failure {
+            Failure::Refused(refusal) => format!("refused {}", refusal.code),
+            Failure::NotSent(_) => "not sent".into(),
+            Failure::Unknown(_) => "unknown".into(),
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        const INVALID: &str = "invalid_request_error";
+        const CARD: &str = "card_error";
+        let answers = [
+            (400, INVALID, Some("amount_too_small"), "refused amount_too_small"),
+            (400, INVALID, Some("charge_already_refunded"), "refused charge_already_refunded"),
+            (400, INVALID, Some("a_code_of_tomorrow"), "refused a_code_of_tomorrow"),
+            (400, INVALID, None, "refused invalid_request_error"),
+            (400, "idempotency_error", None, "unknown"),
+            (400, INVALID, Some("testmode_charges_only"), "not sent"),
+            (400, INVALID, Some("lock_timeout"), "not sent"),
+            (401, INVALID, None, "not sent"),
+            (401, INVALID, Some("api_key_expired"), "not sent"),
+            (402, CARD, Some("card_declined"), "refused card_declined"),
+            (402, CARD, Some("expired_card"), "refused expired_card"),
+            (402, CARD, None, "refused card_error"),
+            (403, INVALID, Some("secret_key_required"), "not sent"),
+            (404, INVALID, Some("resource_missing"), "refused resource_missing"),
+            (409, "idempotency_error", Some("idempotency_key_in_use"), "unknown"),
+            (409, INVALID, None, "unknown"),
+            (429, INVALID, Some("rate_limit"), "not sent"),
+            (429, INVALID, Some("lock_timeout"), "not sent"),
+            (500, "api_error", None, "unknown"),
+            (502, "api_error", None, "unknown"),
+            (503, "api_error", None, "unknown"),
+            (504, "api_error", None, "unknown"),
+            (400, "a_type_of_tomorrow", None, "refused a_type_of_tomorrow"),
+        ];
+        let before = unmapped_total();
+        for (status, kind, code, expected) in answers {
+            assert_eq!(named(&failure(&stripe(status, kind, code))), expected, "{status} {kind} {code:?}");
+        }
+        assert_eq!(unmapped_total(), before, "all of these are in the table");
+        for (status, kind) in [(302, INVALID), (405, INVALID), (413, INVALID), (418, "api_error"), (424, "api_error")] {
+            assert_eq!(named(&failure(&stripe(status, kind, None))), "unknown", "{status}");
+        }
+        assert_eq!(unmapped_total(), before + 5);
+        let others = [
+            (StripeError::ClientError("client error (Connect)".into()), "not sent"),
+            (StripeError::ClientError("client error (SendRequest)".into()), "unknown"),
+            (StripeError::ClientError("connection reset by peer".into()), "unknown"),
+            (StripeError::JSONDeserialize("?".into()), "unknown"),
+            (StripeError::Timeout, "unknown"),
+            (StripeError::ConfigError("?".into()), "not sent"),
+        ];
+        for (error, expected) in others {
+            assert_eq!(named(&failure(&error)), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_speaks_stripes_words_and_no_more() {
+        let errors = json!({
+            "type": "card_error", "code": "card_declined", "decline_code": "insufficient_funds",
+            "message": "Your card has insufficient funds."
+        });
+        let error = StripeError::Stripe(Box::new(serde_json::from_value(errors).unwrap()), 402);
+        let Failure::Refused(refusal) = failure(&error) else { unreachable!("402 is a refusal") };
+        assert_eq!(
+            refusal.to_string(),
+            "card_declined: Stripe answered 402 card_declined, declined as insufficient_funds: Your card has insufficient funds."
+        );
+    }
+}

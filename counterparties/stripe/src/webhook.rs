@@ -243,3 +243,70 @@ fn strip_client_secrets(value: &mut Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    fn read(event: &Value) -> StripeFacts {
+        facts(event.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn json_of_any_shape_is_read() {
+        let shapes = [
+            json!(null),
+            json!(7),
+            json!("evt"),
+            json!([]),
+            json!({}),
+            json!({ "data": [] }),
+            json!({ "id": 7, "type": null, "created": "now", "data": { "object": "pi_1" } }),
+            json!({ "data": { "object": { "payment_intent": null, "metadata": [], "amount": 1.5, "last_payment_error": null } } }),
+        ];
+        for shape in shapes {
+            let facts = read(&shape);
+            assert_eq!((facts.event_id.as_str(), facts.purchase_id, facts.amount), ("", None, None), "{shape}");
+            assert_eq!(serde_json::from_str::<Value>(&facts.raw).unwrap(), shape);
+        }
+        for garbage in [&b""[..], b"{", b"{} {}", b"\xff\xfe", &[b'['; 100_000][..]] {
+            assert!(facts(garbage).is_err());
+        }
+    }
+
+    #[test]
+    fn the_intent_is_found_wherever_it_stands() {
+        let intent = |object: Value| read(&json!({ "data": { "object": object } })).intent_id;
+        assert_eq!(intent(json!({ "object": "payment_intent", "id": "pi_1" })).as_deref(), Some("pi_1"));
+        assert_eq!(intent(json!({ "object": "charge", "id": "ch_1", "payment_intent": "pi_1" })).as_deref(), Some("pi_1"));
+        assert_eq!(intent(json!({ "object": "dispute", "payment_intent": { "id": "pi_1" } })).as_deref(), Some("pi_1"));
+        assert_eq!(intent(json!({ "object": "charge", "id": "ch_1" })), None);
+    }
+
+    #[test]
+    fn the_code_of_a_failure_is_found_wherever_it_stands() {
+        let code = |object: Value| read(&json!({ "data": { "object": object } })).failure_code;
+        assert_eq!(code(json!({ "last_payment_error": { "code": "card_declined" } })).as_deref(), Some("card_declined"));
+        assert_eq!(code(json!({ "failure_code": "expired_card" })).as_deref(), Some("expired_card"));
+        assert_eq!(code(json!({ "failure_reason": "declined" })).as_deref(), Some("declined"));
+    }
+
+    #[test]
+    fn client_secrets_are_removed_at_any_depth_and_the_rest_keeps_its_order() {
+        let event = r#"{"z":1,"client_secret":"s","data":{"object":{"b":[{"client_secret":{"x":1},"k":2}],"a":null,"client_secret":null}}}"#;
+        assert_eq!(
+            facts(event.as_bytes()).unwrap().raw,
+            r#"{"z":1,"data":{"object":{"b":[{"k":2}],"a":null}}}"#
+        );
+    }
+
+    #[test]
+    fn metadata_that_is_not_ours_names_no_purchase() {
+        for id in [json!("order-7"), json!(""), json!(null), json!(7)] {
+            let event = json!({ "data": { "object": { "metadata": { "purchase_id": id } } } });
+            assert_eq!(read(&event).purchase_id, None);
+        }
+    }
+}

@@ -88,8 +88,7 @@ impl Form {
 
     /// Takes `name[]=…`, `name[0]=…` or a single `name=…`.
     pub fn take_list(&mut self, name: &str) -> Vec<String> {
-        let mut list: Vec<String> = self.take_map(name).into_iter().map(|(_, value)| value).collect();
-        // take_map keeps one value per key, and "[]" may come several times.
+        let mut list = Vec::new();
         let repeated = format!("{name}[]");
         self.0.retain_mut(|(key, value)| {
             let hit = *key == repeated;
@@ -98,6 +97,7 @@ impl Form {
             }
             !hit
         });
+        list.extend(self.take_map(name).into_iter().map(|(_, value)| value));
         list.extend(self.take(name));
         list
     }
