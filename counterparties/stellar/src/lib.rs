@@ -1,0 +1,27 @@
+//! Stellar behind a port.
+//!
+//! A payment lane is an account that gives the sequence number and the fee; the treasury is the
+//! source of the operation and signs, too. A record of the log has exactly one transaction: its
+//! number is the lane's base + the record's offset + 1, and the ledger takes a number once.
+//!
+//! - [`Stellar`] is the port, [`HorizonClient`] its client;
+//! - [`sign`] builds and signs a record's transaction offline, the same bytes every time;
+//! - [`outcome`] holds the one table that says what an answer to a submission means;
+//! - [`opening`] opens and checks lanes.
+
+mod client;
+mod find;
+mod ids;
+mod lanes;
+pub mod opening;
+pub mod outcome;
+mod port;
+mod signing;
+
+pub use client::{ConfigError, HorizonClient, StellarConfig};
+pub use ids::{AccountId, AssetId, InvalidStellarId, PathAsset, SecretKey};
+pub use lanes::{InvalidLane, LaneKey, LaneName, LaneSeed, base, lane_index, sequence};
+pub use port::{AccountView, LandedTransaction, QuoteError, ReadError, Stellar, StrictReceiveQuote, TransactionView};
+pub use signing::{
+    LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign, sign_setup,
+};
