@@ -2,6 +2,7 @@
 CREATE TABLE idempotency_keys (
     user_id    uuid        NOT NULL,
     key        text        NOT NULL,
+    route      text        NOT NULL,
     body_hash  bytea       NOT NULL,
     aggregate  uuid        NOT NULL,
     created_at timestamptz NOT NULL,

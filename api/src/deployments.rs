@@ -4,6 +4,7 @@ use crate::auth::Caller;
 use crate::body::Command;
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
+use crate::payments;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::trace;
@@ -153,7 +154,7 @@ async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
 /// Refuses a purchase that is not the caller's. One that was made a moment ago counts, although
 /// the read models may not show it yet.
 async fn belongs(state: &ApiState, user: UserId, purchase: PurchaseId) -> Result<(), Problem> {
-    if idempotency::made(&state.pool, user, purchase.uuid()).await? {
+    if idempotency::made(&state.pool, user, payments::ROUTE, purchase.uuid()).await? {
         return Ok(());
     }
     let found = projections::purchases::get(&state.pool, purchase).await?;

@@ -54,10 +54,13 @@ impl FromRequestParts<ApiState> for Key {
 
 /// A command as it is told from others: route and content, not its spelling.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint {
+    route: &'static str,
+    hash: [u8; 32],
+}
 
 impl Fingerprint {
-    pub(crate) fn of<T: Serialize>(route: &str, command: &T) -> Result<Self, Problem> {
+    pub(crate) fn of<T: Serialize>(route: &'static str, command: &T) -> Result<Self, Problem> {
         let body = serde_json::to_vec(command).map_err(|error| {
             tracing::error!(%error, route, "a command cannot be written as JSON");
             Problem::new(Kind::Internal, "the command could not be read back")
@@ -66,7 +69,10 @@ impl Fingerprint {
         hash.update(route.as_bytes());
         hash.update([0]);
         hash.update(&body);
-        Ok(Self(hash.finalize().into()))
+        Ok(Self {
+            route,
+            hash: hash.finalize().into(),
+        })
     }
 }
 
@@ -90,7 +96,7 @@ pub(crate) async fn look(
     let Some(row) = row else {
         return Ok(None);
     };
-    if row.try_get::<Vec<u8>, _>("body_hash")? != command.0 {
+    if row.try_get::<Vec<u8>, _>("body_hash")? != command.hash {
         return Err(Problem::new(
             Kind::IdempotencyKeyReused,
             "this Idempotency-Key was used for a command with another content; take a new one",
@@ -123,12 +129,13 @@ pub(crate) async fn claim(
     now: Timestamp,
 ) -> Result<Claim, Problem> {
     let bound = sqlx::query(
-        "INSERT INTO idempotency_keys (user_id, key, body_hash, aggregate, created_at)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+        "INSERT INTO idempotency_keys (user_id, key, route, body_hash, aggregate, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
     .bind(user.uuid())
     .bind(key.as_str())
-    .bind(&command.0[..])
+    .bind(command.route)
+    .bind(&command.hash[..])
     .bind(aggregate)
     .bind(now.to_datetime().unwrap_or_default())
     .execute(pool)
@@ -144,18 +151,22 @@ pub(crate) async fn claim(
     Ok(Claim { at, hit: true })
 }
 
-/// Whether a command of this user made the aggregate, known before the log is folded.
+/// Whether a command of this user on `route` made the aggregate, known before the log is folded.
 pub(crate) async fn made(
     pool: &PgPool,
     user: UserId,
+    route: &str,
     aggregate: Uuid,
 ) -> Result<bool, sqlx::Error> {
-    sqlx::query("SELECT 1 FROM idempotency_keys WHERE aggregate = $1 AND user_id = $2")
-        .bind(aggregate)
-        .bind(user.uuid())
-        .fetch_optional(pool)
-        .await
-        .map(|row| row.is_some())
+    sqlx::query(
+        "SELECT 1 FROM idempotency_keys WHERE aggregate = $1 AND user_id = $2 AND route = $3",
+    )
+    .bind(aggregate)
+    .bind(user.uuid())
+    .bind(route)
+    .fetch_optional(pool)
+    .await
+    .map(|row| row.is_some())
 }
 
 /// Marks the answer to a repeated command.

@@ -84,6 +84,14 @@ pub async fn serve(
         state.changes.clone(),
         stop.clone(),
     ));
+    let warming = tokio::spawn({
+        let state = state.clone();
+        async move {
+            if let Err(error) = state.log.warm().await {
+                tracing::warn!(%error, "the first command will have to wait for the registry");
+            }
+        }
+    });
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection stays without TCP_NODELAY");
@@ -103,5 +111,6 @@ pub async fn serve(
         }
     };
     words.abort();
+    warming.abort();
     result
 }

@@ -120,6 +120,24 @@ impl CommandLog {
         })
     }
 
+    /// Meets the registry ahead of the first append, which is then as quick as any other.
+    ///
+    /// # Errors
+    /// When the registry does not take the schemas; the first append tries again.
+    pub async fn warm(&self) -> Result<(), AppendError> {
+        tokio::try_join!(
+            self.purchases
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.deployments
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.users
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.unmatched
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+        )?;
+        Ok(())
+    }
+
     /// Appends an event and gives its place once all in-sync replicas hold it.
     ///
     /// # Errors

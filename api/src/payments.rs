@@ -19,6 +19,9 @@ use projections::purchases::{Purchase, State as Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+/// The command that makes purchases, as idempotency keys name it.
+pub(crate) const ROUTE: &str = "payments/create-intent";
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateIntent {
@@ -33,7 +36,7 @@ pub(crate) async fn create_intent(
     headers: HeaderMap,
     Command(command): Command<CreateIntent>,
 ) -> Result<Response, Problem> {
-    let fingerprint = Fingerprint::of("payments/create-intent", &command)?;
+    let fingerprint = Fingerprint::of(ROUTE, &command)?;
     let id = PurchaseId::derive(&[&user.to_string(), key.as_str()]);
     let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
     let known = match seen {

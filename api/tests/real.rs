@@ -11,6 +11,7 @@ use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId}
 use events::money::{Currency, Fiat};
 use events::purchases::{PaymentIntentCreated, PurchaseEvent};
 use events::users::{TwinCreated, UserEvent};
+use projections::progress::{self, Position};
 use sandbox_stack::{Part, Stack, StackOptions};
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -18,34 +19,85 @@ use std::time::Instant;
 use support::{ANNA, BERT, World, eventually, user};
 
 async fn strangers_are_turned_away(world: &World) {
-    for path in ["/users/me", "/purchases", "/deployments", "/quotes/x", "/purchases/x/timeline"] {
-        world.get(path, "not-a-token-at-all").await.is_problem(401, "unauthorized");
+    for path in [
+        "/users/me",
+        "/purchases",
+        "/deployments",
+        "/quotes/x",
+        "/purchases/x/timeline",
+    ] {
+        world
+            .get(path, "not-a-token-at-all")
+            .await
+            .is_problem(401, "unauthorized");
     }
-    let bare = world.send(world.client.get(format!("{}/purchases", world.base))).await;
+    let bare = world
+        .send(world.client.get(format!("{}/purchases", world.base)))
+        .await;
     bare.is_problem(401, "unauthorized");
     assert_eq!(bare.header("www-authenticate"), "Bearer");
 }
 
 async fn malformed_requests_get_problems(world: &World) {
-    world.get("/nowhere", ANNA).await.is_problem(404, "not-found");
-    world.get("/quotes", ANNA).await.is_problem(405, "method-not-allowed");
+    world
+        .get("/nowhere", ANNA)
+        .await
+        .is_problem(404, "not-found");
+    world
+        .get("/quotes", ANNA)
+        .await
+        .is_problem(405, "method-not-allowed");
     let post = || world.request("POST", "/quotes", ANNA);
-    world.send(post().json(&json!({"tft": "1"}))).await.is_problem(400, "idempotency-key-missing");
+    world
+        .send(post().json(&json!({"tft": "1"})))
+        .await
+        .is_problem(400, "idempotency-key-missing");
     let keyed = || post().header("Idempotency-Key", "k");
     world
-        .send(post().header("Idempotency-Key", "x".repeat(256)).json(&json!({"tft": "1"})))
+        .send(
+            post()
+                .header("Idempotency-Key", "x".repeat(256))
+                .json(&json!({"tft": "1"})),
+        )
         .await
         .is_problem(400, "idempotency-key-invalid");
-    world.send(keyed().body("tft=1")).await.is_problem(415, "unsupported-media-type");
+    world
+        .send(keyed().body("tft=1"))
+        .await
+        .is_problem(415, "unsupported-media-type");
     let json = || keyed().header("Content-Type", "application/json");
-    world.send(json().body("{")).await.is_problem(400, "malformed-json");
-    world.send(json().body(r#"{"tft":1}"#)).await.is_problem(422, "invalid-field");
-    world.send(json().body(vec![b' '; 70_000])).await.is_problem(413, "too-large");
-    for tft in ["0", "-1", "1e3", "0.00000001", "1000001", "99999999999999999999"] {
-        world.post("/quotes", ANNA, "k", &json!({ "tft": tft })).await.is_problem(422, "invalid-field");
+    world
+        .send(json().body("{"))
+        .await
+        .is_problem(400, "malformed-json");
+    world
+        .send(json().body(r#"{"tft":1}"#))
+        .await
+        .is_problem(422, "invalid-field");
+    world
+        .send(json().body(vec![b' '; 70_000]))
+        .await
+        .is_problem(413, "too-large");
+    for tft in [
+        "0",
+        "-1",
+        "1e3",
+        "0.00000001",
+        "1000001",
+        "99999999999999999999",
+    ] {
+        world
+            .post("/quotes", ANNA, "k", &json!({ "tft": tft }))
+            .await
+            .is_problem(422, "invalid-field");
     }
     world
-        .post("/quotes", ANNA, "k", &json!({"tft": "1", "currency": "TFT"}))
+        .post(
+            "/quotes",
+            ANNA,
+            "k",
+            &json!({"tft": "1", "currency": "TFT"}),
+        )
         .await
         .is_problem(422, "invalid-field");
 }
@@ -64,41 +116,81 @@ async fn a_quote_is_priced_and_kept(world: &World) -> Value {
     assert_eq!(made.header("location"), format!("/quotes/{id}"));
 
     let again = world.post("/quotes", ANNA, "quote-1", &body).await;
-    assert_eq!((again.status.as_u16(), again.header("idempotency-hit")), (201, "true"));
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-hit")),
+        (201, "true")
+    );
     assert_eq!(again.json(), quote);
     // The same command in another spelling.
-    let spelt = world.request("POST", "/quotes", ANNA).header("Idempotency-Key", "quote-1");
-    let spelt = spelt.header("Content-Type", "application/json").body(r#" { "tft" : "250" } "#);
+    let spelt = world
+        .request("POST", "/quotes", ANNA)
+        .header("Idempotency-Key", "quote-1");
+    let spelt = spelt
+        .header("Content-Type", "application/json")
+        .body(r#" { "tft" : "250" } "#);
     assert_eq!(world.send(spelt).await.json(), quote);
-    let other = world.post("/quotes", ANNA, "quote-1", &json!({"tft": "251"})).await;
+    let other = world
+        .post("/quotes", ANNA, "quote-1", &json!({"tft": "251"}))
+        .await;
     other.is_problem(422, "idempotency-key-reused");
     // A key is a user's own.
-    assert_ne!(world.post("/quotes", BERT, "quote-1", &body).await.json()["id"], quote["id"]);
+    assert_ne!(
+        world.post("/quotes", BERT, "quote-1", &body).await.json()["id"],
+        quote["id"]
+    );
 
-    assert_eq!(world.get(&format!("/quotes/{id}"), ANNA).await.json(), quote);
-    world.get(&format!("/quotes/{id}"), BERT).await.is_problem(404, "not-found");
-    world.get("/quotes/17", ANNA).await.is_problem(404, "not-found");
-    world.post("/quotes", ANNA, "much", &json!({"tft": "10000"})).await.is_problem(422, "no-path");
-    world.post("/quotes", ANNA, "mute", &json!({"tft": "666"})).await.is_problem(503, "market-unavailable");
+    assert_eq!(
+        world.get(&format!("/quotes/{id}"), ANNA).await.json(),
+        quote
+    );
+    world
+        .get(&format!("/quotes/{id}"), BERT)
+        .await
+        .is_problem(404, "not-found");
+    world
+        .get("/quotes/17", ANNA)
+        .await
+        .is_problem(404, "not-found");
+    world
+        .post("/quotes", ANNA, "much", &json!({"tft": "10000"}))
+        .await
+        .is_problem(422, "no-path");
+    world
+        .post("/quotes", ANNA, "mute", &json!({"tft": "666"}))
+        .await
+        .is_problem(503, "market-unavailable");
     quote
 }
 
 async fn who_registers_gets_a_twin(world: &World, quote: &Value) {
     let anna = user("anna");
     let buy = json!({"quote_id": quote["id"]});
-    let early = world.post("/payments/create-intent", ANNA, "too-early", &buy).await;
+    let early = world
+        .post("/payments/create-intent", ANNA, "too-early", &buy)
+        .await;
     early.is_problem(409, "no-twin-yet");
     assert_eq!(early.json()["next"], "POST /users");
-    world.get("/users/me", ANNA).await.is_problem(404, "not-found");
+    world
+        .get("/users/me", ANNA)
+        .await
+        .is_problem(404, "not-found");
 
     let registered = world.post("/users", ANNA, "register", &json!({})).await;
     assert_eq!(registered.status, 202, "{}", registered.text);
     assert_eq!(registered.header("location"), "/users/me");
     let token = registered.header("consistency-token");
-    let me = world.send(world.request("GET", "/users/me", ANNA).header("Consistency-Token", token)).await;
+    let me = world
+        .send(
+            world
+                .request("GET", "/users/me", ANNA)
+                .header("Consistency-Token", token),
+        )
+        .await;
     assert_eq!(me.json()["id"], anna.to_string());
     assert_eq!(me.json()["twin_id"], Value::Null);
-    let early = world.post("/payments/create-intent", ANNA, "too-early", &buy).await;
+    let early = world
+        .post("/payments/create-intent", ANNA, "too-early", &buy)
+        .await;
     early.is_problem(409, "no-twin-yet");
     assert_eq!(early.json()["next"], "GET /users/me");
 
@@ -112,24 +204,46 @@ async fn who_registers_gets_a_twin(world: &World, quote: &Value) {
             account: "5Grw".to_owned(),
             block: 12,
         };
-        world.append::<UserEvent>(&anna.to_string(), &["twin", "made"], &anna.to_string(), event).await
+        world
+            .append::<UserEvent>(
+                &anna.to_string(),
+                &["twin", "made"],
+                &anna.to_string(),
+                event,
+            )
+            .await
     };
     let (answer, _) = tokio::join!(waiting, twin);
-    assert_eq!((answer.status.as_u16(), answer.header("idempotency-hit")), (202, "true"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("idempotency-hit")),
+        (202, "true")
+    );
     assert_eq!(answer.json()["twin_id"], 7);
 }
 
 async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> PurchaseId {
     let buy = json!({"quote_id": quote["id"]});
     world
-        .post("/payments/create-intent", ANNA, "nothing", &json!({"quote_id": EventId::derive(&["x"])}))
+        .post(
+            "/payments/create-intent",
+            ANNA,
+            "nothing",
+            &json!({"quote_id": EventId::derive(&["x"])}),
+        )
         .await
         .is_problem(422, "unknown-quote");
-    world.post("/payments/create-intent", BERT, "theft", &buy).await.is_problem(422, "unknown-quote");
+    world
+        .post("/payments/create-intent", BERT, "theft", &buy)
+        .await
+        .is_problem(422, "unknown-quote");
 
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let request = world.request("POST", "/payments/create-intent", ANNA).header("Idempotency-Key", "buy");
-    let taken = world.send(request.header("traceparent", traceparent).json(&buy)).await;
+    let request = world
+        .request("POST", "/payments/create-intent", ANNA)
+        .header("Idempotency-Key", "buy");
+    let taken = world
+        .send(request.header("traceparent", traceparent).json(&buy))
+        .await;
     assert_eq!(taken.status, 202, "{}", taken.text);
     let body = taken.json();
     assert_eq!(body["state"], "opened");
@@ -137,11 +251,23 @@ async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> P
     assert_eq!(taken.header("location"), format!("/purchases/{text}"));
     let token = taken.header("consistency-token");
     let path = format!("/purchases/{text}");
-    let shown = world.send(world.request("GET", &path, ANNA).header("Consistency-Token", token)).await;
+    let shown = world
+        .send(
+            world
+                .request("GET", &path, ANNA)
+                .header("Consistency-Token", token),
+        )
+        .await;
     assert_eq!(shown.json()["state"], "opened", "{}", shown.text);
-    assert_eq!(shown.json()["charge"], json!({"minor": 259, "currency": "USD"}));
+    assert_eq!(
+        shown.json()["charge"],
+        json!({"minor": 259, "currency": "USD"})
+    );
     world.get(&path, BERT).await.is_problem(404, "not-found");
-    world.get(&format!("{path}/timeline"), BERT).await.is_problem(404, "not-found");
+    world
+        .get(&format!("{path}/timeline"), BERT)
+        .await
+        .is_problem(404, "not-found");
 
     let id: PurchaseId = text.parse().unwrap();
     let again = world.post_waiting("/payments/create-intent", ANNA, "buy", &buy);
@@ -151,13 +277,27 @@ async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> P
             request_id: EventId::derive(&["intent"]),
             intent_id: "pi_1".to_owned(),
             status: "requires_payment_method".to_owned(),
-            amount: Fiat { minor: 259, currency: Currency::Usd },
+            amount: Fiat {
+                minor: 259,
+                currency: Currency::Usd,
+            },
             livemode: false,
         };
-        world.append::<PurchaseEvent>(text, &["intent", "created"], text, event).await
+        world
+            .append::<PurchaseEvent>(text, &["intent", "created"], text, event)
+            .await
     };
-    let (again, _) = tokio::join!(again, created);
-    assert_eq!((again.status.as_u16(), again.header("idempotency-hit")), (202, "true"));
+    let again = async { (again.await, Instant::now()) };
+    let created = async { (created.await, Instant::now()) };
+    let ((again, answered), (_, appended)) = tokio::join!(again, created);
+    println!(
+        "a waiting buyer was answered {:?} after the event",
+        answered - appended
+    );
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-hit")),
+        (202, "true")
+    );
     let body = again.json();
     assert_eq!(body["purchase_id"], text);
     assert_eq!(body["state"], "awaiting_payment");
@@ -179,37 +319,120 @@ async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> P
 }
 
 async fn an_expired_quote_is_not_accepted(world: &World) {
-    let quote = world.post("/quotes", ANNA, "quote-old", &json!({"tft": "5"})).await.json();
+    let quote = world
+        .post("/quotes", ANNA, "quote-old", &json!({"tft": "5"}))
+        .await
+        .json();
+    expire(world, &quote).await;
+    let late = world
+        .post(
+            "/payments/create-intent",
+            ANNA,
+            "late",
+            &json!({"quote_id": quote["id"]}),
+        )
+        .await;
+    late.is_problem(410, "quote-expired");
+}
+
+async fn expire(world: &World, quote: &Value) {
     let id: uuid::Uuid = quote["id"].as_str().unwrap().parse().unwrap();
     sqlx::query("UPDATE quotes SET expires_at = now() - interval '1 second' WHERE id = $1")
         .bind(id)
         .execute(&world.pool)
         .await
         .unwrap();
-    let late = world.post("/payments/create-intent", ANNA, "late", &json!({"quote_id": id})).await;
-    late.is_problem(410, "quote-expired");
+}
+
+/// One wish, sent many times at once.
+async fn a_hasty_buyer_buys_once(world: &World) {
+    let quote = world
+        .post("/quotes", ANNA, "quote-hasty", &json!({"tft": "9"}))
+        .await
+        .json();
+    let buy = json!({"quote_id": quote["id"]});
+    let sent = (0..20).map(|_| world.post("/payments/create-intent", ANNA, "hasty", &buy));
+    let answers = futures::future::join_all(sent).await;
+    let first = answers[0].json();
+    assert!(
+        answers
+            .iter()
+            .all(|a| a.status == 202 && a.json()["purchase_id"] == first["purchase_id"])
+    );
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|a| a.header("idempotency-hit").is_empty())
+            .count(),
+        1
+    );
+    for answer in answers
+        .iter()
+        .filter(|a| !a.header("consistency-token").is_empty())
+    {
+        let position: Position = answer.header("consistency-token").parse().unwrap();
+        eventually(|| async {
+            progress::passed(&world.pool, &position)
+                .await
+                .unwrap()
+                .then_some(())
+        })
+        .await;
+    }
+    let path = format!("{}/timeline", answers[0].header("location"));
+    assert_eq!(
+        world.get(&path, ANNA).await.json()["events"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// The process died between binding the key and appending: the command is appended when it is
 /// sent again, even though its quote has expired since.
 async fn a_lost_append_is_made_good(world: &World) {
-    let quote = world.post("/quotes", ANNA, "quote-lost", &json!({"tft": "6"})).await.json();
+    let quote = world
+        .post("/quotes", ANNA, "quote-lost", &json!({"tft": "6"}))
+        .await
+        .json();
     let buy = json!({"quote_id": quote["id"]});
-    let first = world.post("/payments/create-intent", ANNA, "lost", &buy).await.json();
+    let first = world
+        .post("/payments/create-intent", ANNA, "lost", &buy)
+        .await
+        .json();
     let id: uuid::Uuid = first["purchase_id"].as_str().unwrap().parse().unwrap();
     let path = format!("/purchases/{id}");
     eventually(|| async { (world.get(&path, ANNA).await.status == 200).then_some(()) }).await;
     for (statement, key) in [
-        ("UPDATE quotes SET expires_at = now() - interval '1 hour' WHERE id = $1", &quote["id"]),
+        (
+            "UPDATE quotes SET expires_at = now() - interval '1 hour' WHERE id = $1",
+            &quote["id"],
+        ),
         ("DELETE FROM purchases WHERE id = $1", &first["purchase_id"]),
     ] {
         let key: uuid::Uuid = key.as_str().unwrap().parse().unwrap();
-        sqlx::query(statement).bind(key).execute(&world.pool).await.unwrap();
+        sqlx::query(statement)
+            .bind(key)
+            .execute(&world.pool)
+            .await
+            .unwrap();
     }
-    let again = world.post("/payments/create-intent", ANNA, "lost", &buy).await;
-    assert_eq!((again.status.as_u16(), again.header("idempotency-hit")), (202, "true"));
-    let token: projections::progress::Position = again.header("consistency-token").parse().unwrap();
-    eventually(|| async { projections::progress::passed(&world.pool, &token).await.unwrap().then_some(()) }).await;
+    let again = world
+        .post("/payments/create-intent", ANNA, "lost", &buy)
+        .await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-hit")),
+        (202, "true")
+    );
+    let token: Position = again.header("consistency-token").parse().unwrap();
+    eventually(|| async {
+        progress::passed(&world.pool, &token)
+            .await
+            .unwrap()
+            .then_some(())
+    })
+    .await;
     // The same event id: an echo, of which the read models keep the first record alone.
     let rows = sqlx::query("SELECT count(*) AS n FROM timeline WHERE correlation = $1")
         .bind(id)
@@ -220,11 +443,26 @@ async fn a_lost_append_is_made_good(world: &World) {
 }
 
 async fn a_webhook_is_in_the_log_before_it_is_answered(world: &World, purchase: PurchaseId) {
-    world.webhook(None, "evt_1").await.is_problem(400, "signature-missing");
-    world.webhook(Some(""), "evt_1").await.is_problem(400, "signature-malformed");
-    world.webhook(Some("bad"), "evt_1").await.is_problem(400, "signature-wrong");
-    world.webhook(Some("old"), "evt_1").await.is_problem(400, "signature-time");
-    world.webhook(Some("good"), vec![b'x'; 256 * 1024 + 1]).await.is_problem(413, "too-large");
+    world
+        .webhook(None, "evt_1")
+        .await
+        .is_problem(400, "signature-missing");
+    world
+        .webhook(Some(""), "evt_1")
+        .await
+        .is_problem(400, "signature-malformed");
+    world
+        .webhook(Some("bad"), "evt_1")
+        .await
+        .is_problem(400, "signature-wrong");
+    world
+        .webhook(Some("old"), "evt_1")
+        .await
+        .is_problem(400, "signature-time");
+    world
+        .webhook(Some("good"), vec![b'x'; 256 * 1024 + 1])
+        .await
+        .is_problem(413, "too-large");
 
     let body = format!("evt_1,{purchase}");
     let first = world.webhook(Some("good"), body.clone()).await;
@@ -234,7 +472,9 @@ async fn a_webhook_is_in_the_log_before_it_is_answered(world: &World, purchase: 
     let position = second.json()["position"].as_str().unwrap().to_owned();
     assert!(position.starts_with("purchases:"));
     let path = format!("/purchases/{purchase}/timeline");
-    let caught_up = world.request("GET", &path, ANNA).header("Consistency-Token", position);
+    let caught_up = world
+        .request("GET", &path, ANNA)
+        .header("Consistency-Token", position);
     let timeline = world.send(caught_up).await.json();
     let of_stripe: Vec<&Value> = timeline["events"]
         .as_array()
@@ -242,17 +482,29 @@ async fn a_webhook_is_in_the_log_before_it_is_answered(world: &World, purchase: 
         .iter()
         .filter(|e| e["type"] == "gridway.purchases.StripeEventReceived")
         .collect();
-    assert_eq!(of_stripe.len(), 1, "two deliveries of one event are one fact");
+    assert_eq!(
+        of_stripe.len(),
+        1,
+        "two deliveries of one event are one fact"
+    );
     assert_eq!(of_stripe[0]["facts"]["stripe_event_id"], "evt_1");
 
     let stray = world.webhook(Some("good"), "evt_2,").await;
     assert_eq!(stray.status, 200);
-    assert!(stray.json()["position"].as_str().unwrap().starts_with("unmatched:"));
+    assert!(
+        stray.json()["position"]
+            .as_str()
+            .unwrap()
+            .starts_with("unmatched:")
+    );
 }
 
 async fn a_deployment_is_requested_and_shown(world: &World, purchase: PurchaseId) {
     let data = |length| json!({"node_id": 14, "data": "x".repeat(length)});
-    world.post("/deployments", ANNA, "long", &data(513)).await.is_problem(422, "invalid-field");
+    world
+        .post("/deployments", ANNA, "long", &data(513))
+        .await
+        .is_problem(422, "invalid-field");
     for body in [
         json!({"node_id": 0, "data": ""}),
         json!({"node_id": -1, "data": ""}),
@@ -261,12 +513,30 @@ async fn a_deployment_is_requested_and_shown(world: &World, purchase: PurchaseId
         json!({"node_id": 1, "data": "", "purchase_id": "17"}),
         json!({"node_id": 1}),
     ] {
-        world.post("/deployments", ANNA, "odd", &body).await.is_problem(422, "invalid-field");
+        world
+            .post("/deployments", ANNA, "odd", &body)
+            .await
+            .is_problem(422, "invalid-field");
     }
     let mut body = data(512);
-    world.post("/deployments", BERT, "d", &body).await.is_problem(409, "no-twin-yet");
-    body["purchase_id"] = json!(PurchaseId::derive(&["nobody's"]));
-    world.post("/deployments", ANNA, "d0", &body).await.is_problem(422, "unknown-purchase");
+    world
+        .post("/deployments", BERT, "d", &body)
+        .await
+        .is_problem(409, "no-twin-yet");
+    let quote = world
+        .post("/quotes", ANNA, "no-purchase", &json!({"tft": "5"}))
+        .await
+        .json();
+    for stranger in [
+        json!(PurchaseId::derive(&["nobody's"])),
+        quote["id"].clone(),
+    ] {
+        body["purchase_id"] = stranger;
+        world
+            .post("/deployments", ANNA, "d0", &body)
+            .await
+            .is_problem(422, "unknown-purchase");
+    }
 
     body["purchase_id"] = json!(purchase);
     let taken = world.post("/deployments", ANNA, "d1", &body).await;
@@ -275,7 +545,13 @@ async fn a_deployment_is_requested_and_shown(world: &World, purchase: PurchaseId
     let path = format!("/deployments/{id}");
     assert_eq!(taken.header("location"), path);
     let token = taken.header("consistency-token");
-    let shown = world.send(world.request("GET", &path, ANNA).header("Consistency-Token", token)).await;
+    let shown = world
+        .send(
+            world
+                .request("GET", &path, ANNA)
+                .header("Consistency-Token", token),
+        )
+        .await;
     assert_eq!(shown.json()["state"], "waiting_for_funds");
     assert_eq!(shown.json()["hash"], format!("{id}-1-512"));
     world.get(&path, BERT).await.is_problem(404, "not-found");
@@ -294,15 +570,26 @@ async fn a_deployment_is_requested_and_shown(world: &World, purchase: PurchaseId
             block: 120,
         };
         let purchase = purchase.to_string();
-        world.append::<DeploymentEvent>(&anna.to_string(), &["d1", "created"], &purchase, event).await
+        world
+            .append::<DeploymentEvent>(&anna.to_string(), &["d1", "created"], &purchase, event)
+            .await
     };
     let (answer, _) = tokio::join!(waiting, created);
     assert_eq!(answer.header("idempotency-hit"), "true");
     assert_eq!(answer.json()["state"], "created");
     assert_eq!(answer.json()["contract_id"], 1001);
-    let timeline = world.get(&format!("/purchases/{purchase}/timeline"), ANNA).await.text;
+    let timeline = world
+        .get(&format!("/purchases/{purchase}/timeline"), ANNA)
+        .await
+        .text;
     assert!(timeline.contains("gridway.deployments.DeploymentCreated"));
-    assert_eq!(world.get("/deployments", ANNA).await.json()["deployments"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.get("/deployments", ANNA).await.json()["deployments"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 async fn it_says_how_it_is(world: &World) {
@@ -310,10 +597,20 @@ async fn it_says_how_it_is(world: &World) {
     let ready = world.get("/readyz", "").await;
     assert_eq!(ready.status, 200, "{}", ready.text);
     let metrics = world.get("/metrics", "").await.text;
-    assert!(metrics.contains(r#"gridway_http_requests_total{method="POST",route="/quotes",status="201"}"#));
+    assert!(
+        metrics
+            .contains(r#"gridway_http_requests_total{method="POST",route="/quotes",status="201"}"#)
+    );
     assert!(metrics.contains("gridway_http_request_seconds_bucket"));
     assert!(metrics.contains("gridway_projections_records_total"));
     assert!(!metrics.contains("nowhere"));
+    eventually(|| async {
+        let metrics = world.get("/metrics", "").await.text;
+        metrics
+            .contains(r#"gridway_projections_lag_records{partition="0",topic="users"} 0"#)
+            .then_some(())
+    })
+    .await;
 }
 
 async fn without_kafka_nothing_is_confirmed(world: &World, stack: &Stack, purchase: PurchaseId) {
@@ -330,9 +627,39 @@ async fn without_kafka_nothing_is_confirmed(world: &World, stack: &Stack, purcha
     assert_ne!(ready.json()["checks"]["kafka"], "ok");
     assert_eq!(world.get("/healthz", "").await.status, 200);
     // Queries do not need Kafka.
-    assert_eq!(world.get(&format!("/purchases/{purchase}"), ANNA).await.status, 200);
+    assert_eq!(
+        world
+            .get(&format!("/purchases/{purchase}"), ANNA)
+            .await
+            .status,
+        200
+    );
+    // A command that was bound but not appended, and whose quote expires meanwhile.
+    let quote = world
+        .post("/quotes", ANNA, "quote-dark", &json!({"tft": "8"}))
+        .await
+        .json();
+    let buy = json!({"quote_id": quote["id"]});
+    world
+        .post("/payments/create-intent", ANNA, "dark", &buy)
+        .await
+        .is_problem(503, "log-unavailable");
+    expire(world, &quote).await;
     stack.restart(Part::Kafka).await.unwrap();
-    eventually(|| async { (world.webhook(Some("good"), body.clone()).await.status == 200).then_some(()) }).await;
+    let taken = eventually(|| async {
+        let answer = world
+            .post("/payments/create-intent", ANNA, "dark", &buy)
+            .await;
+        (answer.status == 202).then_some(answer)
+    })
+    .await;
+    assert_eq!(taken.header("idempotency-hit"), "true");
+    let path = taken.header("location").to_owned();
+    eventually(|| async { (world.get(&path, ANNA).await.status == 200).then_some(()) }).await;
+    eventually(|| async {
+        (world.webhook(Some("good"), body.clone()).await.status == 200).then_some(())
+    })
+    .await;
 }
 
 async fn without_a_registry_the_rest_goes_on(world: &World, stack: &Stack, purchase: PurchaseId) {
@@ -341,23 +668,56 @@ async fn without_a_registry_the_rest_goes_on(world: &World, stack: &Stack, purch
     ready.is_problem(503, "not-ready");
     assert_eq!(ready.json()["detail"], "not reachable: registry");
     // The schemas are known already.
-    assert_eq!(world.webhook(Some("good"), format!("evt_4,{purchase}")).await.status, 200);
+    assert_eq!(
+        world
+            .webhook(Some("good"), format!("evt_4,{purchase}"))
+            .await
+            .status,
+        200
+    );
     stack.restart(Part::Registry).await.unwrap();
 }
 
-async fn without_postgres_webhooks_are_still_taken(world: &World, stack: &Stack, purchase: PurchaseId) {
+async fn without_postgres_webhooks_are_still_taken(
+    world: &World,
+    stack: &Stack,
+    purchase: PurchaseId,
+) {
     stack.kill(Part::Postgres).await.unwrap();
-    world.get("/purchases", ANNA).await.is_problem(503, "database-unavailable");
-    world.post("/quotes", ANNA, "no-db", &json!({"tft": "1"})).await.is_problem(503, "database-unavailable");
-    assert_eq!(world.webhook(Some("good"), format!("evt_5,{purchase}")).await.status, 200);
+    world
+        .get("/purchases", ANNA)
+        .await
+        .is_problem(503, "database-unavailable");
+    world
+        .post("/quotes", ANNA, "no-db", &json!({"tft": "1"}))
+        .await
+        .is_problem(503, "database-unavailable");
+    assert_eq!(
+        world
+            .webhook(Some("good"), format!("evt_5,{purchase}"))
+            .await
+            .status,
+        200
+    );
     stack.restart(Part::Postgres).await.unwrap();
     let path = format!("/purchases/{purchase}/timeline");
-    eventually(|| async { world.get(&path, ANNA).await.text.contains("evt_5").then_some(()) }).await;
+    eventually(|| async {
+        world
+            .get(&path, ANNA)
+            .await
+            .text
+            .contains("evt_5")
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_and_queries_over_http() {
-    let options = StackOptions { stand_ins: false, ..StackOptions::default() };
+    let options = StackOptions {
+        stand_ins: false,
+        ..StackOptions::default()
+    };
     let stack = Stack::start(options).await.unwrap();
     let world = World::open(&stack).await;
     strangers_are_turned_away(&world).await;
@@ -368,6 +728,7 @@ async fn commands_and_queries_over_http() {
     a_webhook_is_in_the_log_before_it_is_answered(&world, purchase).await;
     a_deployment_is_requested_and_shown(&world, purchase).await;
     an_expired_quote_is_not_accepted(&world).await;
+    a_hasty_buyer_buys_once(&world).await;
     a_lost_append_is_made_good(&world).await;
     it_says_how_it_is(&world).await;
     without_kafka_nothing_is_confirmed(&world, &stack, purchase).await;

@@ -1,4 +1,5 @@
 //! What a timeline says of an event: amounts, hashes and ids, for people. Never raw vendor text.
+//! Sequence numbers are text: they exceed what a JSON reader in JavaScript can hold.
 
 use crate::batch::AnyEvent;
 use events::deployments::DeploymentEvent;
@@ -69,7 +70,7 @@ fn purchase(event: &PurchaseEvent) -> Value {
         }),
         PurchaseEvent::SwapCompleted(e) => json!({
             "attempt": e.attempt, "transaction": e.transaction, "ledger": e.ledger,
-            "lane": e.lane, "sequence": e.sequence, "usdc_spent": coins(e.usdc_spent),
+            "lane": e.lane, "sequence": e.sequence.to_string(), "usdc_spent": coins(e.usdc_spent),
             "tft": coins(e.tft), "fee_stroops": e.fee_stroops,
         }),
         PurchaseEvent::SwapFailed(e) => json!({
@@ -82,7 +83,7 @@ fn purchase(event: &PurchaseEvent) -> Value {
         }),
         PurchaseEvent::TftSentToBridge(e) => json!({
             "attempt": e.attempt, "transaction": e.transaction, "ledger": e.ledger,
-            "lane": e.lane, "sequence": e.sequence, "amount": coins(e.amount),
+            "lane": e.lane, "sequence": e.sequence.to_string(), "amount": coins(e.amount),
             "fee_stroops": e.fee_stroops,
         }),
         PurchaseEvent::HandoffFailed(e) => json!({

@@ -287,17 +287,17 @@ fn fold(
         }
         PurchaseEvent::CompensationRequested(e) => {
             // A second payment of a purchase that goes on is refunded beside it.
-            if p.intent_id.as_deref().is_none_or(|own| own == e.intent_id)
-                && p.state != State::Settled
-            {
+            if is_own(p.intent_id.as_deref(), &e.intent_id) && p.state != State::Settled {
                 p.state = State::Refunding;
             }
             p.detail = Some(e.reason.clone());
         }
         PurchaseEvent::CompensationSettled(e) => {
-            p.refund_id = Some(e.refund_id.clone());
-            if p.state == State::Refunding {
-                p.state = State::Refunded;
+            if is_own(p.intent_id.as_deref(), &e.intent_id) {
+                p.refund_id = Some(e.refund_id.clone());
+                if p.state == State::Refunding {
+                    p.state = State::Refunded;
+                }
             }
         }
         PurchaseEvent::PaymentIntentFailed(e) => p.detail = Some(e.detail.clone()),
@@ -320,6 +320,11 @@ fn fold(
     p.updated_at = time;
     p.version = offset;
     Some(p)
+}
+
+/// Whether an intent is the purchase's own rather than one that paid it once more.
+fn is_own(own: Option<&str>, intent: &str) -> bool {
+    own.is_none_or(|own| own == intent)
 }
 
 /// The purchase that an event is about; `None` for one about the partition.

@@ -3,7 +3,8 @@
 use api::auth::Tokens;
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal, WebhookVerifier,
+    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal,
+    WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
@@ -44,7 +45,9 @@ impl Quoter for Market {
             return Err(QuoteError::NoPath);
         }
         if tft == Amount::from_whole(667) {
-            return Err(QuoteError::Unavailable("the horizon is behind the clouds".to_owned()));
+            return Err(QuoteError::Unavailable(
+                "the horizon is behind the clouds".to_owned(),
+            ));
         }
         Ok(SwapQuote {
             usdc: Amount::from_minor(tft.minor() / 100).unwrap(),
@@ -75,7 +78,11 @@ impl WebhookVerifier for Webhooks {
         match header {
             None => return Err(WebhookRefusal::Missing),
             Some("good") => {}
-            Some("old") => return Err(WebhookRefusal::WrongTime("the signature is 301 s old".to_owned())),
+            Some("old") => {
+                return Err(WebhookRefusal::WrongTime(
+                    "the signature is 301 s old".to_owned(),
+                ));
+            }
             Some("") => return Err(WebhookRefusal::Malformed("it has no time (t=)".to_owned())),
             Some(_) => return Err(WebhookRefusal::WrongSignature),
         }
@@ -132,7 +139,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// Asserts a problem of this kind, in the shape that all have.
@@ -140,7 +149,11 @@ impl Answer {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
         assert_eq!(self.header("content-type"), "application/problem+json");
         let problem = self.json();
-        assert_eq!(problem["type"], format!("https://gridway.dev/problems/{slug}"), "{problem}");
+        assert_eq!(
+            problem["type"],
+            format!("https://gridway.dev/problems/{slug}"),
+            "{problem}"
+        );
         assert_eq!(problem["status"], status);
         assert!(!problem["title"].as_str().unwrap().is_empty());
         assert!(!problem["detail"].as_str().unwrap().is_empty());
@@ -149,10 +162,17 @@ impl Answer {
 
 impl World {
     pub async fn open(stack: &Stack) -> Self {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", stack.kafka_brokers()).create().unwrap();
-        let wanted = topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
-        for made in admin.create_topics(&wanted, &AdminOptions::new()).await.unwrap() {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", stack.kafka_brokers())
+            .create()
+            .unwrap();
+        let wanted =
+            topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
+        for made in admin
+            .create_topics(&wanted, &AdminOptions::new())
+            .await
+            .unwrap()
+        {
             made.unwrap();
         }
         let pool = projections::connect(stack.database_url(), 8).unwrap();
@@ -167,7 +187,8 @@ impl World {
             secrets: Arc::new(Secrets),
             webhooks: Arc::new(Webhooks),
             deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
-            tokens: Tokens::parse(&format!("{ANNA}:{},{BERT}:{}", user("anna"), user("bert"))).unwrap(),
+            tokens: Tokens::parse(&format!("{ANNA}:{},{BERT}:{}", user("anna"), user("bert")))
+                .unwrap(),
             terms: Terms::default(),
             changes: projections::Changes::default(),
             clock: || Timestamp::from(Utc::now()),
@@ -185,7 +206,14 @@ impl World {
             tokio::spawn(async move { api::serve(listener, state, serving).await.unwrap() }),
             tokio::spawn(async move { projections::run(config, folding).await.unwrap() }),
         ];
-        Self { base, client: Client::new(), pool, log: log(), stop, tasks }
+        Self {
+            base,
+            client: Client::new(),
+            pool,
+            log: log(),
+            stop,
+            tasks,
+        }
     }
 
     pub async fn close(self) {
@@ -196,7 +224,13 @@ impl World {
     }
 
     /// Plays a processor: appends an event.
-    pub async fn append<E: Logged>(&self, key: &str, id: &[&str], correlation: &str, event: impl Into<E>) -> Position {
+    pub async fn append<E: Logged>(
+        &self,
+        key: &str,
+        id: &[&str],
+        correlation: &str,
+        event: impl Into<E>,
+    ) -> Position {
         let append = Append {
             key: key.to_owned(),
             id: EventId::derive(id),
@@ -210,7 +244,9 @@ impl World {
 
     pub fn request(&self, method: &str, path: &str, token: &str) -> RequestBuilder {
         let method = method.parse().unwrap();
-        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
+        self.client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(token)
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Answer {
@@ -222,16 +258,27 @@ impl World {
     }
 
     pub async fn post(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
-        self.send(self.request("POST", path, token).header("Idempotency-Key", key).json(body)).await
+        self.send(
+            self.request("POST", path, token)
+                .header("Idempotency-Key", key)
+                .json(body),
+        )
+        .await
     }
 
     pub async fn post_waiting(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
-        let request = self.request("POST", path, token).header("Idempotency-Key", key).header("Prefer", "wait=20");
+        let request = self
+            .request("POST", path, token)
+            .header("Idempotency-Key", key)
+            .header("Prefer", "wait=20");
         self.send(request.json(body)).await
     }
 
     pub async fn webhook(&self, signature: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
-        let mut request = self.client.post(format!("{}/payments/webhook", self.base)).body(body);
+        let mut request = self
+            .client
+            .post(format!("{}/payments/webhook", self.base))
+            .body(body);
         if let Some(signature) = signature {
             request = request.header("Stripe-Signature", signature);
         }
@@ -246,7 +293,10 @@ pub async fn eventually<T, R: Future<Output = Option<T>>>(ask: impl Fn() -> R) -
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no answer within a minute");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no answer within a minute"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

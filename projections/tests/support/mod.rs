@@ -32,7 +32,10 @@ pub async fn eventually<T, R: Future<Output = Option<T>>>(ask: impl Fn() -> R) -
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no answer within a minute");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no answer within a minute"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -93,10 +96,17 @@ impl Runner {
 
 impl Log {
     pub async fn open(stack: &Stack) -> Self {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", stack.kafka_brokers()).create().unwrap();
-        let wanted = topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
-        for made in admin.create_topics(&wanted, &AdminOptions::new()).await.unwrap() {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", stack.kafka_brokers())
+            .create()
+            .unwrap();
+        let wanted =
+            topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
+        for made in admin
+            .create_topics(&wanted, &AdminOptions::new())
+            .await
+            .unwrap()
+        {
             made.unwrap();
         }
         Self::of(Config {
@@ -143,16 +153,39 @@ impl Log {
         E::codec(self).encode(event).unwrap()
     }
 
-    pub async fn append<E: Appended>(&self, key: &str, id: EventId, correlation: &str, event: E) -> Position {
+    pub async fn append<E: Appended>(
+        &self,
+        key: &str,
+        id: EventId,
+        correlation: &str,
+        event: E,
+    ) -> Position {
         let payload = self.bytes(&event);
         let headers = envelope(key, id, correlation).headers(&event);
-        let record = FutureRecord::to(E::TOPIC).key(key).payload(&payload).headers(headers);
-        let delivery = self.producer.send(record, Duration::from_secs(30)).await.unwrap();
-        Position { topic: E::TOPIC.to_owned(), partition: delivery.partition, offset: delivery.offset }
+        let record = FutureRecord::to(E::TOPIC)
+            .key(key)
+            .payload(&payload)
+            .headers(headers);
+        let delivery = self
+            .producer
+            .send(record, Duration::from_secs(30))
+            .await
+            .unwrap();
+        Position {
+            topic: E::TOPIC.to_owned(),
+            partition: delivery.partition,
+            offset: delivery.offset,
+        }
     }
 
     /// Appends bytes as they are, with an envelope or without.
-    pub async fn append_raw(&self, topic: &str, key: &str, value: Option<&[u8]>, enveloped: bool) -> Position {
+    pub async fn append_raw(
+        &self,
+        topic: &str,
+        key: &str,
+        value: Option<&[u8]>,
+        enveloped: bool,
+    ) -> Position {
         let mut record: FutureRecord<'_, str, [u8]> = FutureRecord::to(topic).key(key);
         if let Some(value) = value {
             record = record.payload(value);
@@ -165,19 +198,37 @@ impl Log {
             });
             record = record.headers(envelope(key, id, key).headers(&event));
         }
-        let delivery = self.producer.send(record, Duration::from_secs(30)).await.unwrap();
-        Position { topic: topic.to_owned(), partition: delivery.partition, offset: delivery.offset }
+        let delivery = self
+            .producer
+            .send(record, Duration::from_secs(30))
+            .await
+            .unwrap();
+        Position {
+            topic: topic.to_owned(),
+            partition: delivery.partition,
+            offset: delivery.offset,
+        }
     }
 
     /// Writes an event in a transaction and aborts it.
     pub fn append_aborted(&self, key: &str, event: &PurchaseEvent) {
         let within = Duration::from_secs(10);
-        let producer: BaseProducer = producer(&self.config).set("transactional.id", "aborter").create().unwrap();
+        let producer: BaseProducer = producer(&self.config)
+            .set("transactional.id", "aborter")
+            .create()
+            .unwrap();
         producer.init_transactions(within).unwrap();
         producer.begin_transaction().unwrap();
         let payload = self.bytes(event);
         let headers = envelope(key, EventId::derive(&[key, "aborted"]), key).headers(event);
-        producer.send(BaseRecord::to("purchases").key(key).payload(&payload).headers(headers)).unwrap();
+        producer
+            .send(
+                BaseRecord::to("purchases")
+                    .key(key)
+                    .payload(&payload)
+                    .headers(headers),
+            )
+            .unwrap();
         producer.flush(within).unwrap();
         producer.abort_transaction(within).unwrap();
     }
@@ -217,7 +268,13 @@ impl Log {
             .await
             .unwrap()
             .iter()
-            .map(|row| (row.get("topic"), row.get("partition"), row.get("next_offset")))
+            .map(|row| {
+                (
+                    row.get("topic"),
+                    row.get("partition"),
+                    row.get("next_offset"),
+                )
+            })
             .collect()
     }
 }
