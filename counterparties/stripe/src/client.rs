@@ -106,9 +106,10 @@ impl StripeClient {
         }
         // The library takes a relative base, only to fail on each request: refuse it here.
         let base = config.base_url.trim().trim_end_matches('/');
-        let has_host = ["http://", "https://"]
-            .iter()
-            .any(|scheme| base.strip_prefix(scheme).is_some_and(|host| !host.is_empty()));
+        let has_host = ["http://", "https://"].iter().any(|scheme| {
+            base.strip_prefix(scheme)
+                .is_some_and(|host| !host.is_empty())
+        });
         if !has_host || base.contains(['?', '#', ' ']) {
             return Err(ConfigError::BaseUrl(config.base_url.clone()));
         }
@@ -121,7 +122,11 @@ impl StripeClient {
             .request_strategy(RequestStrategy::Once)
             .build()
             .map_err(|_| ConfigError::BaseUrl(config.base_url.clone()))?;
-        Ok(Self { client, timeout: config.timeout, clock })
+        Ok(Self {
+            client,
+            timeout: config.timeout,
+            clock,
+        })
     }
 
     fn key_is_enforced(&self, requested_at: Timestamp) -> bool {
@@ -192,8 +197,14 @@ impl StripeClient {
 
     async fn retrieve(&self, intent_id: &str) -> Result<PaymentIntent, StripeReadError> {
         // An id goes into the path: nothing but an id may.
-        if !intent_id.starts_with("pi_") || !intent_id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            return Err(StripeReadError::Missing(format!("{intent_id:?} is no PaymentIntent id")));
+        if !intent_id.starts_with("pi_")
+            || !intent_id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
+            return Err(StripeReadError::Missing(format!(
+                "{intent_id:?} is no PaymentIntent id"
+            )));
         }
         RetrievePaymentIntent::new(intent_id)
             .customize()
@@ -221,18 +232,27 @@ impl Cards for StripeClient {
 
     async fn find_intent(&self, plan: &IntentPlan) -> Find<IntentProof> {
         let request = plan.request.to_string();
-        let since = plan.requested_at.seconds().saturating_sub(CLOCK_SKEW_SECONDS);
+        let since = plan
+            .requested_at
+            .seconds()
+            .saturating_sub(CLOCK_SKEW_SECONDS);
         let mut last: Option<String> = None;
         loop {
-            let mut list = ListPaymentIntent::new().created(RangeQueryTs::gte(since)).limit(PAGE);
+            let mut list = ListPaymentIntent::new()
+                .created(RangeQueryTs::gte(since))
+                .limit(PAGE);
             if let Some(last) = &last {
                 list = list.starting_after(last);
             }
-            let page: List<PaymentIntent> =
-                match list.customize().timeout(self.timeout).send(&self.client).await {
-                    Ok(page) => page,
-                    Err(error) => return Find::Pending(outcome::describe(&error)),
-                };
+            let page: List<PaymentIntent> = match list
+                .customize()
+                .timeout(self.timeout)
+                .send(&self.client)
+                .await
+            {
+                Ok(page) => page,
+                Err(error) => return Find::Pending(outcome::describe(&error)),
+            };
             let ours = page
                 .data
                 .iter()
@@ -243,10 +263,16 @@ impl Cards for StripeClient {
                     Err(unclear) => Find::Pending(unclear),
                 };
             }
-            match next(page.has_more, page.data.last().map(|intent| intent.id.as_str()), last.as_deref()) {
+            match next(
+                page.has_more,
+                page.data.last().map(|intent| intent.id.as_str()),
+                last.as_deref(),
+            ) {
                 Next::Page(cursor) => last = Some(cursor),
                 Next::End => return self.not_found("PaymentIntent", plan.requested_at),
-                Next::Stuck => return Find::Pending("Stripe's list of PaymentIntents does not advance".into()),
+                Next::Stuck => {
+                    return Find::Pending("Stripe's list of PaymentIntents does not advance".into());
+                }
             }
         }
     }
@@ -266,19 +292,25 @@ impl Cards for StripeClient {
         let request = plan.request.to_string();
         let mut last: Option<String> = None;
         loop {
-            let mut list = ListRefund::new().payment_intent(&plan.intent_id).limit(PAGE);
+            let mut list = ListRefund::new()
+                .payment_intent(&plan.intent_id)
+                .limit(PAGE);
             if let Some(last) = &last {
                 list = list.starting_after(last);
             }
-            let page: List<Refund> =
-                match list.customize().timeout(self.timeout).send(&self.client).await {
-                    Ok(page) => page,
-                    // No such intent, hence no refund of it: trying says so for good.
-                    Err(StripeError::Stripe(_, 404)) => {
-                        return self.not_found("refund", plan.requested_at);
-                    }
-                    Err(error) => return Find::Pending(outcome::describe(&error)),
-                };
+            let page: List<Refund> = match list
+                .customize()
+                .timeout(self.timeout)
+                .send(&self.client)
+                .await
+            {
+                Ok(page) => page,
+                // No such intent, hence no refund of it: trying says so for good.
+                Err(StripeError::Stripe(_, 404)) => {
+                    return self.not_found("refund", plan.requested_at);
+                }
+                Err(error) => return Find::Pending(outcome::describe(&error)),
+            };
             let ours = page.data.iter().find(|refund| {
                 refund.metadata.as_ref().and_then(|m| m.get("request_id")) == Some(&request)
             });
@@ -289,10 +321,16 @@ impl Cards for StripeClient {
                     Standing::Unclear(why) => Find::Pending(why),
                 };
             }
-            match next(page.has_more, page.data.last().map(|refund| refund.id.as_str()), last.as_deref()) {
+            match next(
+                page.has_more,
+                page.data.last().map(|refund| refund.id.as_str()),
+                last.as_deref(),
+            ) {
                 Next::Page(cursor) => last = Some(cursor),
                 Next::End => return self.not_found("refund", plan.requested_at),
-                Next::Stuck => return Find::Pending("Stripe's list of refunds does not advance".into()),
+                Next::Stuck => {
+                    return Find::Pending("Stripe's list of refunds does not advance".into());
+                }
             }
         }
     }
@@ -306,7 +344,10 @@ impl Cards for StripeClient {
 
     async fn purchase_of(&self, intent_id: &str) -> Result<Option<PurchaseId>, StripeReadError> {
         let intent = self.retrieve(intent_id).await?;
-        Ok(intent.metadata.get("purchase_id").and_then(|id| id.parse().ok()))
+        Ok(intent
+            .metadata
+            .get("purchase_id")
+            .and_then(|id| id.parse().ok()))
     }
 }
 
@@ -336,7 +377,9 @@ fn fiat(minor: i64, currency: &stripe_types::Currency, of: &str) -> Result<Fiat,
     let code = currency.to_string();
     match Currency::parse(&code) {
         Some(currency) if minor >= 0 => Ok(Fiat { minor, currency }),
-        _ => Err(format!("Stripe shows {of} over {minor} {code}, which we never ask for")),
+        _ => Err(format!(
+            "Stripe shows {of} over {minor} {code}, which we never ask for"
+        )),
     }
 }
 
@@ -376,11 +419,16 @@ fn refund_standing(refund: &Refund) -> Standing {
             Standing::Over(
                 Refusal::new(
                     format!("refund_{status}"),
-                    format!("the refund {id} is {status} ({})", reason.unwrap_or("no reason given")),
+                    format!(
+                        "the refund {id} is {status} ({})",
+                        reason.unwrap_or("no reason given")
+                    ),
                 )
                 .with_evidence(id),
             )
         }
-        other => Standing::Unclear(format!("the refund {id} has the status {other:?}, which is not known")),
+        other => Standing::Unclear(format!(
+            "the refund {id} has the status {other:?}, which is not known"
+        )),
     }
 }

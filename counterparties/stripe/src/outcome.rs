@@ -77,7 +77,11 @@ fn answered(errors: &ApiErrors, status: u16) -> Failure {
         400 | 402 | 404 => Failure::Refused(Refusal::new(code(errors), sentence)),
         _ => {
             UNMAPPED.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(status, code = code(errors), "an answer of Stripe stands in no row of the outcome table");
+            tracing::warn!(
+                status,
+                code = code(errors),
+                "an answer of Stripe stands in no row of the outcome table"
+            );
             Failure::Unknown(sentence)
         }
     }
@@ -115,7 +119,10 @@ fn sentence(errors: &ApiErrors, status: u16) -> String {
         .as_deref()
         .map(|code| format!(", declined as {code}"))
         .unwrap_or_default();
-    format!("Stripe answered {status} {}{decline}: {message}", code(errors))
+    format!(
+        "Stripe answered {status} {}{decline}: {message}",
+        code(errors)
+    )
 }
 
 /// An error in a sentence for people and logs, without what Stripe sends along as objects
@@ -124,7 +131,9 @@ fn sentence(errors: &ApiErrors, status: u16) -> String {
 pub fn describe(error: &StripeError) -> String {
     match error {
         StripeError::Stripe(errors, status) => sentence(errors, *status),
-        StripeError::ClientError(text) if text == CONNECT_FAILED => "no connection to Stripe".into(),
+        StripeError::ClientError(text) if text == CONNECT_FAILED => {
+            "no connection to Stripe".into()
+        }
         StripeError::ClientError(text) => format!("the connection to Stripe broke: {text}"),
         StripeError::JSONDeserialize(text) => format!("Stripe's answer cannot be read: {text}"),
         StripeError::ConfigError(text) => format!("the Stripe client is not set up: {text}"),
@@ -156,9 +165,24 @@ mod tests {
         const INVALID: &str = "invalid_request_error";
         const CARD: &str = "card_error";
         let answers = [
-            (400, INVALID, Some("amount_too_small"), "refused amount_too_small"),
-            (400, INVALID, Some("charge_already_refunded"), "refused charge_already_refunded"),
-            (400, INVALID, Some("a_code_of_tomorrow"), "refused a_code_of_tomorrow"),
+            (
+                400,
+                INVALID,
+                Some("amount_too_small"),
+                "refused amount_too_small",
+            ),
+            (
+                400,
+                INVALID,
+                Some("charge_already_refunded"),
+                "refused charge_already_refunded",
+            ),
+            (
+                400,
+                INVALID,
+                Some("a_code_of_tomorrow"),
+                "refused a_code_of_tomorrow",
+            ),
             (400, INVALID, None, "refused invalid_request_error"),
             (400, "idempotency_error", None, "unknown"),
             (400, INVALID, Some("testmode_charges_only"), "not sent"),
@@ -169,8 +193,18 @@ mod tests {
             (402, CARD, Some("expired_card"), "refused expired_card"),
             (402, CARD, None, "refused card_error"),
             (403, INVALID, Some("secret_key_required"), "not sent"),
-            (404, INVALID, Some("resource_missing"), "refused resource_missing"),
-            (409, "idempotency_error", Some("idempotency_key_in_use"), "unknown"),
+            (
+                404,
+                INVALID,
+                Some("resource_missing"),
+                "refused resource_missing",
+            ),
+            (
+                409,
+                "idempotency_error",
+                Some("idempotency_key_in_use"),
+                "unknown",
+            ),
             (409, INVALID, None, "unknown"),
             (429, INVALID, Some("rate_limit"), "not sent"),
             (429, INVALID, Some("lock_timeout"), "not sent"),
@@ -178,21 +212,49 @@ mod tests {
             (502, "api_error", None, "unknown"),
             (503, "api_error", None, "unknown"),
             (504, "api_error", None, "unknown"),
-            (400, "a_type_of_tomorrow", None, "refused a_type_of_tomorrow"),
+            (
+                400,
+                "a_type_of_tomorrow",
+                None,
+                "refused a_type_of_tomorrow",
+            ),
         ];
         let before = unmapped_total();
         for (status, kind, code, expected) in answers {
-            assert_eq!(named(&failure(&stripe(status, kind, code))), expected, "{status} {kind} {code:?}");
+            assert_eq!(
+                named(&failure(&stripe(status, kind, code))),
+                expected,
+                "{status} {kind} {code:?}"
+            );
         }
         assert_eq!(unmapped_total(), before, "all of these are in the table");
-        for (status, kind) in [(302, INVALID), (405, INVALID), (413, INVALID), (418, "api_error"), (424, "api_error")] {
-            assert_eq!(named(&failure(&stripe(status, kind, None))), "unknown", "{status}");
+        for (status, kind) in [
+            (302, INVALID),
+            (405, INVALID),
+            (413, INVALID),
+            (418, "api_error"),
+            (424, "api_error"),
+        ] {
+            assert_eq!(
+                named(&failure(&stripe(status, kind, None))),
+                "unknown",
+                "{status}"
+            );
         }
         assert_eq!(unmapped_total(), before + 5);
         let others = [
-            (StripeError::ClientError("client error (Connect)".into()), "not sent"),
-            (StripeError::ClientError("client error (SendRequest)".into()), "unknown"),
-            (StripeError::ClientError("connection reset by peer".into()), "unknown"),
+            (
+                StripeError::ClientError("client error (Connect)".into()),
+                "not sent",
+            ),
+            (
+                StripeError::ClientError("client error (SendRequest)".into()),
+                "unknown",
+            ),
+            (
+                StripeError::ClientError("connection reset by peer".into()),
+                "unknown",
+            ),
             (StripeError::JSONDeserialize("?".into()), "unknown"),
             (StripeError::Timeout, "unknown"),
             (StripeError::ConfigError("?".into()), "not sent"),
@@ -209,7 +271,9 @@ mod tests {
             "message": "Your card has insufficient funds."
         });
         let error = StripeError::Stripe(Box::new(serde_json::from_value(errors).unwrap()), 402);
-        let Failure::Refused(refusal) = failure(&error) else { unreachable!("402 is a refusal") };
+        let Failure::Refused(refusal) = failure(&error) else {
+            unreachable!("402 is a refusal")
+        };
         assert_eq!(
             refusal.to_string(),
             "card_declined: Stripe answered 402 card_declined, declined as insufficient_funds: Your card has insufficient funds."

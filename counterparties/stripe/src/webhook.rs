@@ -57,7 +57,10 @@ impl WebhookSecrets {
     /// # Errors
     /// [`NoWebhookSecret`] when the list or one of its elements is empty.
     pub fn parse(list: &str) -> Result<Self, NoWebhookSecret> {
-        list.split(',').map(WebhookSecret::new).collect::<Result<_, _>>().and_then(Self::new)
+        list.split(',')
+            .map(WebhookSecret::new)
+            .collect::<Result<_, _>>()
+            .and_then(Self::new)
     }
 }
 
@@ -85,7 +88,9 @@ pub enum WebhookError {
         age_seconds: i64,
     },
     /// Signed in the future: a clock is wrong.
-    #[error("the signature is {ahead_seconds} s in the future, more than the {TOLERANCE_SECONDS} s allowed")]
+    #[error(
+        "the signature is {ahead_seconds} s in the future, more than the {TOLERANCE_SECONDS} s allowed"
+    )]
     TooNew {
         /// The signature's time less ours.
         ahead_seconds: i64,
@@ -117,8 +122,9 @@ pub fn verify(
         }
     }
     let time = time.ok_or(WebhookError::Malformed("it has no time (t=)"))?;
-    let seconds: i64 =
-        time.parse().map_err(|_| WebhookError::Malformed("its time (t=) is not a number"))?;
+    let seconds: i64 = time
+        .parse()
+        .map_err(|_| WebhookError::Malformed("its time (t=) is not a number"))?;
     if signatures.is_empty() {
         return Err(WebhookError::Malformed("it has no signature (v1=)"));
     }
@@ -126,7 +132,8 @@ pub fn verify(
     for secret in &secrets.0 {
         for signature in &signatures {
             // verify_slice compares in constant time; every pair is tried whatever matched.
-            matched |= mac(secret, time, body).is_some_and(|mac| mac.verify_slice(signature).is_ok());
+            matched |=
+                mac(secret, time, body).is_some_and(|mac| mac.verify_slice(signature).is_ok());
         }
     }
     if !matched {
@@ -137,7 +144,9 @@ pub fn verify(
         return Err(WebhookError::TooOld { age_seconds });
     }
     if age_seconds < -TOLERANCE_SECONDS {
-        return Err(WebhookError::TooNew { ahead_seconds: seconds.saturating_sub(now) });
+        return Err(WebhookError::TooNew {
+            ahead_seconds: seconds.saturating_sub(now),
+        });
     }
     Ok(())
 }
@@ -215,7 +224,9 @@ pub fn facts(body: &[u8]) -> Result<StripeFacts, NotJson> {
             text(named_intent).or_else(|| text(&named_intent["id"]))
         },
         object_id,
-        purchase_id: object["metadata"]["purchase_id"].as_str().and_then(|id| id.parse().ok()),
+        purchase_id: object["metadata"]["purchase_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok()),
         amount: object["amount"].as_i64(),
         amount_received: object["amount_received"].as_i64(),
         amount_refunded: object["amount_refunded"].as_i64(),
@@ -268,7 +279,11 @@ mod tests {
         ];
         for shape in shapes {
             let facts = read(&shape);
-            assert_eq!((facts.event_id.as_str(), facts.purchase_id, facts.amount), ("", None, None), "{shape}");
+            assert_eq!(
+                (facts.event_id.as_str(), facts.purchase_id, facts.amount),
+                ("", None, None),
+                "{shape}"
+            );
             assert_eq!(serde_json::from_str::<Value>(&facts.raw).unwrap(), shape);
         }
         for garbage in [&b""[..], b"{", b"{} {}", b"\xff\xfe", &[b'['; 100_000][..]] {
@@ -279,18 +294,37 @@ mod tests {
     #[test]
     fn the_intent_is_found_wherever_it_stands() {
         let intent = |object: Value| read(&json!({ "data": { "object": object } })).intent_id;
-        assert_eq!(intent(json!({ "object": "payment_intent", "id": "pi_1" })).as_deref(), Some("pi_1"));
-        assert_eq!(intent(json!({ "object": "charge", "id": "ch_1", "payment_intent": "pi_1" })).as_deref(), Some("pi_1"));
-        assert_eq!(intent(json!({ "object": "dispute", "payment_intent": { "id": "pi_1" } })).as_deref(), Some("pi_1"));
+        assert_eq!(
+            intent(json!({ "object": "payment_intent", "id": "pi_1" })).as_deref(),
+            Some("pi_1")
+        );
+        assert_eq!(
+            intent(json!({ "object": "charge", "id": "ch_1", "payment_intent": "pi_1" }))
+                .as_deref(),
+            Some("pi_1")
+        );
+        assert_eq!(
+            intent(json!({ "object": "dispute", "payment_intent": { "id": "pi_1" } })).as_deref(),
+            Some("pi_1")
+        );
         assert_eq!(intent(json!({ "object": "charge", "id": "ch_1" })), None);
     }
 
     #[test]
     fn the_code_of_a_failure_is_found_wherever_it_stands() {
         let code = |object: Value| read(&json!({ "data": { "object": object } })).failure_code;
-        assert_eq!(code(json!({ "last_payment_error": { "code": "card_declined" } })).as_deref(), Some("card_declined"));
-        assert_eq!(code(json!({ "failure_code": "expired_card" })).as_deref(), Some("expired_card"));
-        assert_eq!(code(json!({ "failure_reason": "declined" })).as_deref(), Some("declined"));
+        assert_eq!(
+            code(json!({ "last_payment_error": { "code": "card_declined" } })).as_deref(),
+            Some("card_declined")
+        );
+        assert_eq!(
+            code(json!({ "failure_code": "expired_card" })).as_deref(),
+            Some("expired_card")
+        );
+        assert_eq!(
+            code(json!({ "failure_reason": "declined" })).as_deref(),
+            Some("declined")
+        );
     }
 
     #[test]

@@ -19,9 +19,18 @@ fn we_agree_with_the_official_library() {
     let vectors: Vec<Vector> = serde_json::from_str(include_str!("signatures.json")).unwrap();
     assert!(vectors.len() >= 20);
     for vector in vectors {
-        let secrets = vector.secrets.iter().map(|secret| WebhookSecret::new(secret).unwrap()).collect();
+        let secrets = vector
+            .secrets
+            .iter()
+            .map(|secret| WebhookSecret::new(secret).unwrap())
+            .collect();
         let secrets = WebhookSecrets::new(secrets).unwrap();
-        let verdict = verify(vector.body.as_bytes(), vector.header.as_deref(), &secrets, vector.now);
+        let verdict = verify(
+            vector.body.as_bytes(),
+            vector.header.as_deref(),
+            &secrets,
+            vector.now,
+        );
         let named = match verdict {
             Ok(()) => "ok",
             Err(WebhookError::Missing) => "missing",
@@ -41,7 +50,11 @@ fn each_error_says_what_is_wrong() {
     assert_eq!(said(None), "the Stripe-Signature header is missing");
     assert!(said(Some("x")).contains("malformed"));
     assert!(said(Some("t=0,v1=00")).contains("no signature matches"));
-    assert!(WebhookError::TooOld { age_seconds: 301 }.to_string().contains("301 s old"));
+    assert!(
+        WebhookError::TooOld { age_seconds: 301 }
+            .to_string()
+            .contains("301 s old")
+    );
 }
 
 #[test]

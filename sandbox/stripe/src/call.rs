@@ -44,7 +44,10 @@ pub async fn answer(
     let path = uri.path().trim_end_matches('/').to_owned();
     let mut form = Form::parse(uri.query().unwrap_or_default().as_bytes());
     form.append(Form::parse(&body));
-    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|key| key.to_str().ok())
+        .map(str::to_owned);
     // Stripe.js brings the publishable key and its own marks as parameters.
     let key_parameter = form.take("key");
     form.take("_stripe_version");
@@ -52,8 +55,15 @@ pub async fn answer(
         Ok(caller) => caller,
         Err(error) => return respond(&failed(&error, &request_id), &request_id, key.as_deref()),
     };
-    let origin = Origin { request_id: Some(request_id.clone()), key: key.clone() };
-    let call = Call { caller, form, origin };
+    let origin = Origin {
+        request_id: Some(request_id.clone()),
+        key: key.clone(),
+    };
+    let call = Call {
+        caller,
+        form,
+        origin,
+    };
     let Some(key) = key.filter(|_| method == Method::POST) else {
         let stored = stored(&execute(&shared, &method, &path, call), &request_id);
         return respond(&stored, &request_id, None);
@@ -63,19 +73,37 @@ pub async fn answer(
 }
 
 /// Executes a call under its key.
-async fn keyed(shared: Arc<Shared>, method: Method, path: String, key: String, call: Call, request_id: String) -> Stored {
+async fn keyed(
+    shared: Arc<Shared>,
+    method: Method,
+    path: String,
+    key: String,
+    call: Call,
+    request_id: String,
+) -> Stored {
     if key.len() > 255 {
         let error = ApiError::invalid("Idempotency keys can have at most 255 characters.");
         return failed(&error, &request_id);
     }
-    let begin = shared.keys.lock().begin(&key, &path, call.form.fingerprint(), now());
+    let begin = shared
+        .keys
+        .lock()
+        .begin(&key, &path, call.form.fingerprint(), now());
     let fault = match begin {
         Begin::Execute(fault) => fault,
         Begin::Replay(answer) => return answer,
         Begin::InUse => return failed(&ApiError::key_in_use(&key), &request_id),
-        Begin::OtherPath => return failed(&ApiError::key_reused(&key, "for the same endpoint"), &request_id),
+        Begin::OtherPath => {
+            return failed(
+                &ApiError::key_reused(&key, "for the same endpoint"),
+                &request_id,
+            );
+        }
         Begin::OtherParameters => {
-            return failed(&ApiError::key_reused(&key, "with the same parameters"), &request_id);
+            return failed(
+                &ApiError::key_reused(&key, "with the same parameters"),
+                &request_id,
+            );
         }
     };
     // A task of its own: the work goes on though the caller hangs up.
@@ -95,7 +123,10 @@ async fn keyed(shared: Arc<Shared>, method: Method, path: String, key: String, c
         };
         let began = result.as_ref().err().is_none_or(|error| error.began);
         let answer = stored(&result, &task_id);
-        task_shared.keys.lock().end(&task_key, began.then(|| answer.clone()));
+        task_shared
+            .keys
+            .lock()
+            .end(&task_key, began.then(|| answer.clone()));
         answer
     });
     task.await.unwrap_or_else(|error| {
@@ -105,8 +136,14 @@ async fn keyed(shared: Arc<Shared>, method: Method, path: String, key: String, c
     })
 }
 
-fn authenticate(shared: &Shared, headers: &HeaderMap, parameter: Option<String>) -> Result<Caller, ApiError> {
-    let header = headers.get("authorization").and_then(|value| value.to_str().ok());
+fn authenticate(
+    shared: &Shared,
+    headers: &HeaderMap,
+    parameter: Option<String>,
+) -> Result<Caller, ApiError> {
+    let header = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
     let key = match header.and_then(|header| header.split_once(' ')) {
         Some(("Bearer", key)) => Some(key.trim().to_owned()),
         // curl -u sk_…: with an empty password.
@@ -124,14 +161,32 @@ fn authenticate(shared: &Shared, headers: &HeaderMap, parameter: Option<String>)
         Some(key) if key == shared.secret_key => Ok(Caller::Secret),
         Some(key) if key == shared.publishable_key => Ok(Caller::Publishable),
         Some(key) => {
-            let tail: String = key.chars().rev().take(4).collect::<Vec<_>>().into_iter().rev().collect();
-            Err(ApiError::unauthorized(format!("Invalid API Key provided: ****{tail}")))
+            let tail: String = key
+                .chars()
+                .rev()
+                .take(4)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            Err(ApiError::unauthorized(format!(
+                "Invalid API Key provided: ****{tail}"
+            )))
         }
     }
 }
 
-fn execute(shared: &Arc<Shared>, method: &Method, path: &str, mut call: Call) -> Result<Value, ApiError> {
-    let segments: Vec<&str> = path.trim_start_matches("/v1").split('/').filter(|s| !s.is_empty()).collect();
+fn execute(
+    shared: &Arc<Shared>,
+    method: &Method,
+    path: &str,
+    mut call: Call,
+) -> Result<Value, ApiError> {
+    let segments: Vec<&str> = path
+        .trim_start_matches("/v1")
+        .split('/')
+        .filter(|s| !s.is_empty())
+        .collect();
     let for_browsers = matches!(
         (method.as_str(), segments.as_slice()),
         ("GET", ["payment_intents", _]) | ("POST", ["payment_intents", _, "confirm"])
@@ -178,12 +233,20 @@ fn matches(wanted: &str, kind: &str) -> bool {
 }
 
 fn failed(error: &ApiError, request_id: &str) -> Stored {
-    Stored { status: error.status, body: pretty(&error.to_json()), request_id: request_id.to_owned() }
+    Stored {
+        status: error.status,
+        body: pretty(&error.to_json()),
+        request_id: request_id.to_owned(),
+    }
 }
 
 fn stored(result: &Result<Value, ApiError>, request_id: &str) -> Stored {
     match result {
-        Ok(object) => Stored { status: 200, body: pretty(object), request_id: request_id.to_owned() },
+        Ok(object) => Stored {
+            status: 200,
+            body: pretty(object),
+            request_id: request_id.to_owned(),
+        },
         Err(error) => failed(error, request_id),
     }
 }
@@ -200,14 +263,18 @@ fn respond(stored: &Stored, request_id: &str, key: Option<&str>) -> Response {
         .header("request-id", request_id)
         .header("stripe-version", API_VERSION);
     if let Some(key) = key {
-        response = response.header("idempotency-key", key).header("original-request", stored.request_id.as_str());
+        response = response
+            .header("idempotency-key", key)
+            .header("original-request", stored.request_id.as_str());
         if stored.request_id != request_id {
             response = response.header("idempotent-replayed", "true");
         }
     }
-    response.body(Body::from(stored.body.clone())).unwrap_or_else(|_| {
-        let mut plain = Response::new(Body::empty());
-        *plain.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
-        plain
-    })
+    response
+        .body(Body::from(stored.body.clone()))
+        .unwrap_or_else(|_| {
+            let mut plain = Response::new(Body::empty());
+            *plain.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+            plain
+        })
 }

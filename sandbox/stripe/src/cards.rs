@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charging {
     Succeeds,
-    Declined { code: &'static str, decline: Option<&'static str>, message: &'static str },
+    Declined {
+        code: &'static str,
+        decline: Option<&'static str>,
+        message: &'static str,
+    },
     AsksForAuthentication,
 }
 
@@ -29,8 +33,18 @@ pub struct Card {
     pub last4: &'static str,
 }
 
-fn card(charging: Charging, refunding: Refunding, brand: &'static str, last4: &'static str) -> Card {
-    Card { charging, refunding, brand, last4 }
+fn card(
+    charging: Charging,
+    refunding: Refunding,
+    brand: &'static str,
+    last4: &'static str,
+) -> Card {
+    Card {
+        charging,
+        refunding,
+        brand,
+        last4,
+    }
 }
 
 /// The card behind a test payment method (`pm_card_visa`); `None` for a name that Stripe does
@@ -39,17 +53,34 @@ pub fn by_name(name: &str) -> Option<Card> {
     const DECLINED: &str = "Your card was declined.";
     let ok = Refunding::Succeeds;
     let declined = |code, decline, message, last4| {
-        Some(card(Charging::Declined { code, decline, message }, ok, "visa", last4))
+        Some(card(
+            Charging::Declined {
+                code,
+                decline,
+                message,
+            },
+            ok,
+            "visa",
+            last4,
+        ))
     };
     match name {
         "pm_card_visa" | "pm_card_us" => Some(card(Charging::Succeeds, ok, "visa", "4242")),
         "pm_card_visa_debit" => Some(card(Charging::Succeeds, ok, "visa", "5556")),
         "pm_card_mastercard" => Some(card(Charging::Succeeds, ok, "mastercard", "4444")),
         "pm_card_amex" => Some(card(Charging::Succeeds, ok, "amex", "8431")),
-        "pm_card_pendingRefund" => {
-            Some(card(Charging::Succeeds, Refunding::PendingFirst, "visa", "7726"))
-        }
-        "pm_card_refundFail" => Some(card(Charging::Succeeds, Refunding::FailsLater, "visa", "5126")),
+        "pm_card_pendingRefund" => Some(card(
+            Charging::Succeeds,
+            Refunding::PendingFirst,
+            "visa",
+            "7726",
+        )),
+        "pm_card_refundFail" => Some(card(
+            Charging::Succeeds,
+            Refunding::FailsLater,
+            "visa",
+            "5126",
+        )),
         "pm_card_authenticationRequired" => {
             Some(card(Charging::AsksForAuthentication, ok, "visa", "3184"))
         }
@@ -72,9 +103,12 @@ pub fn by_name(name: &str) -> Option<Card> {
         "pm_card_visa_chargeDeclinedStolenCard" => {
             declined("card_declined", Some("stolen_card"), DECLINED, "9979")
         }
-        "pm_card_chargeDeclinedExpiredCard" => {
-            declined("expired_card", Some("expired_card"), "Your card has expired.", "0069")
-        }
+        "pm_card_chargeDeclinedExpiredCard" => declined(
+            "expired_card",
+            Some("expired_card"),
+            "Your card has expired.",
+            "0069",
+        ),
         "pm_card_chargeDeclinedIncorrectCvc" => declined(
             "incorrect_cvc",
             Some("incorrect_cvc"),

@@ -47,10 +47,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route(
             "/_control/webhook",
-            post(|State(s): State<Arc<Shared>>, Json(target): Json<Target>| async move {
-                s.webhooks.set(Some(target));
-                StatusCode::NO_CONTENT
-            })
+            post(
+                |State(s): State<Arc<Shared>>, Json(target): Json<Target>| async move {
+                    s.webhooks.set(Some(target));
+                    StatusCode::NO_CONTENT
+                },
+            )
             .delete(|State(s): State<Arc<Shared>>| async move {
                 s.webhooks.set(None);
                 StatusCode::NO_CONTENT
@@ -58,10 +60,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
         )
         .route(
             "/_control/idempotency",
-            post(|State(s): State<Arc<Shared>>, Json(arm): Json<Arm>| async move {
-                s.keys.lock().arm(arm.path, arm.times, arm.fault);
-                StatusCode::NO_CONTENT
-            })
+            post(
+                |State(s): State<Arc<Shared>>, Json(arm): Json<Arm>| async move {
+                    s.keys.lock().arm(arm.path, arm.times, arm.fault);
+                    StatusCode::NO_CONTENT
+                },
+            )
             .delete(|State(s): State<Arc<Shared>>| async move {
                 s.keys.lock().disarm();
                 StatusCode::NO_CONTENT
@@ -74,7 +78,10 @@ pub fn router(shared: Arc<Shared>) -> Router {
                 StatusCode::NO_CONTENT
             }),
         )
-        .route("/_control/counts", get(|State(s): State<Arc<Shared>>| async move { Json(counts(&s)) }))
+        .route(
+            "/_control/counts",
+            get(|State(s): State<Arc<Shared>>| async move { Json(counts(&s)) }),
+        )
         .with_state(shared)
 }
 
@@ -91,10 +98,17 @@ fn counts(shared: &Shared) -> Counts {
             of.succeeded += succeeded;
         }
     }
-    for refund in ledger.refunds.iter().filter(|refund| refund.status != "failed") {
+    for refund in ledger
+        .refunds
+        .iter()
+        .filter(|refund| refund.status != "failed")
+    {
         counts.refunds += 1;
         // By the intent, not by the refund's own metadata: a refund made by hand counts too.
-        let purchase = ledger.intents.get(&refund.intent).and_then(|intent| intent.metadata("purchase_id"));
+        let purchase = ledger
+            .intents
+            .get(&refund.intent)
+            .and_then(|intent| intent.metadata("purchase_id"));
         if let Some(purchase) = purchase {
             let of = counts.by_purchase.entry(purchase.to_owned()).or_default();
             of.refunds += 1;

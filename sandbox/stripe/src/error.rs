@@ -40,16 +40,22 @@ impl ApiError {
     }
 
     pub fn no_such(what: &str, id: &str, param: &str) -> Self {
-        Self::new(404, "invalid_request_error", format!("No such {what}: '{id}'"))
-            .param(param)
-            .code("resource_missing")
+        Self::new(
+            404,
+            "invalid_request_error",
+            format!("No such {what}: '{id}'"),
+        )
+        .param(param)
+        .code("resource_missing")
     }
 
     pub fn no_such_url(method: &str, path: &str) -> Self {
         Self::new(
             404,
             "invalid_request_error",
-            format!("Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at https://support.stripe.com/."),
+            format!(
+                "Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at https://support.stripe.com/."
+            ),
         )
     }
 
@@ -88,7 +94,9 @@ impl ApiError {
         Self::new(
             400,
             "idempotency_error",
-            format!("Keys for idempotent requests can only be used {what} they were first used with. Try using a key other than '{key}' if you meant to execute a different request."),
+            format!(
+                "Keys for idempotent requests can only be used {what} they were first used with. Try using a key other than '{key}' if you meant to execute a different request."
+            ),
         )
     }
 
@@ -130,7 +138,10 @@ impl ApiError {
             error.insert("code".into(), json!(code));
             error.insert(
                 "doc_url".into(),
-                json!(format!("https://stripe.com/docs/error-codes/{}", code.replace('_', "-"))),
+                json!(format!(
+                    "https://stripe.com/docs/error-codes/{}",
+                    code.replace('_', "-")
+                )),
             );
         }
         error.insert("message".into(), json!(self.message));

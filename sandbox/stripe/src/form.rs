@@ -128,7 +128,10 @@ impl Form {
 
     pub fn take_created(&mut self) -> Result<Created, ApiError> {
         if let Some(exactly) = self.take_int("created")? {
-            return Ok(Created { from: Some(exactly), to: Some(exactly) });
+            return Ok(Created {
+                from: Some(exactly),
+                to: Some(exactly),
+            });
         }
         let gte = self.take_int("created[gte]")?;
         let gt = self.take_int("created[gt]")?.map(|n| n.saturating_add(1));
@@ -144,9 +147,11 @@ impl Form {
     pub fn finish(self) -> Result<(), ApiError> {
         match self.0.into_iter().next() {
             None => Ok(()),
-            Some((name, _)) => Err(ApiError::invalid(format!("Received unknown parameter: {name}"))
-                .param(name)
-                .code("parameter_unknown")),
+            Some((name, _)) => Err(ApiError::invalid(format!(
+                "Received unknown parameter: {name}"
+            ))
+            .param(name)
+            .code("parameter_unknown")),
         }
     }
 }

@@ -28,7 +28,9 @@ const CURRENCIES: [(&str, i64); 12] = [
 const LARGEST: i64 = 99_999_999;
 
 fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
-    let amount = form.take_int("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
+    let amount = form
+        .take_int("amount")?
+        .ok_or_else(|| ApiError::missing("amount"))?;
     let currency = form.require("currency")?.to_lowercase();
     let Some((_, least)) = CURRENCIES.iter().find(|(code, _)| *code == currency) else {
         let known: Vec<&str> = CURRENCIES.iter().map(|(code, _)| *code).collect();
@@ -39,9 +41,11 @@ fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
         .param("currency"));
     };
     if amount < 1 {
-        return Err(ApiError::invalid("This value must be greater than or equal to 1.")
-            .param("amount")
-            .code("parameter_invalid_integer"));
+        return Err(
+            ApiError::invalid("This value must be greater than or equal to 1.")
+                .param("amount")
+                .code("parameter_invalid_integer"),
+        );
     }
     if amount < *least {
         return Err(ApiError::invalid(format!(
@@ -51,9 +55,11 @@ fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
         .code("amount_too_small"));
     }
     if amount > LARGEST {
-        return Err(ApiError::invalid("Amount must be no more than 99999999 in minor units.")
-            .param("amount")
-            .code("amount_too_large"));
+        return Err(
+            ApiError::invalid("Amount must be no more than 99999999 in minor units.")
+                .param("amount")
+                .code("amount_too_large"),
+        );
     }
     Ok((amount, currency))
 }
@@ -73,7 +79,9 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
     let metadata = form.take_metadata()?;
     let receipt_email = form.take("receipt_email").filter(|email| !email.is_empty());
     if let Some(email) = &receipt_email
-        && !email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
+        && !email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
     {
         return Err(ApiError::invalid(format!("Invalid email address: {email}"))
             .param("receipt_email")
@@ -81,14 +89,23 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
     }
     let confirm = form.take_bool("confirm")?.unwrap_or(false);
     let method = form.take("payment_method");
-    for ignored in ["return_url", "off_session", "error_on_requires_action", "capture_method", "confirmation_method"] {
+    for ignored in [
+        "return_url",
+        "off_session",
+        "error_on_requires_action",
+        "capture_method",
+        "confirmation_method",
+    ] {
         form.take(ignored);
     }
     let expand = form.take_list("expand");
     let customer = form.take("customer");
     let description = form.take("description");
     std::mem::take(form).finish()?;
-    let card = method.as_deref().map(|name| payment_method(shared, name)).transpose()?;
+    let card = method
+        .as_deref()
+        .map(|name| payment_method(shared, name))
+        .transpose()?;
     if confirm && card.is_none() {
         return Err(ApiError::missing("payment_method"));
     }
@@ -100,22 +117,39 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
         amount,
         amount_received: 0,
         currency,
-        status: if card.is_some() { IntentStatus::RequiresConfirmation } else { IntentStatus::RequiresPaymentMethod },
+        status: if card.is_some() {
+            IntentStatus::RequiresConfirmation
+        } else {
+            IntentStatus::RequiresPaymentMethod
+        },
         created: now(),
         metadata,
         customer,
         description,
         receipt_email,
         automatic: enabled.unwrap_or(listed.is_empty()),
-        allow_redirects: if redirects.as_deref() == Some("never") { "never" } else { "always" },
-        method_types: if listed.is_empty() { vec!["card".into()] } else { listed },
+        allow_redirects: if redirects.as_deref() == Some("never") {
+            "never"
+        } else {
+            "always"
+        },
+        method_types: if listed.is_empty() {
+            vec!["card".into()]
+        } else {
+            listed
+        },
         method: card,
         latest_charge: None,
         last_error: None,
         canceled: None,
     };
     let mut ledger = shared.ledger.lock();
-    shared.emit(&mut ledger, "payment_intent.created", intent.to_json(), &call.origin);
+    shared.emit(
+        &mut ledger,
+        "payment_intent.created",
+        intent.to_json(),
+        &call.origin,
+    );
     ledger.intents.push(intent);
     if confirm {
         charge(shared, &mut ledger, &id, &call.origin)?;
@@ -181,16 +215,23 @@ pub fn confirm(shared: &Arc<Shared>, id: &str, mut call: Call) -> Result<Value, 
     let expand = form.take_list("expand");
     let receipt_email = form.take("receipt_email");
     // What Stripe.js sends along, and what only matters where a bank's page is opened.
-    for ignored in
-        ["return_url", "use_stripe_sdk", "off_session", "error_on_requires_action", "expected_payment_method_type"]
-    {
+    for ignored in [
+        "return_url",
+        "use_stripe_sdk",
+        "off_session",
+        "error_on_requires_action",
+        "expected_payment_method_type",
+    ] {
         form.take(ignored);
     }
     form.take_map("mandate_data");
     let mut ledger = shared.ledger.lock();
     check_secret(ledger.intents.find(id, "intent")?, &mut call)?;
     std::mem::take(&mut call.form).finish()?;
-    let card = method.as_deref().map(|name| payment_method(shared, name)).transpose()?;
+    let card = method
+        .as_deref()
+        .map(|name| payment_method(shared, name))
+        .transpose()?;
     let intent = ledger.intents.find_mut(id, "intent")?;
     match intent.status {
         IntentStatus::RequiresPaymentMethod
@@ -230,7 +271,13 @@ pub fn cancel(shared: &Arc<Shared>, id: &str, mut call: Call) -> Result<Value, A
     let reason = call.form.take("cancellation_reason");
     call.form.finish()?;
     if let Some(reason) = &reason
-        && !["duplicate", "fraudulent", "requested_by_customer", "abandoned"].contains(&reason.as_str())
+        && ![
+            "duplicate",
+            "fraudulent",
+            "requested_by_customer",
+            "abandoned",
+        ]
+        .contains(&reason.as_str())
     {
         return Err(ApiError::invalid(
             "Invalid cancellation_reason: must be one of duplicate, fraudulent, requested_by_customer, or abandoned",
@@ -239,7 +286,10 @@ pub fn cancel(shared: &Arc<Shared>, id: &str, mut call: Call) -> Result<Value, A
     }
     let mut ledger = shared.ledger.lock();
     let intent = ledger.intents.find_mut(id, "intent")?;
-    if matches!(intent.status, IntentStatus::Succeeded | IntentStatus::Canceled) {
+    if matches!(
+        intent.status,
+        IntentStatus::Succeeded | IntentStatus::Canceled
+    ) {
         let message = format!(
             "You cannot cancel this PaymentIntent because it has a status of {}. Only a PaymentIntent with one of the following statuses may be canceled: requires_payment_method, requires_capture, requires_reauthorization, requires_confirmation, requires_action, processing.",
             intent.status.as_str()
@@ -249,7 +299,12 @@ pub fn cancel(shared: &Arc<Shared>, id: &str, mut call: Call) -> Result<Value, A
     intent.status = IntentStatus::Canceled;
     intent.canceled = Some((now(), reason));
     let shown = intent.to_json();
-    shared.emit(&mut ledger, "payment_intent.canceled", shown.clone(), &call.origin);
+    shared.emit(
+        &mut ledger,
+        "payment_intent.canceled",
+        shown.clone(),
+        &call.origin,
+    );
     Ok(shown)
 }
 
@@ -275,14 +330,28 @@ fn check_secret(intent: &Intent, call: &mut Call) -> Result<(), ApiError> {
 }
 
 fn payment_method(shared: &Shared, name: &str) -> Result<PaymentMethod, ApiError> {
-    let card = cards::by_name(name).ok_or_else(|| ApiError::no_such("PaymentMethod", name, "payment_method"))?;
-    Ok(PaymentMethod { id: shared.id("pm_1", 23), created: now(), card })
+    let card = cards::by_name(name)
+        .ok_or_else(|| ApiError::no_such("PaymentMethod", name, "payment_method"))?;
+    Ok(PaymentMethod {
+        id: shared.id("pm_1", 23),
+        created: now(),
+        card,
+    })
 }
 
 /// Charges the intent's card.
-fn charge(shared: &Arc<Shared>, ledger: &mut Ledger, id: &str, origin: &Origin) -> Result<(), ApiError> {
-    let Some(intent) = ledger.intents.get_mut(id) else { return Ok(()) };
-    let Some(method) = intent.method.clone() else { return Ok(()) };
+fn charge(
+    shared: &Arc<Shared>,
+    ledger: &mut Ledger,
+    id: &str,
+    origin: &Origin,
+) -> Result<(), ApiError> {
+    let Some(intent) = ledger.intents.get_mut(id) else {
+        return Ok(());
+    };
+    let Some(method) = intent.method.clone() else {
+        return Ok(());
+    };
     let failure = match method.card.charging {
         Charging::AsksForAuthentication => {
             intent.status = IntentStatus::RequiresAction;
@@ -291,7 +360,11 @@ fn charge(shared: &Arc<Shared>, ledger: &mut Ledger, id: &str, origin: &Origin) 
             return Ok(());
         }
         Charging::Succeeds => None,
-        Charging::Declined { code, decline, message } => Some((code, decline, message)),
+        Charging::Declined {
+            code,
+            decline,
+            message,
+        } => Some((code, decline, message)),
     };
     let charge = Charge {
         id: shared.id("ch_3", 23),
@@ -305,7 +378,13 @@ fn charge(shared: &Arc<Shared>, ledger: &mut Ledger, id: &str, origin: &Origin) 
         description: intent.description.clone(),
         receipt_email: intent.receipt_email.clone(),
         method: method.clone(),
-        failure: failure.map(|(code, decline, message)| (code.to_owned(), decline.map(str::to_owned), message.to_owned())),
+        failure: failure.map(|(code, decline, message)| {
+            (
+                code.to_owned(),
+                decline.map(str::to_owned),
+                message.to_owned(),
+            )
+        }),
     };
     intent.latest_charge = Some(charge.id.clone());
     let Some((code, decline, message)) = failure else {
@@ -326,7 +405,12 @@ fn charge(shared: &Arc<Shared>, ledger: &mut Ledger, id: &str, origin: &Origin) 
     intent.last_error = Some(error.object());
     let shown = intent.to_json();
     shared.emit(ledger, "charge.failed", charge.to_json(), origin);
-    shared.emit(ledger, "payment_intent.payment_failed", shown.clone(), origin);
+    shared.emit(
+        ledger,
+        "payment_intent.payment_failed",
+        shown.clone(),
+        origin,
+    );
     ledger.charges.push(charge);
     Err(error.with("payment_intent", shown))
 }
@@ -343,7 +427,10 @@ fn expanded(ledger: &Ledger, intent: &Intent, mut shown: Value, expand: &[String
     for field in expand {
         match field.as_str() {
             "latest_charge" => {
-                let charge = intent.latest_charge.as_deref().and_then(|id| ledger.charges.get(id));
+                let charge = intent
+                    .latest_charge
+                    .as_deref()
+                    .and_then(|id| ledger.charges.get(id));
                 if let Some(charge) = charge {
                     shown["latest_charge"] = charge.to_json();
                 }
@@ -375,7 +462,9 @@ pub fn list_charges(shared: &Shared, mut call: Call) -> Result<Value, ApiError> 
         "/v1/charges",
         call.form,
         |charge| {
-            intent.as_ref().is_none_or(|intent| *intent == charge.intent)
+            intent
+                .as_ref()
+                .is_none_or(|intent| *intent == charge.intent)
                 && (customer.is_none() || charge.customer == customer)
         },
         Charge::to_json,

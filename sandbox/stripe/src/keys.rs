@@ -80,7 +80,12 @@ impl Keys {
                 record.answer.clone().map_or(Begin::InUse, Begin::Replay)
             };
         }
-        let record = Record { path: path.to_owned(), fingerprint, answer: None, since: now };
+        let record = Record {
+            path: path.to_owned(),
+            fingerprint,
+            answer: None,
+            since: now,
+        };
         self.records.insert(key.to_owned(), record);
         self.by_age.push_back((now, key.to_owned()));
         Begin::Execute(self.take_fault(path))
@@ -99,7 +104,11 @@ impl Keys {
     }
 
     pub fn arm(&mut self, path: String, times: u32, fault: KeyFault) {
-        self.armed.push_back(Armed { path, times: times.max(1), fault });
+        self.armed.push_back(Armed {
+            path,
+            times: times.max(1),
+            fault,
+        });
     }
 
     pub fn disarm(&mut self) {
@@ -112,7 +121,10 @@ impl Keys {
     }
 
     fn take_fault(&mut self, path: &str) -> Option<KeyFault> {
-        let at = self.armed.iter().position(|armed| path.starts_with(&armed.path))?;
+        let at = self
+            .armed
+            .iter()
+            .position(|armed| path.starts_with(&armed.path))?;
         let armed = self.armed.get_mut(at)?;
         armed.times -= 1;
         let fault = armed.fault.clone();
@@ -128,7 +140,11 @@ impl Keys {
                 break;
             }
             // A key that was freed and taken again has a younger record.
-            if self.records.get(key).is_some_and(|record| record.since == *since) {
+            if self
+                .records
+                .get(key)
+                .is_some_and(|record| record.since == *since)
+            {
                 self.records.remove(key);
             }
             self.by_age.pop_front();
@@ -141,36 +157,69 @@ mod tests {
     use super::*;
 
     fn stored() -> Stored {
-        Stored { status: 500, body: "{}".into(), request_id: "req_1".into() }
+        Stored {
+            status: 500,
+            body: "{}".into(),
+            request_id: "req_1".into(),
+        }
     }
 
     #[test]
     fn a_key_is_used_once_then_replayed_then_forgotten() {
         let mut keys = Keys::default();
-        let begin = |keys: &mut Keys, path: &str, print: &str, now| keys.begin("k", path, print.into(), now);
-        assert!(matches!(begin(&mut keys, "/a", "1", 0), Begin::Execute(None)));
+        let begin = |keys: &mut Keys, path: &str, print: &str, now| {
+            keys.begin("k", path, print.into(), now)
+        };
+        assert!(matches!(
+            begin(&mut keys, "/a", "1", 0),
+            Begin::Execute(None)
+        ));
         assert!(matches!(begin(&mut keys, "/a", "1", 0), Begin::InUse));
         keys.end("k", Some(stored()));
-        assert!(matches!(begin(&mut keys, "/a", "1", KEPT_SECONDS), Begin::Replay(Stored { status: 500, .. })));
-        assert!(matches!(begin(&mut keys, "/a", "2", 1), Begin::OtherParameters));
+        assert!(matches!(
+            begin(&mut keys, "/a", "1", KEPT_SECONDS),
+            Begin::Replay(Stored { status: 500, .. })
+        ));
+        assert!(matches!(
+            begin(&mut keys, "/a", "2", 1),
+            Begin::OtherParameters
+        ));
         assert!(matches!(begin(&mut keys, "/b", "1", 1), Begin::OtherPath));
-        assert!(matches!(begin(&mut keys, "/a", "1", KEPT_SECONDS + 1), Begin::Execute(None)));
+        assert!(matches!(
+            begin(&mut keys, "/a", "1", KEPT_SECONDS + 1),
+            Begin::Execute(None)
+        ));
     }
 
     #[test]
     fn a_key_is_free_again_when_nothing_was_executed() {
         let mut keys = Keys::default();
-        assert!(matches!(keys.begin("k", "/a", "1".into(), 0), Begin::Execute(None)));
+        assert!(matches!(
+            keys.begin("k", "/a", "1".into(), 0),
+            Begin::Execute(None)
+        ));
         keys.end("k", None);
-        assert!(matches!(keys.begin("k", "/a", "2".into(), 0), Begin::Execute(None)));
+        assert!(matches!(
+            keys.begin("k", "/a", "2".into(), 0),
+            Begin::Execute(None)
+        ));
     }
 
     #[test]
     fn a_fault_hits_as_often_as_armed() {
         let mut keys = Keys::default();
         keys.arm("/a".into(), 1, KeyFault::Store500 { work: true });
-        assert!(matches!(keys.begin("1", "/b", String::new(), 0), Begin::Execute(None)));
-        assert!(matches!(keys.begin("2", "/a/x", String::new(), 0), Begin::Execute(Some(_))));
-        assert!(matches!(keys.begin("3", "/a/x", String::new(), 0), Begin::Execute(None)));
+        assert!(matches!(
+            keys.begin("1", "/b", String::new(), 0),
+            Begin::Execute(None)
+        ));
+        assert!(matches!(
+            keys.begin("2", "/a/x", String::new(), 0),
+            Begin::Execute(Some(_))
+        ));
+        assert!(matches!(
+            keys.begin("3", "/a/x", String::new(), 0),
+            Begin::Execute(None)
+        ));
     }
 }

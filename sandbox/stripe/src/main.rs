@@ -31,7 +31,14 @@ async fn main() -> anyhow::Result<()> {
     let webhook = args
         .webhook_url
         .zip(args.webhook_secret)
-        .map(|(url, secret)| Target { url, secret, events: Vec::new() });
-    let router = sandbox_stripe::router(&args.key, webhook).context("the HTTP client for webhooks")?;
-    sandbox_kit::run(args.listen, router, CancellationToken::new()).await.context("serving")
+        .map(|(url, secret)| Target {
+            url,
+            secret,
+            events: Vec::new(),
+        });
+    let router =
+        sandbox_stripe::router(&args.key, webhook).context("the HTTP client for webhooks")?;
+    sandbox_kit::run(args.listen, router, CancellationToken::new())
+        .await
+        .context("serving")
 }

@@ -11,7 +11,12 @@ pub const API_VERSION: &str = "2026-09-30.endive";
 pub type Metadata = Vec<(String, String)>;
 
 fn metadata_json(metadata: &Metadata) -> Value {
-    Value::Object(metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect::<Map<_, _>>())
+    Value::Object(
+        metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// Status of a PaymentIntent.
@@ -70,7 +75,10 @@ impl Row for Intent {
 
 impl Intent {
     pub fn metadata(&self, key: &str) -> Option<&str> {
-        self.metadata.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+        self.metadata
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn to_json(&self) -> Value {
@@ -130,11 +138,30 @@ impl Intent {
     /// What a browser sees with the publishable key.
     pub fn to_public_json(&self) -> Value {
         const SHOWN: [&str; 24] = [
-            "id", "object", "amount", "amount_details", "automatic_payment_methods", "canceled_at",
-            "cancellation_reason", "capture_method", "client_secret", "confirmation_method",
-            "created", "currency", "description", "last_payment_error", "livemode", "next_action",
-            "payment_method", "payment_method_configuration_details", "payment_method_types",
-            "processing", "receipt_email", "setup_future_usage", "shipping", "status",
+            "id",
+            "object",
+            "amount",
+            "amount_details",
+            "automatic_payment_methods",
+            "canceled_at",
+            "cancellation_reason",
+            "capture_method",
+            "client_secret",
+            "confirmation_method",
+            "created",
+            "currency",
+            "description",
+            "last_payment_error",
+            "livemode",
+            "next_action",
+            "payment_method",
+            "payment_method_configuration_details",
+            "payment_method_types",
+            "processing",
+            "receipt_email",
+            "setup_future_usage",
+            "shipping",
+            "status",
         ];
         match self.to_json() {
             Value::Object(mut all) => {
@@ -307,7 +334,8 @@ pub struct Event {
     pub id: String,
     pub kind: &'static str,
     pub created: i64,
-    pub object: Value,
+    /// As text: a parsed tree takes ten times the memory, and events are kept for good.
+    pub object: String,
     /// Request id and idempotency key of what caused it; `None` where it came by itself.
     pub request: (Option<String>, Option<String>),
     pub pending_webhooks: u32,
@@ -330,7 +358,7 @@ impl Event {
             "object": "event",
             "api_version": API_VERSION,
             "created": self.created,
-            "data": { "object": self.object },
+            "data": { "object": serde_json::from_str::<Value>(&self.object).unwrap_or_default() },
             "livemode": false,
             "pending_webhooks": self.pending_webhooks,
             "request": { "id": self.request.0, "idempotency_key": self.request.1 },

@@ -35,7 +35,10 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
     let charge_id = match (&intent_id, charge_id) {
         (Some(id), None) => {
             let intent = ledger.intents.find(id, "payment_intent")?;
-            let charged = intent.latest_charge.clone().filter(|_| intent.amount_received > 0);
+            let charged = intent
+                .latest_charge
+                .clone()
+                .filter(|_| intent.amount_received > 0);
             charged.ok_or_else(|| {
                 ApiError::invalid(format!(
                     "This PaymentIntent ({id}) does not have a successful charge to refund."
@@ -59,20 +62,26 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
     let charge = ledger.charges.find_mut(&charge_id, "charge")?;
     let left = charge.amount - charge.amount_refunded;
     if !charge.succeeded() {
-        return Err(ApiError::invalid(format!("Charge {charge_id} was not successful and cannot be refunded."))
-            .param("charge")
-            .executed());
+        return Err(ApiError::invalid(format!(
+            "Charge {charge_id} was not successful and cannot be refunded."
+        ))
+        .param("charge")
+        .executed());
     }
     if left == 0 {
-        return Err(ApiError::invalid(format!("Charge {charge_id} has already been refunded."))
-            .code("charge_already_refunded")
-            .executed());
+        return Err(
+            ApiError::invalid(format!("Charge {charge_id} has already been refunded."))
+                .code("charge_already_refunded")
+                .executed(),
+        );
     }
     let amount = amount.unwrap_or(left);
     if amount < 1 {
-        return Err(ApiError::invalid("This value must be greater than or equal to 1.")
-            .param("amount")
-            .code("parameter_invalid_integer"));
+        return Err(
+            ApiError::invalid("This value must be greater than or equal to 1.")
+                .param("amount")
+                .code("parameter_invalid_integer"),
+        );
     }
     if amount > left {
         return Err(ApiError::invalid(format!(
@@ -93,7 +102,11 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
         created: now(),
         metadata,
         reason,
-        status: if refunding == Refunding::PendingFirst { "pending" } else { "succeeded" },
+        status: if refunding == Refunding::PendingFirst {
+            "pending"
+        } else {
+            "succeeded"
+        },
     };
     let (shown_charge, shown) = (charge.to_json(), refund.to_json());
     let id = refund.id.clone();
@@ -119,7 +132,9 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
 /// Gives a refund its last status, as the bank does days later.
 fn settle(shared: &Arc<Shared>, id: &str, status: &'static str) {
     let mut ledger = shared.ledger.lock();
-    let Some(refund) = ledger.refunds.get_mut(id) else { return };
+    let Some(refund) = ledger.refunds.get_mut(id) else {
+        return;
+    };
     refund.status = status;
     let (charge_id, amount, shown) = (refund.charge.clone(), refund.amount, refund.to_json());
     let origin = Origin::default();

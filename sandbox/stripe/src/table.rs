@@ -22,7 +22,10 @@ pub struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { rows: Vec::new(), by_id: HashMap::new() }
+        Self {
+            rows: Vec::new(),
+            by_id: HashMap::new(),
+        }
     }
 }
 
@@ -46,7 +49,8 @@ impl<T: Row> Table<T> {
 
     /// The row that a path or a parameter names.
     pub fn find(&self, id: &str, param: &str) -> Result<&T, ApiError> {
-        self.get(id).ok_or_else(|| ApiError::no_such(T::KIND, id, param))
+        self.get(id)
+            .ok_or_else(|| ApiError::no_such(T::KIND, id, param))
     }
 
     pub fn find_mut(&mut self, id: &str, param: &str) -> Result<&mut T, ApiError> {
@@ -66,11 +70,16 @@ impl<T: Row> Table<T> {
         render: impl Fn(&T) -> Value,
     ) -> Result<Value, ApiError> {
         let limit = form.take_int("limit")?.unwrap_or(10);
-        let limit = usize::try_from(limit).ok().filter(|n| (1..=100).contains(n)).ok_or_else(|| {
-            ApiError::invalid(format!("Invalid limit: {limit}; it must be between 1 and 100."))
+        let limit = usize::try_from(limit)
+            .ok()
+            .filter(|n| (1..=100).contains(n))
+            .ok_or_else(|| {
+                ApiError::invalid(format!(
+                    "Invalid limit: {limit}; it must be between 1 and 100."
+                ))
                 .param("limit")
                 .code("parameter_invalid_integer")
-        })?;
+            })?;
         let created = form.take_created()?;
         let after = self.cursor(&mut form, "starting_after")?;
         let before = self.cursor(&mut form, "ending_before")?;
@@ -85,7 +94,10 @@ impl<T: Row> Table<T> {
             some.reverse();
             (some, has_more)
         } else {
-            let older = self.rows.get(..after.unwrap_or(self.rows.len())).unwrap_or_default();
+            let older = self
+                .rows
+                .get(..after.unwrap_or(self.rows.len()))
+                .unwrap_or_default();
             let mut some: Vec<&T> = older.iter().rev().filter(fits).take(limit + 1).collect();
             let has_more = some.len() > limit;
             some.truncate(limit);
@@ -96,7 +108,9 @@ impl<T: Row> Table<T> {
     }
 
     fn cursor(&self, form: &mut Form, name: &str) -> Result<Option<usize>, ApiError> {
-        let Some(id) = form.take(name) else { return Ok(None) };
+        let Some(id) = form.take(name) else {
+            return Ok(None);
+        };
         match self.by_id.get(&id) {
             Some(at) => Ok(Some(*at)),
             None => Err(ApiError::no_such(T::KIND, &id, name).as_bad_request()),

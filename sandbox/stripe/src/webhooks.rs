@@ -29,7 +29,10 @@ pub struct Target {
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Target").field("url", &self.url).field("events", &self.events).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("url", &self.url)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +51,11 @@ impl Webhooks {
             .no_proxy()
             .user_agent("Stripe/1.0 (+https://stripe.com/docs/webhooks)")
             .build()?;
-        Ok(Self { target: RwLock::new(target), client, at_once: Semaphore::new(AT_ONCE) })
+        Ok(Self {
+            target: RwLock::new(target),
+            client,
+            at_once: Semaphore::new(AT_ONCE),
+        })
     }
 
     pub fn set(&self, target: Option<Target>) {
@@ -57,7 +64,11 @@ impl Webhooks {
 
     pub fn wants(&self, kind: &str) -> bool {
         self.target.read().as_ref().is_some_and(|target| {
-            target.events.is_empty() || target.events.iter().any(|wanted| wanted == "*" || wanted == kind)
+            target.events.is_empty()
+                || target
+                    .events
+                    .iter()
+                    .any(|wanted| wanted == "*" || wanted == kind)
         })
     }
 }
@@ -72,7 +83,10 @@ pub fn signature(body: &[u8], secret: &str, seconds: i64) -> String {
     mac.update(seconds.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    format!("t={seconds},v1={}", hex::encode(mac.finalize().into_bytes()))
+    format!(
+        "t={seconds},v1={}",
+        hex::encode(mac.finalize().into_bytes())
+    )
 }
 
 /// Posts one event to the endpoint until it answers 2xx. Events travel independently of each
@@ -94,13 +108,24 @@ pub async fn deliver(shared: Arc<Shared>, event_id: String) {
 }
 
 async fn attempt(shared: &Shared, event_id: &str) -> bool {
-    let Ok(_permit) = shared.webhooks.at_once.acquire().await else { return false };
+    let Ok(_permit) = shared.webhooks.at_once.acquire().await else {
+        return false;
+    };
     // Read anew each time: the endpoint may have been set to another address meanwhile.
-    let Some(target) = shared.webhooks.target.read().clone() else { return false };
-    let event = shared.ledger.lock().events.get(event_id).map(crate::objects::Event::to_json);
+    let Some(target) = shared.webhooks.target.read().clone() else {
+        return false;
+    };
+    let event = shared
+        .ledger
+        .lock()
+        .events
+        .get(event_id)
+        .map(crate::objects::Event::to_json);
     let Some(event) = event else { return true };
     // The real API indents the body; whoever parses and prints it again breaks the signature.
-    let Ok(body) = serde_json::to_vec_pretty(&event) else { return true };
+    let Ok(body) = serde_json::to_vec_pretty(&event) else {
+        return true;
+    };
     let sent = shared
         .webhooks
         .client
@@ -113,7 +138,11 @@ async fn attempt(shared: &Shared, event_id: &str) -> bool {
     match sent {
         Ok(answer) if answer.status().is_success() => true,
         Ok(answer) => {
-            tracing::info!(event_id, status = answer.status().as_u16(), "the webhook was not taken");
+            tracing::info!(
+                event_id,
+                status = answer.status().as_u16(),
+                "the webhook was not taken"
+            );
             false
         }
         Err(error) => {

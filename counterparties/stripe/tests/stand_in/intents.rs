@@ -21,13 +21,14 @@ async fn one_request_makes_one_intent_however_often_it_is_sent() {
 async fn two_senders_at_once_make_one_intent() {
     let stripe = StandIn::start().await;
     let plan = intent_plan("a");
-    stripe.control("idempotency", json!({ "kind": "hold", "delay_ms": 500 })).await;
+    stripe
+        .control("idempotency", json!({ "kind": "hold", "delay_ms": 500 }))
+        .await;
     let (client, other) = (stripe.client(), stripe.client());
     let (one, two) = tokio::join!(client.create_intent(&plan), other.create_intent(&plan));
     let (proof, unknown) = match (one, two) {
-        (Attempt::Landed(proof), Attempt::Unknown(why)) | (Attempt::Unknown(why), Attempt::Landed(proof)) => {
-            (proof, why)
-        }
+        (Attempt::Landed(proof), Attempt::Unknown(why))
+        | (Attempt::Unknown(why), Attempt::Landed(proof)) => (proof, why),
         other => panic!("{other:?}"),
     };
     assert!(unknown.contains("409 idempotency_key_in_use"), "{unknown}");
@@ -41,10 +42,14 @@ async fn finds_the_intent_far_down_the_list() {
     let (client, plan) = (stripe.client(), intent_plan("a"));
     let first = landed(client.create_intent(&plan).await);
     let others = (0..230).map(|n| {
-        stripe.http
+        stripe
+            .http
             .post(format!("{}/v1/payment_intents", stripe.url))
             .bearer_auth("sk_test_sandbox")
-            .form(&[("amount", (1000 + n).to_string()), ("currency", "usd".into())])
+            .form(&[
+                ("amount", (1000 + n).to_string()),
+                ("currency", "usd".into()),
+            ])
             .send()
     });
     for other in others {
@@ -61,7 +66,10 @@ async fn shows_the_status_of_now_when_looking_and_of_then_when_replayed() {
     let first = landed(client.create_intent(&plan).await);
     stripe.pay(&first.intent_id, "pm_card_visa").await;
     assert_eq!(landed(client.create_intent(&plan).await), first);
-    let paid = IntentProof { status: "succeeded".into(), ..first };
+    let paid = IntentProof {
+        status: "succeeded".into(),
+        ..first
+    };
     assert_eq!(client.find_intent(&plan).await, Find::Landed(paid));
 }
 
@@ -69,8 +77,14 @@ async fn shows_the_status_of_now_when_looking_and_of_then_when_replayed() {
 async fn a_charge_that_stripe_does_not_take_is_refused_with_its_code() {
     let stripe = StandIn::start().await;
     for (minor, code) in [(49, "amount_too_small"), (100_000_000, "amount_too_large")] {
-        let amount = Fiat { minor, currency: Currency::Eur };
-        let plan = IntentPlan { amount, ..intent_plan("a") };
+        let amount = Fiat {
+            minor,
+            currency: Currency::Eur,
+        };
+        let plan = IntentPlan {
+            amount,
+            ..intent_plan("a")
+        };
         match stripe.client().create_intent(&plan).await {
             Attempt::Refused(Refusal { code: shown, .. }) => assert_eq!(shown, code),
             other => panic!("{other:?}"),
@@ -84,7 +98,13 @@ async fn a_key_used_for_something_else_is_unknown_until_looked_up() {
     let stripe = StandIn::start().await;
     let (client, plan) = (stripe.client(), intent_plan("a"));
     let first = landed(client.create_intent(&plan).await);
-    let changed = IntentPlan { amount: Fiat { minor: 9_900, currency: Currency::Usd }, ..plan };
+    let changed = IntentPlan {
+        amount: Fiat {
+            minor: 9_900,
+            currency: Currency::Usd,
+        },
+        ..plan
+    };
     match client.create_intent(&changed).await {
         Attempt::Unknown(why) => assert!(why.contains("idempotency_error"), "{why}"),
         other => panic!("{other:?}"),
@@ -97,9 +117,17 @@ async fn a_key_used_for_something_else_is_unknown_until_looked_up() {
 async fn a_request_older_than_its_key_is_only_looked_for() {
     let stripe = StandIn::start().await;
     let tomorrow: Clock = || now().after(Duration::from_secs(24 * 3600));
-    let client = client_at(&stripe.url, "sk_test_sandbox", Duration::from_secs(5), tomorrow);
+    let client = client_at(
+        &stripe.url,
+        "sk_test_sandbox",
+        Duration::from_secs(5),
+        tomorrow,
+    );
     let plan = intent_plan("a");
-    assert!(matches!(client.create_intent(&plan).await, Attempt::Unknown(_)));
+    assert!(matches!(
+        client.create_intent(&plan).await,
+        Attempt::Unknown(_)
+    ));
     assert!(matches!(client.find_intent(&plan).await, Find::Pending(_)));
     assert_eq!(stripe.intents().await, 0);
     let made = landed(stripe.client().create_intent(&plan).await);
@@ -117,6 +145,9 @@ async fn the_client_secret_and_the_purchase_are_read_from_the_intent() {
     assert_eq!(client.purchase_of(&intent).await, Ok(Some(plan.purchase)));
     for wrong in ["pi_none", "pi_../events", "re_1", ""] {
         let error = client.client_secret(wrong).await.unwrap_err();
-        assert!(matches!(error, counterparties_stripe::StripeReadError::Missing(_)), "{error}");
+        assert!(
+            matches!(error, counterparties_stripe::StripeReadError::Missing(_)),
+            "{error}"
+        );
     }
 }

@@ -1,5 +1,10 @@
 //! The client against the stand-in, through the real protocol.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 mod intents;
 mod refunds;
@@ -32,6 +37,7 @@ impl Drop for StandIn {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the clock given to the client")]
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp(i64::try_from(since.as_millis()).unwrap())
@@ -53,26 +59,55 @@ impl StandIn {
         let stop = CancellationToken::new();
         let router = sandbox_stripe::router(sandbox_stripe::DEFAULT_KEY, None).unwrap();
         tokio::spawn(sandbox_kit::serve(listener, router, stop.clone()));
-        Self { url, http: reqwest::Client::builder().no_proxy().build().unwrap(), stop }
+        Self {
+            url,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            stop,
+        }
     }
 
     fn client(&self) -> StripeClient {
-        client_at(&self.url, sandbox_stripe::DEFAULT_KEY, Duration::from_secs(20), now)
+        client_at(
+            &self.url,
+            sandbox_stripe::DEFAULT_KEY,
+            Duration::from_secs(20),
+            now,
+        )
     }
 
     async fn control(&self, path: &str, body: Value) {
-        let answer =
-            self.http.post(format!("{}/_control/{path}", self.url)).json(&body).send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let answer = self
+            .http
+            .post(format!("{}/_control/{path}", self.url))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            answer.status().is_success(),
+            "{}",
+            answer.text().await.unwrap()
+        );
     }
 
     /// Arms a fault of the serving kit for the next POST.
     async fn fault(&self, path: &str, kind: &str) {
-        self.control("faults", json!({ "method": "POST", "path": path, "kind": kind, "times": 1 })).await;
+        self.control(
+            "faults",
+            json!({ "method": "POST", "path": path, "kind": kind, "times": 1 }),
+        )
+        .await;
     }
 
     async fn counts(&self) -> Value {
-        self.http.get(format!("{}/_control/counts", self.url)).send().await.unwrap().json().await.unwrap()
+        self.http
+            .get(format!("{}/_control/counts", self.url))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     async fn intents(&self) -> u64 {
@@ -100,7 +135,10 @@ impl StandIn {
             purchase: plan.purchase,
             request: EventId::derive(&[name, "refund"]),
             intent_id: intent.intent_id,
-            amount: Fiat { minor, currency: Currency::Usd },
+            amount: Fiat {
+                minor,
+                currency: Currency::Usd,
+            },
             requested_at: now(),
         }
     }
@@ -111,7 +149,10 @@ fn intent_plan(name: &str) -> IntentPlan {
         purchase: PurchaseId::derive(&[name]),
         user: UserId::derive(&["u"]),
         request: EventId::derive(&[name, "intent"]),
-        amount: Fiat { minor: 2_500, currency: Currency::Usd },
+        amount: Fiat {
+            minor: 2_500,
+            currency: Currency::Usd,
+        },
         requested_at: now(),
     }
 }
@@ -139,5 +180,7 @@ async fn until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("in time");
+    tokio::time::timeout(Duration::from_secs(20), wait)
+        .await
+        .expect("in time");
 }

@@ -7,7 +7,10 @@ use events::outcome::Find;
 #[tokio::test]
 async fn one_request_makes_one_refund_however_often_it_is_sent() {
     let stripe = StandIn::start().await;
-    let (client, plan) = (stripe.client(), stripe.paid("a", "pm_card_visa", 1_000).await);
+    let (client, plan) = (
+        stripe.client(),
+        stripe.paid("a", "pm_card_visa", 1_000).await,
+    );
     assert_eq!(client.find_refund(&plan).await, Find::Absent);
     let first = landed(client.create_refund(&plan).await);
     let shown = RefundProof {
@@ -25,21 +28,38 @@ async fn one_request_makes_one_refund_however_often_it_is_sent() {
 #[tokio::test]
 async fn two_requests_are_told_apart() {
     let stripe = StandIn::start().await;
-    let (client, one) = (stripe.client(), stripe.paid("a", "pm_card_visa", 1_000).await);
-    let two = RefundPlan { request: EventId::derive(&["second"]), ..one.clone() };
+    let (client, one) = (
+        stripe.client(),
+        stripe.paid("a", "pm_card_visa", 1_000).await,
+    );
+    let two = RefundPlan {
+        request: EventId::derive(&["second"]),
+        ..one.clone()
+    };
     let first = landed(client.create_refund(&one).await);
     assert_eq!(client.find_refund(&two).await, Find::Absent);
-    assert_ne!(landed(client.create_refund(&two).await).refund_id, first.refund_id);
+    assert_ne!(
+        landed(client.create_refund(&two).await).refund_id,
+        first.refund_id
+    );
     assert_eq!(client.find_refund(&one).await, Find::Landed(first));
 }
 
 #[tokio::test]
 async fn a_lost_answer_is_found() {
     let stripe = StandIn::start().await;
-    let (client, plan) = (stripe.client(), stripe.paid("a", "pm_card_visa", 2_500).await);
+    let (client, plan) = (
+        stripe.client(),
+        stripe.paid("a", "pm_card_visa", 2_500).await,
+    );
     stripe.fault("/v1/refunds", "lose_answer").await;
-    assert!(matches!(client.create_refund(&plan).await, Attempt::Unknown(_)));
-    let Find::Landed(found) = client.find_refund(&plan).await else { panic!("not found") };
+    assert!(matches!(
+        client.create_refund(&plan).await,
+        Attempt::Unknown(_)
+    ));
+    let Find::Landed(found) = client.find_refund(&plan).await else {
+        panic!("not found")
+    };
     assert_eq!(landed(client.create_refund(&plan).await), found);
     assert_eq!(stripe.counts().await["refunds"], 1);
 }
@@ -50,8 +70,14 @@ async fn what_cannot_be_refunded_is_refused() {
     let client = stripe.client();
     let too_much = stripe.paid("a", "pm_card_visa", 2_501).await;
     let declined = stripe.paid("b", "pm_card_chargeDeclined", 2_500).await;
-    let nowhere = RefundPlan { intent_id: "pi_none".into(), ..too_much.clone() };
-    let nowhere = RefundPlan { request: EventId::derive(&["nowhere"]), ..nowhere };
+    let nowhere = RefundPlan {
+        intent_id: "pi_none".into(),
+        ..too_much.clone()
+    };
+    let nowhere = RefundPlan {
+        request: EventId::derive(&["nowhere"]),
+        ..nowhere
+    };
     for (plan, code) in [
         (&too_much, "invalid_request_error"),
         (&declined, "invalid_request_error"),
@@ -65,11 +91,17 @@ async fn what_cannot_be_refunded_is_refused() {
     }
     let all = RefundPlan {
         request: EventId::derive(&["all"]),
-        amount: Fiat { minor: 2_500, currency: Currency::Usd },
+        amount: Fiat {
+            minor: 2_500,
+            currency: Currency::Usd,
+        },
         ..too_much
     };
     landed(client.create_refund(&all).await);
-    let again = RefundPlan { request: EventId::derive(&["again"]), ..all };
+    let again = RefundPlan {
+        request: EventId::derive(&["again"]),
+        ..all
+    };
     match client.create_refund(&again).await {
         Attempt::Refused(refusal) => assert_eq!(refusal.code, "charge_already_refunded"),
         other => panic!("{other:?}"),
@@ -89,6 +121,11 @@ async fn a_pending_refund_has_landed_and_a_failed_one_is_refused() {
     let failing = stripe.paid("b", "pm_card_refundFail", 2_500).await;
     let made = landed(client.create_refund(&failing).await);
     until(|| async { matches!(client.find_refund(&failing).await, Find::Refused(_)) }).await;
-    let Find::Refused(refusal) = client.find_refund(&failing).await else { panic!() };
-    assert_eq!((refusal.code.as_str(), refusal.evidence), ("refund_failed", made.refund_id));
+    let Find::Refused(refusal) = client.find_refund(&failing).await else {
+        panic!()
+    };
+    assert_eq!(
+        (refusal.code.as_str(), refusal.evidence),
+        ("refund_failed", made.refund_id)
+    );
 }

@@ -11,8 +11,13 @@ async fn an_answer_lost_after_the_work_is_found() {
         let stripe = StandIn::start().await;
         let (client, plan) = (stripe.client(), intent_plan("a"));
         stripe.fault("/v1/payment_intents", kind).await;
-        assert!(matches!(client.create_intent(&plan).await, Attempt::Unknown(_)), "{kind}");
-        let Find::Landed(found) = client.find_intent(&plan).await else { panic!("not found") };
+        assert!(
+            matches!(client.create_intent(&plan).await, Attempt::Unknown(_)),
+            "{kind}"
+        );
+        let Find::Landed(found) = client.find_intent(&plan).await else {
+            panic!("not found")
+        };
         assert_eq!(landed(client.create_intent(&plan).await), found);
         assert_eq!(stripe.intents().await, 1);
     }
@@ -24,7 +29,10 @@ async fn a_500_without_the_work_is_absent_and_tried_again() {
         let stripe = StandIn::start().await;
         let (client, plan) = (stripe.client(), intent_plan("a"));
         stripe.fault("/v1/payment_intents", kind).await;
-        assert!(matches!(client.create_intent(&plan).await, Attempt::Unknown(_)), "{kind}");
+        assert!(
+            matches!(client.create_intent(&plan).await, Attempt::Unknown(_)),
+            "{kind}"
+        );
         assert_eq!(client.find_intent(&plan).await, Find::Absent);
         landed(client.create_intent(&plan).await);
         assert_eq!(stripe.intents().await, 1);
@@ -36,9 +44,14 @@ async fn a_stored_500_stays_unknown_and_looking_tells() {
     for work in [true, false] {
         let stripe = StandIn::start().await;
         let (client, plan) = (stripe.client(), intent_plan("a"));
-        stripe.control("idempotency", json!({ "kind": "store_500", "work": work })).await;
+        stripe
+            .control("idempotency", json!({ "kind": "store_500", "work": work }))
+            .await;
         for _ in 0..2 {
-            assert!(matches!(client.create_intent(&plan).await, Attempt::Unknown(_)));
+            assert!(matches!(
+                client.create_intent(&plan).await,
+                Attempt::Unknown(_)
+            ));
             let found = client.find_intent(&plan).await;
             assert_eq!(matches!(found, Find::Landed(_)), work, "{found:?}");
             assert_eq!(matches!(found, Find::Absent), !work, "{found:?}");
@@ -51,8 +64,15 @@ async fn a_stored_500_stays_unknown_and_looking_tells() {
 async fn an_answer_too_late_is_unknown_and_trying_again_does_not_do_it_twice() {
     let stripe = StandIn::start().await;
     let plan = intent_plan("a");
-    stripe.control("idempotency", json!({ "kind": "hold", "delay_ms": 1_500 })).await;
-    let hasty = client_at(&stripe.url, "sk_test_sandbox", Duration::from_millis(200), now);
+    stripe
+        .control("idempotency", json!({ "kind": "hold", "delay_ms": 1_500 }))
+        .await;
+    let hasty = client_at(
+        &stripe.url,
+        "sk_test_sandbox",
+        Duration::from_millis(200),
+        now,
+    );
     assert_eq!(
         hasty.create_intent(&plan).await,
         Attempt::Unknown("Stripe did not answer in time".into())
@@ -79,8 +99,14 @@ async fn a_wrong_key_is_our_trouble_and_refuses_nobody() {
     for key in ["sk_test_wrong", "pk_test_sandbox"] {
         let client = client_at(&stripe.url, key, Duration::from_secs(5), now);
         let plan = intent_plan("a");
-        assert!(matches!(client.create_intent(&plan).await, Attempt::NotSent(_)), "{key}");
-        assert!(matches!(client.find_intent(&plan).await, Find::Pending(_)), "{key}");
+        assert!(
+            matches!(client.create_intent(&plan).await, Attempt::NotSent(_)),
+            "{key}"
+        );
+        assert!(
+            matches!(client.find_intent(&plan).await, Find::Pending(_)),
+            "{key}"
+        );
     }
 }
 
@@ -91,10 +117,19 @@ async fn nobody_there_means_not_sent() {
     drop(listener);
     let client = client_at(&url, "sk_test_sandbox", Duration::from_secs(5), now);
     let plan = intent_plan("a");
-    assert_eq!(client.create_intent(&plan).await, Attempt::NotSent("no connection to Stripe".into()));
-    assert_eq!(client.find_intent(&plan).await, Find::Pending("no connection to Stripe".into()));
+    assert_eq!(
+        client.create_intent(&plan).await,
+        Attempt::NotSent("no connection to Stripe".into())
+    );
+    assert_eq!(
+        client.find_intent(&plan).await,
+        Find::Pending("no connection to Stripe".into())
+    );
     let error = client.client_secret("pi_1").await.unwrap_err();
-    assert!(matches!(error, counterparties_stripe::StripeReadError::Unavailable(_)));
+    assert!(matches!(
+        error,
+        counterparties_stripe::StripeReadError::Unavailable(_)
+    ));
 }
 
 #[tokio::test]
@@ -102,23 +137,33 @@ async fn an_answer_that_cannot_be_read_is_unknown() {
     let answers: [(StatusCode, &str); 5] = [
         (StatusCode::OK, "<html>a proxy says hello</html>"),
         (StatusCode::OK, "{}"),
-        (StatusCode::OK, r#"{"id": "pi_1", "object": "payment_intent"}"#),
+        (
+            StatusCode::OK,
+            r#"{"id": "pi_1", "object": "payment_intent"}"#,
+        ),
         (StatusCode::BAD_GATEWAY, "<html>bad gateway</html>"),
         (StatusCode::PAYMENT_REQUIRED, r#"{"error": "no object"}"#),
     ];
     for (status, body) in answers {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = axum::Router::new()
-            .fallback(any(move || async move { (status, [(header::CONTENT_TYPE, "text/html")], body) }));
+        let router = axum::Router::new().fallback(any(move || async move {
+            (status, [(header::CONTENT_TYPE, "text/html")], body)
+        }));
         let stop = CancellationToken::new();
         tokio::spawn(sandbox_kit::serve(listener, router, stop.clone()));
         let client = client_at(&url, "sk_test_sandbox", Duration::from_secs(5), now);
         let plan = intent_plan("a");
         let attempt = client.create_intent(&plan).await;
-        assert!(matches!(attempt, Attempt::Unknown(_)), "{status} {body}: {attempt:?}");
+        assert!(
+            matches!(attempt, Attempt::Unknown(_)),
+            "{status} {body}: {attempt:?}"
+        );
         let found = client.find_intent(&plan).await;
-        assert!(matches!(found, Find::Pending(_)), "{status} {body}: {found:?}");
+        assert!(
+            matches!(found, Find::Pending(_)),
+            "{status} {body}: {found:?}"
+        );
         stop.cancel();
     }
 }
@@ -144,7 +189,10 @@ async fn a_list_that_does_not_advance_ends() {
     let stop = CancellationToken::new();
     tokio::spawn(sandbox_kit::serve(listener, router, stop.clone()));
     let client = client_at(&url, "sk_test_sandbox", Duration::from_secs(5), now);
-    assert!(matches!(client.find_intent(&intent_plan("a")).await, Find::Pending(_)));
+    assert!(matches!(
+        client.find_intent(&intent_plan("a")).await,
+        Find::Pending(_)
+    ));
     stop.cancel();
 }
 
@@ -157,14 +205,42 @@ fn a_configuration_that_cannot_work_is_refused() {
         timeout: Duration::from_secs(seconds),
     };
     let refused = |config: StripeConfig| StripeClient::new(&config, now).map(drop).unwrap_err();
-    assert_eq!(refused(config("http://localhost", " ", 1)), ConfigError::Key);
-    assert_eq!(refused(config("http://localhost", "sk_test\nx", 1)), ConfigError::Key);
-    assert_eq!(refused(config("http://localhost", "sk_test", 0)), ConfigError::Timeout);
-    for url in ["", "localhost", "ftp://x", "http://", "/v1", "http://x?y", "http://x y"] {
-        assert_eq!(refused(config(url, "sk_test", 1)), ConfigError::BaseUrl(url.into()), "{url}");
+    assert_eq!(
+        refused(config("http://localhost", " ", 1)),
+        ConfigError::Key
+    );
+    assert_eq!(
+        refused(config("http://localhost", "sk_test\nx", 1)),
+        ConfigError::Key
+    );
+    assert_eq!(
+        refused(config("http://localhost", "sk_test", 0)),
+        ConfigError::Timeout
+    );
+    for url in [
+        "",
+        "localhost",
+        "ftp://x",
+        "http://",
+        "/v1",
+        "http://x?y",
+        "http://x y",
+    ] {
+        assert_eq!(
+            refused(config(url, "sk_test", 1)),
+            ConfigError::BaseUrl(url.into()),
+            "{url}"
+        );
     }
-    for url in ["http://127.0.0.1:1", "https://api.stripe.com/", "https://proxy.example/stripe"] {
-        assert!(StripeClient::new(&config(url, "sk_test", 1), now).is_ok(), "{url}");
+    for url in [
+        "http://127.0.0.1:1",
+        "https://api.stripe.com/",
+        "https://proxy.example/stripe",
+    ] {
+        assert!(
+            StripeClient::new(&config(url, "sk_test", 1), now).is_ok(),
+            "{url}"
+        );
     }
     let shown = format!("{:?}", config("http://x", "sk_test_secret", 1));
     assert!(!shown.contains("sk_test_secret"), "{shown}");

@@ -22,7 +22,9 @@ async fn every_event_verifies_and_tells_its_purchase() {
     );
     let stop = CancellationToken::new();
     tokio::spawn(sandbox_kit::serve(listener, router, stop.clone()));
-    stripe.control("webhook", json!({ "url": url, "secret": "whsec_new" })).await;
+    stripe
+        .control("webhook", json!({ "url": url, "secret": "whsec_new" }))
+        .await;
 
     let plan = stripe.paid("a", "pm_card_visa", 1_000).await;
     let refund = landed(stripe.client().create_refund(&plan).await);
@@ -33,26 +35,58 @@ async fn every_event_verifies_and_tells_its_purchase() {
     while seen.len() < 5 {
         let wait = tokio::time::timeout(Duration::from_secs(20), received.recv());
         let (headers, body) = wait.await.expect("in time").unwrap();
-        let header = headers.get("stripe-signature").map(|value| value.to_str().unwrap());
+        let header = headers
+            .get("stripe-signature")
+            .map(|value| value.to_str().unwrap());
         let now = now().seconds();
         verify(&body, header, &secrets, now).unwrap();
-        assert_eq!(verify(&body, header, &others, now), Err(WebhookError::NoMatch));
-        assert!(matches!(verify(&body, header, &secrets, now + 400), Err(WebhookError::TooOld { .. })));
+        assert_eq!(
+            verify(&body, header, &others, now),
+            Err(WebhookError::NoMatch)
+        );
+        assert!(matches!(
+            verify(&body, header, &secrets, now + 400),
+            Err(WebhookError::TooOld { .. })
+        ));
         seen.push(facts(&body).unwrap());
     }
     stop.cancel();
-    let of = |kind: &str| seen.iter().find(|facts| facts.event_type == kind).expect(kind);
+    let of = |kind: &str| {
+        seen.iter()
+            .find(|facts| facts.event_type == kind)
+            .expect(kind)
+    };
     for facts in &seen {
-        assert_eq!(facts.purchase_id, Some(plan.purchase), "{}", facts.event_type);
-        assert_eq!(facts.intent_id.as_deref(), Some(plan.intent_id.as_str()), "{}", facts.event_type);
+        assert_eq!(
+            facts.purchase_id,
+            Some(plan.purchase),
+            "{}",
+            facts.event_type
+        );
+        assert_eq!(
+            facts.intent_id.as_deref(),
+            Some(plan.intent_id.as_str()),
+            "{}",
+            facts.event_type
+        );
         assert_eq!(facts.currency.as_deref(), Some("usd"));
         assert_eq!(facts.livemode, Some(false));
-        assert!(!facts.raw.contains("client_secret") && !facts.raw.contains("_secret_"), "{}", facts.raw);
+        assert!(
+            !facts.raw.contains("client_secret") && !facts.raw.contains("_secret_"),
+            "{}",
+            facts.raw
+        );
     }
     let succeeded = of("payment_intent.succeeded");
-    assert_eq!((succeeded.amount, succeeded.amount_received), (Some(2_500), Some(2_500)));
+    assert_eq!(
+        (succeeded.amount, succeeded.amount_received),
+        (Some(2_500), Some(2_500))
+    );
     assert_eq!(succeeded.status.as_deref(), Some("succeeded"));
     assert_eq!(of("charge.refunded").amount_refunded, Some(1_000));
     let refunded = of("refund.created");
-    assert_eq!((refunded.object_id.as_deref(), refunded.amount), (Some(refund.refund_id.as_str()), Some(1_000)));
+    assert_eq!(
+        (refunded.object_id.as_deref(), refunded.amount),
+        (Some(refund.refund_id.as_str()), Some(1_000))
+    );
 }
