@@ -12,8 +12,6 @@ use std::time::Instant;
 pub const SANDBOX_USER: &str = "7d1c4f0a-31b4-5c39-9d57-0d2f6a3a4b11";
 /// The sandbox user's bearer token.
 pub const SANDBOX_TOKEN: &str = "sandbox-token-of-the-demo-user";
-/// Signs the stand-in's webhooks.
-pub const WEBHOOK_SECRET: &str = "whsec_sandbox";
 
 /// How the local stack is to be.
 #[derive(Args, Clone, Debug, Default)]
@@ -27,6 +25,9 @@ pub struct Options {
     /// Keep the logs of all processes after the end.
     #[arg(long)]
     pub keep: bool,
+    /// Also write the environment, secrets of the sandbox included, to this file as `export` lines.
+    #[arg(long)]
+    pub environment: Option<PathBuf>,
 }
 
 /// The running product on its running stack.
@@ -90,14 +91,7 @@ pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sand
     fleet.once(&["lanes", "open"]).await?;
     fleet.start_all(&parts()).await?;
     let webhook = format!("{}/payments/webhook", fleet.address("api").unwrap_or_default());
-    let stripe = setting(&environment, "GRIDWAY_STRIPE_URL");
-    reqwest::Client::new()
-        .post(format!("{}/_control/webhook", stripe.trim_end_matches('/')))
-        .json(&serde_json::json!({"url": webhook, "secret": setting(&environment, "GRIDWAY_STRIPE_WEBHOOK_SECRETS")}))
-        .send()
-        .await?
-        .error_for_status()
-        .context("telling the Stripe stand-in where the webhook is")?;
+    stack.set_webhook(&webhook).await.context("telling the Stripe stand-in where the webhook is")?;
     eprintln!("gridway runs, {:.1} s after the start", begun.elapsed().as_secs_f32());
     Ok(Sandbox { stack, fleet, environment })
 }
@@ -132,6 +126,13 @@ pub async fn run(options: &Options) -> Result<()> {
         started = start(options, &[]) => started?,
         () = stop.cancelled() => return Ok(()),
     };
+    if let Some(file) = &options.environment {
+        let mut text = format!("export GRIDWAY_API_URL='{}'\n", sandbox.api());
+        for (name, value) in &sandbox.environment {
+            text.push_str(&format!("export {name}='{value}'\n"));
+        }
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
     println!("\nGridway is up. Stop it with Ctrl-C.\n");
     println!("  API          {}", sandbox.api());
     println!("  token        {SANDBOX_TOKEN}   (Authorization: Bearer …)");

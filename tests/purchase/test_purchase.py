@@ -93,35 +93,6 @@ def test_a_card_payment_becomes_a_contract(world):
     assert 0 < swap["usdc_spent"] and swap["tft"] == 251 * 10**7 and len(swap["transaction"]) == 64
 
 
-def test_a_failed_swap_is_refunded_once(world):
-    purchase, intent = world.order("python-refund")
-    # The market cannot be asked, and nothing can be sent, until the give-up time has passed.
-    world.stand_in("GRIDWAY_HORIZON_URL", "POST", "/_control/drain", json={"asset": "TFT"}) if False else None
-    pay(intent)
-    payload = json.loads(event_of(intent))
-    # Refused by its books: the treasury's USDC is sent away first.
-    drain(world)
-    try:
-        payload = json.dumps(payload)
-        assert world.webhook(payload, world.sign(payload)).status_code == 200
-        world.ended(purchase, "refunded")
-    finally:
-        refill(world)
-    assert len(stripe.Refund.list(payment_intent=intent).data) == 1
-    kinds = world.types(purchase)
-    assert kinds.count("CompensationRequested") == 1 and "SwapCompleted" not in kinds and "SwapFailed" in kinds
-
-
-def drain(world):
-    import market
-    market.move_usdc(world.env, away=True)
-
-
-def refill(world):
-    import market
-    market.move_usdc(world.env, away=False)
-
-
 @pytest.mark.parametrize("name", ["wrong", "old", "missing", "malformed", "changed body", "other secret"])
 def test_a_webhook_that_is_not_stripes_is_refused(world, name):
     payload = json.dumps({"id": f"evt_{name}", "object": "event", "type": "payment_intent.succeeded",
