@@ -1,0 +1,179 @@
+//! A chain in process, served over HTTP, with clients.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use counterparties_tfchain::protocol::{AccountState, Call, Era, Extrinsic, Submission};
+use counterparties_tfchain::{
+    ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient, TfchainConfig, TwinPlan,
+    TwinProof, UserSeed, deployment_hash,
+};
+use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
+use events::money::Amount;
+use events::outcome::{Attempt, Find};
+use events::time::Timestamp;
+use sandbox_tfchain::{Chain, Pace, Rules};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub const FEE: u64 = 10_000;
+const SEED: &str = "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a";
+const ACTIVATOR: &str = "0x0101010101010101010101010101010101010101010101010101010101010101";
+/// Long enough for every wait; a test that needs it all has failed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct World {
+    pub chain: Arc<Chain>,
+    pub url: String,
+    pub seed: UserSeed,
+    pub activator: ActivatorKey,
+    _stop: DropGuard,
+}
+
+/// A block for each submission; empty ones seldom, so that tests say when time passes.
+pub const ON_SUBMISSION: Pace = Pace { block: Duration::ZERO, idle: Duration::from_secs(1), finality_lag: 0 };
+
+pub async fn world(pace: Pace) -> World {
+    let activator = ActivatorKey::parse(ACTIVATOR).unwrap();
+    let rules = Rules { nodes: 10, extrinsic_fee: FEE, deposit_fee: 10_000_000 };
+    let chain = Arc::new(Chain::new(rules, pace, activator.key().account_id(), 10_000_000_000_000));
+    let stop = CancellationToken::new();
+    let sealing = Arc::clone(&chain);
+    tokio::spawn(stop.clone().run_until_cancelled_owned(async move { sealing.run().await }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(sandbox_kit::serve(listener, sandbox_tfchain::router(Arc::clone(&chain)), stop.clone()));
+    World { chain, url, seed: UserSeed::parse(SEED).unwrap(), activator, _stop: stop.drop_guard() }
+}
+
+impl World {
+    /// A client of its own, as another process would have.
+    pub fn client(&self) -> TfchainClient {
+        let config = TfchainConfig { url: self.url.clone(), timeout: Duration::from_secs(10) };
+        TfchainClient::new(&config).unwrap().with_finality_wait(Duration::from_secs(10))
+    }
+
+    pub fn key(&self, user: &str) -> ChainKey {
+        self.seed.user_key(&UserId::derive(&[user]))
+    }
+
+    pub fn now(&self) -> i64 {
+        self.chain.finalized().timestamp_ms / 1000
+    }
+
+    pub fn twin_plan(&self, user: &str) -> TwinPlan {
+        TwinPlan {
+            user: UserId::derive(&[user]),
+            request: EventId::derive(&["twin", user]),
+            deadline: self.now() + 600,
+            activation: Amount::parse("0.5").unwrap(),
+        }
+    }
+
+    pub async fn twin(&self, user: &str) -> TwinProof {
+        let plan = self.twin_plan(user);
+        match self.client().make_twin(&plan, &self.key(user), &self.activator).await {
+            Attempt::Landed(proof) => proof,
+            other => panic!("no twin: {other:?}"),
+        }
+    }
+
+    pub fn contract_plan(&self, user: &str, twin: TwinId, name: &str) -> ContractPlan {
+        let deployment = DeploymentId::derive(&[user, name]);
+        let data = format!(r#"{{"name":"{name}"}}"#);
+        ContractPlan {
+            deployment,
+            version: 1,
+            request: EventId::derive(&["contract", user, name]),
+            requested_at: Timestamp(self.chain.finalized().timestamp_ms),
+            user: UserId::derive(&[user]),
+            twin,
+            node: NodeId(3),
+            hash: deployment_hash(&deployment, 1, &data),
+            data,
+            public_ips: 0,
+            solution_provider: None,
+            deadline: self.now() + 600,
+            minimum_balance: Amount::parse("0.1").unwrap(),
+        }
+    }
+
+    /// Arms a fault of the stand-in.
+    pub async fn fault(&self, method: &str, path: &str, kind: &str, times: u32) {
+        let body = serde_json::json!({"method": method, "path": path, "kind": kind, "times": times});
+        let answer = reqwest::Client::new().post(format!("{}/_control/faults", self.url)).json(&body).send().await;
+        assert!(answer.unwrap().status().is_success());
+    }
+
+    /// Signs and submits a call; the answer's status and body.
+    pub async fn submit(&self, key: &ChainKey, call: Call, change: impl Fn(&mut Extrinsic)) -> (u16, serde_json::Value) {
+        let state: AccountState = self.chain.account(&key.account_id(), None);
+        let birth = hex::decode(&state.at.hash).unwrap().try_into().unwrap();
+        let genesis = hex::decode(self.chain.info().genesis_hash).unwrap().try_into().unwrap();
+        let era = Era { birth: state.at.number, mortal_until: state.at.number + 64 };
+        let mut extrinsic = Extrinsic::sign(key, state.nonce, era, call, genesis, birth);
+        change(&mut extrinsic);
+        let body = Submission { extrinsic: hex::encode(extrinsic.encoded()) };
+        let url = format!("{}/v1/extrinsics?wait_ms=5000", self.url);
+        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Sets the clock past this deadline and makes blocks until nothing can land any more.
+    pub fn pass(&self, deadline: i64) {
+        self.chain.advance_clock((deadline - self.now() + 2) * 1000);
+        self.chain.seal_blocks(300);
+    }
+}
+
+/// Ownership that always holds, or never.
+pub struct Owner(pub bool);
+
+impl OwnershipProof for Owner {
+    fn prove(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(std::future::ready(self.0))
+    }
+}
+
+/// Finds and tries as the runtime does, until a contract is there.
+pub async fn drive_contract(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> ContractProof {
+    let work = async {
+        loop {
+            match chain.find_contract(plan, key).await {
+                Find::Landed(proof) => return proof,
+                Find::Absent => {}
+                Find::Pending(_) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                other => panic!("{other:?}"),
+            }
+            match chain.create_contract(plan, key, &Owner(true)).await {
+                Attempt::Landed(proof) => return proof,
+                Attempt::Unknown(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, work).await.unwrap()
+}
+
+/// Finds and tries as the runtime does, until a twin is there.
+pub async fn drive_twin(chain: &TfchainClient, plan: &TwinPlan, key: &ChainKey, activator: &ActivatorKey) -> TwinProof {
+    let work = async {
+        loop {
+            match chain.find_twin(plan, key).await {
+                Find::Landed(proof) => return proof,
+                Find::Absent | Find::Pending(_) => {}
+                other => panic!("{other:?}"),
+            }
+            match chain.make_twin(plan, key, activator).await {
+                Attempt::Landed(proof) => return proof,
+                Attempt::Unknown(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, work).await.unwrap()
+}
