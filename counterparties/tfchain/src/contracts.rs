@@ -1,13 +1,14 @@
 //! Contracts of deployments.
 
 use crate::client::{TfchainClient, block_ref, tft};
-use crate::era::{Deadline, first_block_at, mortality, standing};
+use crate::era::{Deadline, TOO_NEAR, first_block_at, mortality, standing};
 use crate::keys::ChainKey;
 use crate::outcome::meaning;
 use crate::port::{ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain};
 use crate::protocol::{AccountState, Call};
 use crate::runtime_events::{ContractCreated, ContractData, RuntimeEvent};
 use events::ids::ContractId;
+use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find, Refusal};
 
 /// How far our clock may be ahead of the chain's. In a block before `requested_at` by more than
@@ -31,7 +32,7 @@ async fn look(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> Res
     }
     let head = block_ref(&state.at);
     let last = match standing(chain, plan.deadline, &head).await? {
-        Deadline::Ahead => return Ok(Find::Absent),
+        Deadline::Ahead => return ahead(chain, plan, &state).await,
         Deadline::Closing { last } => return Ok(Find::Pending(format!("until block {last} it could still land"))),
         Deadline::Closed { last } => last,
     };
@@ -49,6 +50,23 @@ async fn look(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> Res
         }
     }
     Ok(Find::NeverWill(format!("no contract by block {last}, the last in which one could be created")))
+}
+
+/// Before the deadline. What cannot be tried now is waited for here, where waiting is free: a try
+/// that is not sent counts as a failure of the chain.
+async fn ahead(chain: &TfchainClient, plan: &ContractPlan, state: &AccountState) -> Result<Find<ContractProof>, ReadError> {
+    let balance = tft(state.free);
+    if balance < plan.minimum_balance {
+        return Ok(Find::Pending(waiting_for_funds(balance, plan)));
+    }
+    Ok(match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
+        Some(_) => Find::Absent,
+        None => Find::Pending(TOO_NEAR.to_owned()),
+    })
+}
+
+fn waiting_for_funds(balance: Amount<Tft>, plan: &ContractPlan) -> String {
+    format!("waiting for funds: {balance} of {} TFT", plan.minimum_balance)
 }
 
 pub(crate) async fn create(
@@ -83,10 +101,10 @@ async fn send(
     }
     let balance = tft(state.free);
     if balance < plan.minimum_balance {
-        return Ok(Attempt::NotSent(format!("waiting for funds: {balance} of {} TFT", plan.minimum_balance)));
+        return Ok(Attempt::NotSent(waiting_for_funds(balance, plan)));
     }
     let Some(era) = mortality(&state.at, plan.deadline, block_ms) else {
-        return Ok(Attempt::NotSent("the deadline is too near to sign anything".to_owned()));
+        return Ok(Attempt::NotSent(TOO_NEAR.to_owned()));
     };
     if !owner.prove().await {
         return Ok(Attempt::NotSent("the work is no longer this process's".to_owned()));

@@ -10,6 +10,9 @@ const LONGEST: u32 = 256;
 /// Shortest validity in blocks that Substrate knows.
 const SHORTEST: u32 = 4;
 
+/// Why nothing is signed shortly before a deadline.
+pub(crate) const TOO_NEAR: &str = "the deadline is too near to sign anything";
+
 /// Validity of a transaction that is born at `birth` and must not land after `deadline` (Unix
 /// seconds), at one block in `block_ms`. `None` when too little time is left.
 pub(crate) fn mortality(birth: &Header, deadline: i64, block_ms: u64) -> Option<Era> {

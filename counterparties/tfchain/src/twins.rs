@@ -2,7 +2,7 @@
 //! finalized state lacks it, so the walk may be begun again from anywhere.
 
 use crate::client::{TfchainClient, block_ref, tft};
-use crate::era::{Deadline, mortality, standing};
+use crate::era::{Deadline, TOO_NEAR, mortality, standing};
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::outcome::meaning;
 use crate::port::{ReadError, TwinPlan, TwinProof};
@@ -30,7 +30,10 @@ async fn look(chain: &TfchainClient, plan: &TwinPlan, key: &ChainKey) -> Result<
         return Ok(Find::Landed(proof));
     }
     Ok(match standing(chain, plan.deadline, &block_ref(&state.at)).await? {
-        Deadline::Ahead => Find::Absent,
+        Deadline::Ahead => match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
+            Some(_) => Find::Absent,
+            None => Find::Pending(TOO_NEAR.to_owned()),
+        },
         Deadline::Closing { last } => Find::Pending(format!("until block {last} a step could still land")),
         Deadline::Closed { last } => Find::NeverWill(format!("no twin by block {last}, the last in which one could be made")),
     })
@@ -115,7 +118,7 @@ async fn send(
     let unread = |error: ReadError| Attempt::NotSent(error.to_string());
     let block_ms = chain.info().await.map_err(unread)?.block_ms;
     let Some(era) = mortality(birth, plan.deadline, block_ms) else {
-        return Err(Attempt::NotSent("the deadline is too near to sign anything".to_owned()));
+        return Err(Attempt::NotSent(TOO_NEAR.to_owned()));
     };
     let extrinsic = chain.sign(key, nonce, era, birth, call).await.map_err(unread)?;
     tracing::debug!(request = %plan.request, account = %key.ss58(), nonce, "submitting a step to a twin");

@@ -264,7 +264,24 @@ async fn without_funds_or_ownership_nothing_is_sent() {
     plan.minimum_balance = Amount::parse("250").unwrap();
     let outcome = client.create_contract(&plan, &key, &Owner(true)).await;
     assert!(matches!(&outcome, Attempt::NotSent(reason) if reason.starts_with("waiting for funds")), "{outcome:?}");
+    assert!(matches!(client.find_contract(&plan, &key).await, Find::Pending(reason) if reason.starts_with("waiting for funds")));
     assert_eq!(w.chain.account(&key.account_id(), None).nonce, nonce);
+}
+
+#[tokio::test]
+async fn nothing_is_tried_shortly_before_a_deadline() {
+    let w = world(ON_SUBMISSION).await;
+    let twin = w.twin("ada").await.twin;
+    let (key, client) = (w.key("ada"), w.client());
+    let (mut plan, mut twin_plan) = (w.contract_plan("ada", twin, "web"), w.twin_plan("bob"));
+    // Less than four blocks of a second are left.
+    (plan.deadline, twin_plan.deadline) = (w.now() + 3, w.now() + 3);
+    assert!(matches!(client.find_contract(&plan, &key).await, Find::Pending(_)));
+    assert!(matches!(client.create_contract(&plan, &key, &Owner(true)).await, Attempt::NotSent(_)));
+    assert!(matches!(client.find_twin(&twin_plan, &w.key("bob")).await, Find::Pending(_)));
+    let outcome = client.make_twin(&twin_plan, &w.key("bob"), &w.activator).await;
+    assert!(matches!(outcome, Attempt::NotSent(_)), "{outcome:?}");
+    assert!(w.chain.counts().activations.get(&w.key("bob").ss58()).is_none());
 }
 
 #[tokio::test]
