@@ -302,6 +302,52 @@ fn nothing_outlives_a_killed_parent_and_two_stacks_do_not_meet() {
     fs::remove_dir_all(dir).unwrap();
 }
 
+/// Needs the stand-ins' binaries: `cargo build --workspace --bins`.
+#[tokio::test]
+async fn the_stand_ins_answer_with_what_the_environment_says() {
+    let stack = Stack::start(StackOptions::default()).await.unwrap();
+    let environment = stack.environment();
+    let get = |name: &str| {
+        let found = environment.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.clone()).unwrap()
+    };
+    let client = reqwest::Client::new();
+
+    let intents = format!("{}/v1/payment_intents", get("GRIDWAY_STRIPE_URL"));
+    let with_key = client.get(&intents).bearer_auth(get("GRIDWAY_STRIPE_KEY"));
+    assert_eq!(with_key.send().await.unwrap().status(), 200);
+    let without = client.get(&intents).bearer_auth("sk_test_another");
+    assert_eq!(without.send().await.unwrap().status(), 401);
+
+    // The market stands: the bridge's account is on the ledger.
+    let horizon = get("GRIDWAY_HORIZON_URL");
+    let bridge = format!("{horizon}/accounts/{}", get("GRIDWAY_BRIDGE_ADDRESS"));
+    assert_eq!(client.get(bridge).send().await.unwrap().status(), 200);
+
+    for part in [Part::Stripe, Part::Horizon, Part::Tfchain] {
+        let before = stack.pid(part).await.unwrap().unwrap();
+        stack.kill(part).await.unwrap();
+        assert!(!runs(before));
+        stack.restart(part).await.unwrap();
+        assert!(stack.pid(part).await.unwrap().is_some_and(runs));
+    }
+    assert_eq!(Some(get("GRIDWAY_STRIPE_URL").as_str()), stack.stripe_url());
+    stack.set_webhook("http://127.0.0.1:9/hook").await.unwrap();
+    stack.restart(Part::Stripe).await.unwrap();
+
+    let folder = stack.folder().to_owned();
+    let mut pids = Vec::new();
+    for part in Part::ALL {
+        pids.push(stack.pid(part).await.unwrap().unwrap());
+    }
+    drop(stack);
+    assert!(
+        !pids.into_iter().any(runs),
+        "a dropped stack left a process"
+    );
+    assert!(!folder.exists());
+}
+
 #[test]
 fn a_missing_part_is_named() {
     let error = "zookeeper".parse::<Part>().unwrap_err();
