@@ -3,11 +3,12 @@
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::outcome::Answer;
 use crate::port::{
-    Block, BlockRef, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof,
+    Block, BlockRef, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan,
+    TwinProof,
 };
 use crate::protocol::{
-    AccountState, BlockBody, Call, ChainInfo, Era, Event, Extrinsic, ExtrinsicStatus, Header, MAX_BLOCKS, RpcError, Stage,
-    Submission,
+    AccountState, BlockBody, Call, ChainInfo, Era, Event, Extrinsic, ExtrinsicStatus, Header,
+    MAX_BLOCKS, RpcError, Stage, Submission,
 };
 use crate::runtime_events::chain_event;
 use events::ids::TwinId;
@@ -104,7 +105,9 @@ impl TfchainClient {
 
     /// What does not change on this chain.
     pub(crate) async fn info(&self) -> Result<&ChainInfo, ReadError> {
-        self.info.get_or_try_init(|| self.get("/v1/chain", &[], Duration::ZERO)).await
+        self.info
+            .get_or_try_init(|| self.get("/v1/chain", &[], Duration::ZERO))
+            .await
     }
 
     /// State and nonce of the account at one finalized block; with the contract of that node and
@@ -114,12 +117,16 @@ impl TfchainClient {
         account: &AccountId32,
         contract: Option<(u32, &str)>,
     ) -> Result<AccountState, ReadError> {
-        let query = contract.map_or_else(Vec::new, |(node, hash)| vec![("node", node.to_string()), ("hash", hash.to_owned())]);
-        self.get(&format!("/v1/accounts/{account}"), &query, Duration::ZERO).await
+        let query = contract.map_or_else(Vec::new, |(node, hash)| {
+            vec![("node", node.to_string()), ("hash", hash.to_owned())]
+        });
+        self.get(&format!("/v1/accounts/{account}"), &query, Duration::ZERO)
+            .await
     }
 
     pub(crate) async fn header(&self, number: u32) -> Result<Header, ReadError> {
-        self.get(&format!("/v1/headers/{number}"), &[], Duration::ZERO).await
+        self.get(&format!("/v1/headers/{number}"), &[], Duration::ZERO)
+            .await
     }
 
     /// Signs with exactly this nonce. `birth` is the finalized block at which it was read.
@@ -132,22 +139,49 @@ impl TfchainClient {
         call: Call,
     ) -> Result<Extrinsic, ReadError> {
         let genesis = hash_bytes(&self.info().await?.genesis_hash)?;
-        Ok(Extrinsic::sign(key, nonce, era, call, genesis, hash_bytes(&birth.hash)?))
+        Ok(Extrinsic::sign(
+            key,
+            nonce,
+            era,
+            call,
+            genesis,
+            hash_bytes(&birth.hash)?,
+        ))
     }
 
     /// Submits and waits, for a bounded time, until it is in a finalized block.
     pub(crate) async fn submit(&self, extrinsic: &Extrinsic) -> Result<Executed, Answer> {
         let until = Instant::now() + self.finality_wait;
-        let body = Submission { extrinsic: hex::encode(extrinsic.encoded()) };
+        let body = Submission {
+            extrinsic: hex::encode(extrinsic.encoded()),
+        };
         let wait = self.finality_wait.min(LONG_POLL);
-        let request = self.http.post(self.url("/v1/extrinsics", &[("wait_ms", millis(wait))])).json(&body);
+        let request = self
+            .http
+            .post(self.url("/v1/extrinsics", &[("wait_ms", millis(wait))]))
+            .json(&body);
         let answer = request.timeout(self.timeout + wait).send().await;
         let mut status = submitted(answer).await?;
         loop {
             match status.stage {
-                Stage::Finalized { block, error: None, events } => return Ok(Executed { hash: status.hash, block, events }),
-                Stage::Finalized { error: Some(error), .. } => {
-                    return Err(Answer::Failed { module: error.module, name: error.name });
+                Stage::Finalized {
+                    block,
+                    error: None,
+                    events,
+                } => {
+                    return Ok(Executed {
+                        hash: status.hash,
+                        block,
+                        events,
+                    });
+                }
+                Stage::Finalized {
+                    error: Some(error), ..
+                } => {
+                    return Err(Answer::Failed {
+                        module: error.module,
+                        name: error.name,
+                    });
                 }
                 Stage::Dropped => return Err(Answer::LeftPool),
                 Stage::Ready | Stage::InBlock { .. } => {}
@@ -178,8 +212,16 @@ impl TfchainClient {
     }
 
     /// `wait` is how long the request is asked to wait for news.
-    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)], wait: Duration) -> Result<T, ReadError> {
-        let request = self.http.get(self.url(path, query)).timeout(self.timeout + wait);
+    async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        wait: Duration,
+    ) -> Result<T, ReadError> {
+        let request = self
+            .http
+            .get(self.url(path, query))
+            .timeout(self.timeout + wait);
         let response = request.send().await.map_err(|e| unreachable(&e))?;
         let status = response.status();
         if status.is_server_error() {
@@ -194,24 +236,35 @@ impl TfchainClient {
 
     async fn finalized(&self, after: u32, wait: Duration) -> Result<BlockRef, ReadError> {
         let query = [("after", after.to_string()), ("wait_ms", millis(wait))];
-        self.get::<Header>("/v1/finalized", &query, wait).await.map(|header| block_ref(&header))
+        self.get::<Header>("/v1/finalized", &query, wait)
+            .await
+            .map(|header| block_ref(&header))
     }
 }
 
 /// What the node made of a submission.
-async fn submitted(answer: Result<reqwest::Response, reqwest::Error>) -> Result<ExtrinsicStatus, Answer> {
+async fn submitted(
+    answer: Result<reqwest::Response, reqwest::Error>,
+) -> Result<ExtrinsicStatus, Answer> {
     let response = match answer {
         Ok(response) => response,
         Err(error) if error.is_connect() => return Err(Answer::NotConnected(chain_of(&error))),
         Err(error) => return Err(Answer::NoAnswer(chain_of(&error))),
     };
     let status = response.status();
-    let body = response.bytes().await.map_err(|e| Answer::NoAnswer(chain_of(&e)))?;
+    let body = response
+        .bytes()
+        .await
+        .map_err(|e| Answer::NoAnswer(chain_of(&e)))?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|e| Answer::NoAnswer(format!("an answer that cannot be read: {e}")));
+        return serde_json::from_slice(&body)
+            .map_err(|e| Answer::NoAnswer(format!("an answer that cannot be read: {e}")));
     }
     match serde_json::from_slice::<RpcError>(&body) {
-        Ok(error) => Err(Answer::Rejected { code: error.code, detail: format!("{}: {}", error.message, error.data) }),
+        Ok(error) => Err(Answer::Rejected {
+            code: error.code,
+            detail: format!("{}: {}", error.message, error.data),
+        }),
         Err(_) => Err(Answer::NoAnswer(format!("answered {status}"))),
     }
 }
@@ -237,12 +290,18 @@ fn millis(duration: Duration) -> String {
 }
 
 fn hash_bytes(text: &str) -> Result<[u8; 32], ReadError> {
-    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes = hex::decode(text)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| ReadError::Malformed(format!("{text:?} is not a block hash")))
 }
 
 pub(crate) fn block_ref(header: &Header) -> BlockRef {
-    BlockRef { number: header.number, hash: header.hash.clone(), timestamp: Timestamp(header.timestamp_ms) }
+    BlockRef {
+        number: header.number,
+        hash: header.hash.clone(),
+        timestamp: Timestamp(header.timestamp_ms),
+    }
 }
 
 /// What the chain counts in 64 bits; the whole supply of TFT is far below 63.
@@ -256,7 +315,12 @@ impl Tfchain for TfchainClient {
         crate::twins::find(self, plan, key).await
     }
 
-    async fn make_twin(&self, plan: &TwinPlan, key: &ChainKey, activator: &ActivatorKey) -> Attempt<TwinProof> {
+    async fn make_twin(
+        &self,
+        plan: &TwinPlan,
+        key: &ChainKey,
+        activator: &ActivatorKey,
+    ) -> Attempt<TwinProof> {
         crate::twins::make(self, plan, key, activator).await
     }
 
@@ -264,7 +328,12 @@ impl Tfchain for TfchainClient {
         crate::contracts::find(self, plan, key).await
     }
 
-    async fn create_contract(&self, plan: &ContractPlan, key: &ChainKey, owner: &dyn OwnershipProof) -> Attempt<ContractProof> {
+    async fn create_contract(
+        &self,
+        plan: &ContractPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
         crate::contracts::create(self, plan, key, owner).await
     }
 
@@ -282,7 +351,10 @@ impl Tfchain for TfchainClient {
             let page: Vec<BlockBody> = self.get("/v1/blocks", &query, Duration::ZERO).await?;
             for body in &page {
                 if body.header.number != next {
-                    return Err(ReadError::Malformed(format!("block {} where {next} was due", body.header.number)));
+                    return Err(ReadError::Malformed(format!(
+                        "block {} where {next} was due",
+                        body.header.number
+                    )));
                 }
                 next += 1;
                 blocks.push(block(body, deposit_fee));
@@ -294,7 +366,11 @@ impl Tfchain for TfchainClient {
         Ok(blocks)
     }
 
-    async fn wait_for_block_after(&self, number: u32, timeout: Duration) -> Result<BlockRef, ReadError> {
+    async fn wait_for_block_after(
+        &self,
+        number: u32,
+        timeout: Duration,
+    ) -> Result<BlockRef, ReadError> {
         let until = Instant::now() + timeout;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -306,11 +382,15 @@ impl Tfchain for TfchainClient {
     }
 
     async fn balance(&self, account: &AccountId32) -> Result<Amount<Tft>, ReadError> {
-        self.account(account, None).await.map(|state| tft(state.free))
+        self.account(account, None)
+            .await
+            .map(|state| tft(state.free))
     }
 
     async fn twin_of(&self, account: &AccountId32) -> Result<Option<TwinId>, ReadError> {
-        self.account(account, None).await.map(|state| state.twin.map(TwinId))
+        self.account(account, None)
+            .await
+            .map(|state| state.twin.map(TwinId))
     }
 }
 
@@ -320,6 +400,9 @@ fn block(body: &BlockBody, deposit_fee: u64) -> Block {
         number: header.number,
         hash: header.hash.clone(),
         timestamp: Timestamp(header.timestamp_ms),
-        events: (0..).zip(&body.events).map(|(index, event)| chain_event(index, event, deposit_fee)).collect(),
+        events: (0..)
+            .zip(&body.events)
+            .map(|(index, event)| chain_event(index, event, deposit_fee))
+            .collect(),
     }
 }

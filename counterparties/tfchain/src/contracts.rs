@@ -4,7 +4,10 @@ use crate::client::{TfchainClient, block_ref, tft};
 use crate::era::{Deadline, TOO_NEAR, first_block_at, mortality, standing};
 use crate::keys::ChainKey;
 use crate::outcome::meaning;
-use crate::port::{ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain};
+use crate::port::{
+    ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError,
+    Tfchain,
+};
 use crate::protocol::{AccountState, Call};
 use crate::runtime_events::{ContractCreated, ContractData, RuntimeEvent};
 use events::ids::ContractId;
@@ -15,7 +18,11 @@ use events::outcome::{Attempt, Find, Refusal};
 /// this nothing of a plan is looked for.
 const CLOCKS_APART_MS: i64 = 300_000;
 
-pub(crate) async fn find(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> Find<ContractProof> {
+pub(crate) async fn find(
+    chain: &TfchainClient,
+    plan: &ContractPlan,
+    key: &ChainKey,
+) -> Find<ContractProof> {
     if let Err(refusal) = deployment_hash_bytes(plan) {
         return Find::Refused(refusal);
     }
@@ -25,48 +32,85 @@ pub(crate) async fn find(chain: &TfchainClient, plan: &ContractPlan, key: &Chain
     }
 }
 
-async fn look(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> Result<Find<ContractProof>, ReadError> {
-    let state = chain.account(&key.account_id(), Some((plan.node.0, &plan.hash))).await?;
+async fn look(
+    chain: &TfchainClient,
+    plan: &ContractPlan,
+    key: &ChainKey,
+) -> Result<Find<ContractProof>, ReadError> {
+    let state = chain
+        .account(&key.account_id(), Some((plan.node.0, &plan.hash)))
+        .await?;
     if let Some(proof) = proof(&state) {
         return Ok(Find::Landed(proof));
     }
     let head = block_ref(&state.at);
     let last = match standing(chain, plan.deadline, &head).await? {
         Deadline::Ahead => return ahead(chain, plan, &state).await,
-        Deadline::Closing { last } => return Ok(Find::Pending(format!("until block {last} it could still land"))),
+        Deadline::Closing { last } => {
+            return Ok(Find::Pending(format!(
+                "until block {last} it could still land"
+            )));
+        }
         Deadline::Closed { last } => last,
     };
     // The state forgets a contract that was cancelled; its creation stays in the blocks.
-    let from = first_block_at(chain, plan.requested_at.0.saturating_sub(CLOCKS_APART_MS), &head).await?;
+    let from = first_block_at(
+        chain,
+        plan.requested_at.0.saturating_sub(CLOCKS_APART_MS),
+        &head,
+    )
+    .await?;
     for block in chain.blocks(from, last).await? {
         for event in block.events {
             match event {
-                ChainEvent::ContractCreated { contract, node, hash, .. } if node == plan.node && hash == plan.hash => {
-                    let detail = format!("contract {contract} was created in block {} and is no more", block.number);
-                    return Ok(Find::Refused(Refusal::new("contract_cancelled", detail).with_evidence(contract.to_string())));
+                ChainEvent::ContractCreated {
+                    contract,
+                    node,
+                    hash,
+                    ..
+                } if node == plan.node && hash == plan.hash => {
+                    let detail = format!(
+                        "contract {contract} was created in block {} and is no more",
+                        block.number
+                    );
+                    return Ok(Find::Refused(
+                        Refusal::new("contract_cancelled", detail)
+                            .with_evidence(contract.to_string()),
+                    ));
                 }
                 _ => {}
             }
         }
     }
-    Ok(Find::NeverWill(format!("no contract by block {last}, the last in which one could be created")))
+    Ok(Find::NeverWill(format!(
+        "no contract by block {last}, the last in which one could be created"
+    )))
 }
 
 /// Before the deadline. What cannot be tried now is waited for here, where waiting is free: a try
 /// that is not sent counts as a failure of the chain.
-async fn ahead(chain: &TfchainClient, plan: &ContractPlan, state: &AccountState) -> Result<Find<ContractProof>, ReadError> {
+async fn ahead(
+    chain: &TfchainClient,
+    plan: &ContractPlan,
+    state: &AccountState,
+) -> Result<Find<ContractProof>, ReadError> {
     let balance = tft(state.free);
     if balance < plan.minimum_balance {
         return Ok(Find::Pending(waiting_for_funds(balance, plan)));
     }
-    Ok(match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
-        Some(_) => Find::Absent,
-        None => Find::Pending(TOO_NEAR.to_owned()),
-    })
+    Ok(
+        match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
+            Some(_) => Find::Absent,
+            None => Find::Pending(TOO_NEAR.to_owned()),
+        },
+    )
 }
 
 fn waiting_for_funds(balance: Amount<Tft>, plan: &ContractPlan) -> String {
-    format!("waiting for funds: {balance} of {} TFT", plan.minimum_balance)
+    format!(
+        "waiting for funds: {balance} of {} TFT",
+        plan.minimum_balance
+    )
 }
 
 pub(crate) async fn create(
@@ -95,7 +139,9 @@ async fn send(
     deployment_hash: [u8; 32],
 ) -> Result<Attempt<ContractProof>, ReadError> {
     let block_ms = chain.info().await?.block_ms;
-    let state = chain.account(&key.account_id(), Some((plan.node.0, &plan.hash))).await?;
+    let state = chain
+        .account(&key.account_id(), Some((plan.node.0, &plan.hash)))
+        .await?;
     if let Some(proof) = proof(&state) {
         return Ok(Attempt::Landed(proof));
     }
@@ -107,7 +153,9 @@ async fn send(
         return Ok(Attempt::NotSent(TOO_NEAR.to_owned()));
     };
     if !owner.prove().await {
-        return Ok(Attempt::NotSent("the work is no longer this process's".to_owned()));
+        return Ok(Attempt::NotSent(
+            "the work is no longer this process's".to_owned(),
+        ));
     }
     let call = Call::CreateNodeContract {
         node_id: plan.node.0,
@@ -131,7 +179,9 @@ async fn send(
             extrinsic_hash: executed.hash,
             block: executed.block,
         }),
-        None => Attempt::Unknown("the transaction was carried out without an event that names the contract".to_owned()),
+        None => Attempt::Unknown(
+            "the transaction was carried out without an event that names the contract".to_owned(),
+        ),
     })
 }
 
@@ -146,12 +196,20 @@ fn proof(state: &AccountState) -> Option<ContractProof> {
 /// A plan that no chain could take is refused here, whatever its author meant.
 fn deployment_hash_bytes(plan: &ContractPlan) -> Result<[u8; 32], Refusal> {
     if plan.data.len() > MAX_DEPLOYMENT_DATA {
-        let detail = format!("{} bytes of data, at most {MAX_DEPLOYMENT_DATA} are allowed", plan.data.len());
+        let detail = format!(
+            "{} bytes of data, at most {MAX_DEPLOYMENT_DATA} are allowed",
+            plan.data.len()
+        );
         return Err(Refusal::new("deployment_data_too_long", detail));
     }
-    let bytes = hex::decode(&plan.hash).ok().and_then(|bytes| bytes.try_into().ok());
+    let bytes = hex::decode(&plan.hash)
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
     let lower = plan.hash.bytes().all(|b| !b.is_ascii_uppercase());
     bytes.filter(|_| lower).ok_or_else(|| {
-        Refusal::new("deployment_hash_malformed", "expected 64 hex digits in lower case".to_owned())
+        Refusal::new(
+            "deployment_hash_malformed",
+            "expected 64 hex digits in lower case".to_owned(),
+        )
     })
 }

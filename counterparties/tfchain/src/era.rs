@@ -17,7 +17,10 @@ pub(crate) const TOO_NEAR: &str = "the deadline is too near to sign anything";
 /// seconds), at one block in `block_ms`. `None` when too little time is left.
 pub(crate) fn mortality(birth: &Header, deadline: i64, block_ms: u64) -> Option<Era> {
     let period = period(birth.timestamp_ms, deadline, block_ms)?;
-    Some(Era { birth: birth.number, mortal_until: birth.number.saturating_add(period) })
+    Some(Era {
+        birth: birth.number,
+        mortal_until: birth.number.saturating_add(period),
+    })
 }
 
 /// Powers of two, as Substrate's eras are.
@@ -45,24 +48,38 @@ pub(crate) enum Deadline {
 }
 
 /// Where a deadline (Unix seconds) stands at `head`.
-pub(crate) async fn standing(chain: &TfchainClient, deadline: i64, head: &BlockRef) -> Result<Deadline, ReadError> {
+pub(crate) async fn standing(
+    chain: &TfchainClient,
+    deadline: i64,
+    head: &BlockRef,
+) -> Result<Deadline, ReadError> {
     if head.timestamp.0 <= deadline.saturating_mul(1000) {
         return Ok(Deadline::Ahead);
     }
     let after = first_block_at(chain, deadline.saturating_mul(1000), head).await?;
     // Older births than these have expired before the deadline's own block.
-    let births = chain.blocks(after.saturating_sub(LONGEST), after.saturating_sub(1)).await?;
+    let births = chain
+        .blocks(after.saturating_sub(LONGEST), after.saturating_sub(1))
+        .await?;
     let block_ms = chain.info().await?.block_ms;
     let last = births
         .iter()
         .filter_map(|birth| Some(birth.number + period(birth.timestamp.0, deadline, block_ms)?))
         .max()
         .unwrap_or(after);
-    Ok(if head.number >= last { Deadline::Closed { last } } else { Deadline::Closing { last } })
+    Ok(if head.number >= last {
+        Deadline::Closed { last }
+    } else {
+        Deadline::Closing { last }
+    })
 }
 
 /// Number of the first block at or after `time_ms`; the head's when there is none before it.
-pub(crate) async fn first_block_at(chain: &TfchainClient, time_ms: i64, head: &BlockRef) -> Result<u32, ReadError> {
+pub(crate) async fn first_block_at(
+    chain: &TfchainClient,
+    time_ms: i64,
+    head: &BlockRef,
+) -> Result<u32, ReadError> {
     let (mut low, mut high) = (0, head.number);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -80,7 +97,11 @@ mod tests {
     use super::*;
 
     fn valid_for(left_ms: i64, block_ms: u64) -> Option<u32> {
-        let birth = Header { number: 1_000, hash: String::new(), timestamp_ms: 1_000_000 - left_ms };
+        let birth = Header {
+            number: 1_000,
+            hash: String::new(),
+            timestamp_ms: 1_000_000 - left_ms,
+        };
         mortality(&birth, 1_000, block_ms).map(|era| era.mortal_until - 1_000)
     }
 

@@ -30,7 +30,10 @@ impl UserSeed {
     /// The user's key, derived as `<seed>//user//<uuid>`.
     #[must_use]
     pub fn user_key(&self, user: &UserId) -> ChainKey {
-        ChainKey::new(self.0.derive([DeriveJunction::hard("user"), DeriveJunction::hard(user.to_string())]))
+        ChainKey::new(self.0.derive([
+            DeriveJunction::hard("user"),
+            DeriveJunction::hard(user.to_string()),
+        ]))
     }
 }
 
@@ -110,22 +113,41 @@ mod tests {
     #[test]
     fn a_users_key_is_the_one_of_its_uri() {
         let user = UserId::derive(&["ada"]);
-        for seed in [PHRASE, "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a"] {
+        for seed in [
+            PHRASE,
+            "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a",
+        ] {
             let uri = SecretUri::from_str(&format!("{seed}//user//{user}")).unwrap();
-            let expected = Keypair::from_uri(&uri).unwrap().public_key().to_account_id();
-            assert_eq!(UserSeed::parse(seed).unwrap().user_key(&user).account_id(), expected);
+            let expected = Keypair::from_uri(&uri)
+                .unwrap()
+                .public_key()
+                .to_account_id();
+            assert_eq!(
+                UserSeed::parse(seed).unwrap().user_key(&user).account_id(),
+                expected
+            );
         }
     }
 
     #[test]
     fn accounts_are_written_as_tfchain_writes_them() {
         let activator = ActivatorKey::parse(&format!("{PHRASE}//Alice")).unwrap();
-        assert_eq!(activator.key().ss58(), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+        assert_eq!(
+            activator.key().ss58(),
+            "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+        );
     }
 
     #[test]
     fn what_is_no_seed_is_refused() {
-        for text in ["", "  ", "//Alice", "/user", "0x12", "twelve words that are no mnemonic at all"] {
+        for text in [
+            "",
+            "  ",
+            "//Alice",
+            "/user",
+            "0x12",
+            "twelve words that are no mnemonic at all",
+        ] {
             assert!(UserSeed::parse(text).is_err(), "{text}");
             assert!(ActivatorKey::parse(text).is_err(), "{text}");
         }

@@ -23,7 +23,7 @@ mod twins;
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
 pub use port::{
-    Block, BlockRef, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain,
-    TwinPlan, TwinProof, deployment_hash,
+    Block, BlockRef, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof,
+    ReadError, Tfchain, TwinPlan, TwinProof, deployment_hash,
 };
 pub use subxt::utils::AccountId32;

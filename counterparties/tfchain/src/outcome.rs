@@ -82,11 +82,17 @@ pub fn meaning<P>(answer: &Answer) -> Attempt<P> {
             // for a while, 1013 known already, 1014 another one holds the nonce, 1015 depends on
             // itself, 1016 pool full. Each can come while an earlier try is on its way.
             if !(1010..=1016).contains(code) {
-                tracing::warn!(code, detail, "TFChain answered with a code that is not mapped");
+                tracing::warn!(
+                    code,
+                    detail,
+                    "TFChain answered with a code that is not mapped"
+                );
             }
             Attempt::Unknown(format!("not taken, code {code}: {detail}"))
         }
-        Answer::LeftPool => Attempt::Unknown("it left the pool without getting into a block".to_owned()),
+        Answer::LeftPool => {
+            Attempt::Unknown("it left the pool without getting into a block".to_owned())
+        }
         Answer::NotConnected(reason) => Attempt::NotSent(reason.clone()),
         Answer::NoAnswer(reason) => Attempt::Unknown(reason.clone()),
         Answer::NotFinalized => Attempt::Unknown("it is not in a finalized block yet".to_owned()),
@@ -103,7 +109,10 @@ fn failed<P>(module: &str, name: &str) -> Attempt<P> {
     }
     if !REFUSALS.contains(&full.as_str()) {
         // In a finalized block it is definite all the same: this call was carried out and failed.
-        tracing::warn!(error = full, "TFChain refused with an error that is not mapped");
+        tracing::warn!(
+            error = full,
+            "TFChain refused with an error that is not mapped"
+        );
     }
     Attempt::Refused(Refusal::new(name, format!("TFChain refused: {full}")))
 }
@@ -116,19 +125,40 @@ mod tests {
     fn every_answer_has_its_meaning() {
         let failed = |error: &str| {
             let (module, name) = error.split_once('.').unwrap_or_default();
-            Answer::Failed { module: module.to_owned(), name: name.to_owned() }
+            Answer::Failed {
+                module: module.to_owned(),
+                name: name.to_owned(),
+            }
         };
-        let rejected = |code| Answer::Rejected { code, detail: String::new() };
+        let rejected = |code| Answer::Rejected {
+            code,
+            detail: String::new(),
+        };
         let table = [
-            (failed("SmartContractModule.NodeNotExists"), "refused NodeNotExists"),
-            (failed("SmartContractModule.TwinNotExists"), "refused TwinNotExists"),
-            (failed("SmartContractModule.NodeNotAvailableToDeploy"), "refused NodeNotAvailableToDeploy"),
-            (failed("SmartContractModule.SomethingNew"), "refused SomethingNew"),
+            (
+                failed("SmartContractModule.NodeNotExists"),
+                "refused NodeNotExists",
+            ),
+            (
+                failed("SmartContractModule.TwinNotExists"),
+                "refused TwinNotExists",
+            ),
+            (
+                failed("SmartContractModule.NodeNotAvailableToDeploy"),
+                "refused NodeNotAvailableToDeploy",
+            ),
+            (
+                failed("SmartContractModule.SomethingNew"),
+                "refused SomethingNew",
+            ),
             (failed("TfgridModule.InvalidRelay"), "refused InvalidRelay"),
             (failed("SmartContractModule.ContractIsNotUnique"), "unknown"),
             (failed("TfgridModule.TwinExists"), "unknown"),
             (failed("TfgridModule.TwinWithPubkeyExists"), "unknown"),
-            (failed("TfgridModule.UserDidNotSignTermsAndConditions"), "unknown"),
+            (
+                failed("TfgridModule.UserDidNotSignTermsAndConditions"),
+                "unknown",
+            ),
             (failed("Token.FundsUnavailable"), "not sent"),
             (failed("Balances.InsufficientBalance"), "not sent"),
             (rejected(1010), "unknown"),

@@ -210,13 +210,23 @@ pub trait Tfchain: Send + Sync + 'static {
 
     /// Walks to the twin from wherever the chain's state is: activation, accepted terms, twin.
     /// Any number of walks end at one twin.
-    async fn make_twin(&self, plan: &TwinPlan, key: &ChainKey, activator: &ActivatorKey) -> Attempt<TwinProof>;
+    async fn make_twin(
+        &self,
+        plan: &TwinPlan,
+        key: &ChainKey,
+        activator: &ActivatorKey,
+    ) -> Attempt<TwinProof>;
 
     /// Looks for the contract of the plan.
     async fn find_contract(&self, plan: &ContractPlan, key: &ChainKey) -> Find<ContractProof>;
 
     /// Creates the contract of the plan.
-    async fn create_contract(&self, plan: &ContractPlan, key: &ChainKey, owner: &dyn OwnershipProof) -> Attempt<ContractProof>;
+    async fn create_contract(
+        &self,
+        plan: &ContractPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof>;
 
     /// The last finalized block.
     async fn finalized_head(&self) -> Result<BlockRef, ReadError>;
@@ -226,7 +236,11 @@ pub trait Tfchain: Send + Sync + 'static {
 
     /// Returns the finalized head once it is above `number`, or the head as it is when `timeout`
     /// has passed.
-    async fn wait_for_block_after(&self, number: u32, timeout: Duration) -> Result<BlockRef, ReadError>;
+    async fn wait_for_block_after(
+        &self,
+        number: u32,
+        timeout: Duration,
+    ) -> Result<BlockRef, ReadError>;
 
     /// Free balance at the finalized head; zero for an account that does not exist.
     async fn balance(&self, account: &AccountId32) -> Result<Amount<Tft>, ReadError>;

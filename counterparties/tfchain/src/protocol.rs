@@ -141,17 +141,46 @@ impl Extrinsic {
         birth_hash: [u8; 32],
     ) -> Self {
         let account = key.account_id();
-        let payload = signed_bytes(&Payload { call: &call, era, nonce, account, genesis, birth_hash });
-        Self { account, signature: key.sign(&payload), era, nonce, call }
+        let payload = signed_bytes(&Payload {
+            call: &call,
+            era,
+            nonce,
+            account,
+            genesis,
+            birth_hash,
+        });
+        Self {
+            account,
+            signature: key.sign(&payload),
+            era,
+            nonce,
+            call,
+        }
     }
 
     /// Whether the account signed this very transaction for this chain and fork.
     #[must_use]
     pub fn is_signed(&self, genesis: [u8; 32], birth_hash: [u8; 32]) -> bool {
-        let Self { account, signature, era, nonce, call } = self;
-        let payload =
-            signed_bytes(&Payload { call, era: *era, nonce: *nonce, account: *account, genesis, birth_hash });
-        sr25519::verify(&sr25519::Signature(*signature), payload, &sr25519::PublicKey(account.0))
+        let Self {
+            account,
+            signature,
+            era,
+            nonce,
+            call,
+        } = self;
+        let payload = signed_bytes(&Payload {
+            call,
+            era: *era,
+            nonce: *nonce,
+            account: *account,
+            genesis,
+            birth_hash,
+        });
+        sr25519::verify(
+            &sr25519::Signature(*signature),
+            payload,
+            &sr25519::PublicKey(account.0),
+        )
     }
 
     /// The bytes that are submitted: length-prefixed.
@@ -179,12 +208,20 @@ impl Extrinsic {
 
 fn whole<T: Decode>(mut bytes: &[u8]) -> Result<T, NotAnExtrinsic> {
     let value = T::decode(&mut bytes).map_err(|_| NotAnExtrinsic)?;
-    if bytes.is_empty() { Ok(value) } else { Err(NotAnExtrinsic) }
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(NotAnExtrinsic)
+    }
 }
 
 fn signed_bytes(payload: &Payload<'_>) -> Vec<u8> {
     let bytes = payload.encode();
-    if bytes.len() > SIGNED_WHOLE { blake2_256(&bytes).to_vec() } else { bytes }
+    if bytes.len() > SIGNED_WHOLE {
+        blake2_256(&bytes).to_vec()
+    } else {
+        bytes
+    }
 }
 
 /// What does not change while a chain runs one runtime.
@@ -321,7 +358,9 @@ mod tests {
     use events::ids::UserId;
 
     fn key() -> crate::ChainKey {
-        let seed = UserSeed::parse("0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a").unwrap();
+        let seed =
+            UserSeed::parse("0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a")
+                .unwrap();
         seed.user_key(&UserId::derive(&["ada"]))
     }
 
@@ -337,9 +376,27 @@ mod tests {
 
     #[test]
     fn a_transaction_survives_the_wire() {
-        for call in [contract(0), contract(512), Call::CreateTwin { relay: None, pk: None }] {
-            let signed = Extrinsic::sign(&key(), 70_000, Era { birth: 5, mortal_until: 69 }, call, [1; 32], [2; 32]);
-            let read = Extrinsic::from_hex(&format!("0x{}", hex::encode(signed.encoded()))).unwrap();
+        for call in [
+            contract(0),
+            contract(512),
+            Call::CreateTwin {
+                relay: None,
+                pk: None,
+            },
+        ] {
+            let signed = Extrinsic::sign(
+                &key(),
+                70_000,
+                Era {
+                    birth: 5,
+                    mortal_until: 69,
+                },
+                call,
+                [1; 32],
+                [2; 32],
+            );
+            let read =
+                Extrinsic::from_hex(&format!("0x{}", hex::encode(signed.encoded()))).unwrap();
             assert_eq!(read, signed);
             assert!(read.is_signed([1; 32], [2; 32]));
         }
@@ -347,7 +404,10 @@ mod tests {
 
     #[test]
     fn everything_is_covered_by_the_signature() {
-        let era = Era { birth: 5, mortal_until: 69 };
+        let era = Era {
+            birth: 5,
+            mortal_until: 69,
+        };
         let signed = Extrinsic::sign(&key(), 1, era, contract(10), [1; 32], [2; 32]);
         assert!(!signed.is_signed([0; 32], [2; 32]), "another chain");
         assert!(!signed.is_signed([1; 32], [0; 32]), "another fork");
@@ -366,9 +426,26 @@ mod tests {
 
     #[test]
     fn what_is_no_transaction_is_refused() {
-        let whole = Extrinsic::sign(&key(), 1, Era { birth: 0, mortal_until: 9 }, contract(1), [1; 32], [2; 32]);
+        let whole = Extrinsic::sign(
+            &key(),
+            1,
+            Era {
+                birth: 0,
+                mortal_until: 9,
+            },
+            contract(1),
+            [1; 32],
+            [2; 32],
+        );
         let hex = hex::encode(whole.encoded());
-        for text in ["", "0x", "zz", "0xff", &hex[..hex.len() - 2], &format!("{hex}00")] {
+        for text in [
+            "",
+            "0x",
+            "zz",
+            "0xff",
+            &hex[..hex.len() - 2],
+            &format!("{hex}00"),
+        ] {
             assert_eq!(Extrinsic::from_hex(text), Err(NotAnExtrinsic), "{text}");
         }
     }

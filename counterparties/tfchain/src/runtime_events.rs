@@ -26,7 +26,9 @@ pub trait RuntimeEvent: Serialize + DeserializeOwned {
 
     /// The event, if it is this one and well-formed.
     fn from_event(event: &Event) -> Option<Self> {
-        (event.pallet == Self::PALLET && event.name == Self::NAME).then(|| Self::deserialize(&event.data).ok()).flatten()
+        (event.pallet == Self::PALLET && event.name == Self::NAME)
+            .then(|| Self::deserialize(&event.data).ok())
+            .flatten()
     }
 }
 
@@ -149,7 +151,9 @@ impl RuntimeEvent for NodeContractCanceled {
 }
 
 fn amount(minor: u64) -> Option<Amount<Tft>> {
-    i64::try_from(minor).ok().and_then(|minor| Amount::from_minor(minor).ok())
+    i64::try_from(minor)
+        .ok()
+        .and_then(|minor| Amount::from_minor(minor).ok())
 }
 
 /// The event as the port shows it. What cannot be read is kept as [`ChainEvent::Other`].
@@ -172,13 +176,24 @@ fn known(index: u32, event: &Event, deposit_fee: u64) -> Option<ChainEvent> {
     }
     if let Some(refund) = RefundTransactionProcessed::from_event(event) {
         let amount = amount(refund.amount)?;
-        return Some(ChainEvent::BridgeRefunded { index, stellar_tx: refund.tx_hash, target: refund.target, amount });
+        return Some(ChainEvent::BridgeRefunded {
+            index,
+            stellar_tx: refund.tx_hash,
+            target: refund.target,
+            amount,
+        });
     }
     if let Some(twin) = TwinStored::from_event(event) {
-        return Some(ChainEvent::TwinCreated { index, twin: TwinId(twin.id), account: twin.account_id.to_string() });
+        return Some(ChainEvent::TwinCreated {
+            index,
+            twin: TwinId(twin.id),
+            account: twin.account_id.to_string(),
+        });
     }
     if let Some(created) = ContractCreated::from_event(event) {
-        let ContractData::NodeContract(contract) = created.contract_type else { return None };
+        let ContractData::NodeContract(contract) = created.contract_type else {
+            return None;
+        };
         return Some(ChainEvent::ContractCreated {
             index,
             contract: ContractId(created.contract_id),
@@ -202,21 +217,37 @@ mod tests {
     use serde_json::json;
 
     fn event(pallet: &str, name: &str, data: serde_json::Value) -> Event {
-        Event { pallet: pallet.to_owned(), name: name.to_owned(), data }
+        Event {
+            pallet: pallet.to_owned(),
+            name: name.to_owned(),
+            data,
+        }
     }
 
     #[test]
     fn what_arrives_is_the_deposit_less_the_fee() {
         let minted = MintCompleted {
-            transaction: MintTransaction { amount: 2_510_000_000, target: AccountId32([7; 32]), block: 3, votes: 1 },
+            transaction: MintTransaction {
+                amount: 2_510_000_000,
+                target: AccountId32([7; 32]),
+                block: 3,
+                votes: 1,
+            },
             tx_id: "ab".repeat(32),
         };
-        let ChainEvent::BridgeMinted { index: 4, stellar_tx, account, amount } =
-            chain_event(4, &minted.to_event(), 10_000_000)
+        let ChainEvent::BridgeMinted {
+            index: 4,
+            stellar_tx,
+            account,
+            amount,
+        } = chain_event(4, &minted.to_event(), 10_000_000)
         else {
             panic!("not a mint");
         };
-        assert_eq!((stellar_tx, account), ("ab".repeat(32), AccountId32([7; 32]).to_string()));
+        assert_eq!(
+            (stellar_tx, account),
+            ("ab".repeat(32), AccountId32([7; 32]).to_string())
+        );
         assert_eq!(amount, Amount::parse("250").unwrap());
     }
 
@@ -230,10 +261,21 @@ mod tests {
         };
         for event in [
             event("Balances", "Transfer", json!({"amount": 1})),
-            event("TFTBridgeModule", "MintCompleted", json!({"amount": "much"})),
+            event(
+                "TFTBridgeModule",
+                "MintCompleted",
+                json!({"amount": "much"}),
+            ),
             contract.to_event(),
         ] {
-            let ChainEvent::Other { index: 9, name, raw } = chain_event(9, &event, 0) else { panic!("known: {event:?}") };
+            let ChainEvent::Other {
+                index: 9,
+                name,
+                raw,
+            } = chain_event(9, &event, 0)
+            else {
+                panic!("known: {event:?}")
+            };
             assert_eq!(name, format!("{}.{}", event.pallet, event.name));
             assert_eq!(raw, event.data.to_string());
         }

@@ -17,26 +17,42 @@ const TERMS_HASH: &[u8] = b"9021d4dee05a661e2cb6838152c67f25";
 /// Activation, terms, twin, and the reading that sees the twin.
 const STEPS: usize = 4;
 
-pub(crate) async fn find(chain: &TfchainClient, plan: &TwinPlan, key: &ChainKey) -> Find<TwinProof> {
+pub(crate) async fn find(
+    chain: &TfchainClient,
+    plan: &TwinPlan,
+    key: &ChainKey,
+) -> Find<TwinProof> {
     match look(chain, plan, key).await {
         Ok(found) => found,
         Err(error) => Find::Pending(error.to_string()),
     }
 }
 
-async fn look(chain: &TfchainClient, plan: &TwinPlan, key: &ChainKey) -> Result<Find<TwinProof>, ReadError> {
+async fn look(
+    chain: &TfchainClient,
+    plan: &TwinPlan,
+    key: &ChainKey,
+) -> Result<Find<TwinProof>, ReadError> {
     let state = chain.account(&key.account_id(), None).await?;
     if let Some(proof) = proof(&state, key) {
         return Ok(Find::Landed(proof));
     }
-    Ok(match standing(chain, plan.deadline, &block_ref(&state.at)).await? {
-        Deadline::Ahead => match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
-            Some(_) => Find::Absent,
-            None => Find::Pending(TOO_NEAR.to_owned()),
+    Ok(
+        match standing(chain, plan.deadline, &block_ref(&state.at)).await? {
+            Deadline::Ahead => {
+                match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
+                    Some(_) => Find::Absent,
+                    None => Find::Pending(TOO_NEAR.to_owned()),
+                }
+            }
+            Deadline::Closing { last } => {
+                Find::Pending(format!("until block {last} a step could still land"))
+            }
+            Deadline::Closed { last } => Find::NeverWill(format!(
+                "no twin by block {last}, the last in which one could be made"
+            )),
         },
-        Deadline::Closing { last } => Find::Pending(format!("until block {last} a step could still land")),
-        Deadline::Closed { last } => Find::NeverWill(format!("no twin by block {last}, the last in which one could be made")),
-    })
+    )
 }
 
 pub(crate) async fn make(
@@ -59,10 +75,16 @@ pub(crate) async fn make(
         let taken = if !activated(&state, plan) {
             activate(chain, plan, key, activator.key()).await
         } else if state.terms_accepted {
-            let call = Call::CreateTwin { relay: None, pk: None };
+            let call = Call::CreateTwin {
+                relay: None,
+                pk: None,
+            };
             send(chain, plan, key, state.nonce, &state.at, call).await
         } else {
-            let call = Call::UserAcceptTc { document_link: TERMS_LINK.to_vec(), document_hash: TERMS_HASH.to_vec() };
+            let call = Call::UserAcceptTc {
+                document_link: TERMS_LINK.to_vec(),
+                document_hash: TERMS_HASH.to_vec(),
+            };
             send(chain, plan, key, state.nonce, &state.at, call).await
         };
         if let Err(outcome) = taken {
@@ -73,7 +95,11 @@ pub(crate) async fn make(
 }
 
 fn proof(state: &AccountState, key: &ChainKey) -> Option<TwinProof> {
-    state.twin.map(|twin| TwinProof { twin: TwinId(twin), account: key.ss58(), block: state.at.number })
+    state.twin.map(|twin| TwinProof {
+        twin: TwinId(twin),
+        account: key.ss58(),
+        block: state.at.number,
+    })
 }
 
 /// An account that has signed before was activated, whatever it has left.
@@ -91,19 +117,34 @@ async fn activate(
 ) -> Result<(), Attempt<TwinProof>> {
     let _turn = chain.alone(activator.account_id()).await;
     let unread = |error: ReadError| Attempt::NotSent(error.to_string());
-    let payer = chain.account(&activator.account_id(), None).await.map_err(unread)?;
-    let state = chain.account(&key.account_id(), None).await.map_err(unread)?;
+    let payer = chain
+        .account(&activator.account_id(), None)
+        .await
+        .map_err(unread)?;
+    let state = chain
+        .account(&key.account_id(), None)
+        .await
+        .map_err(unread)?;
     if state.at.number < payer.at.number {
-        return Err(Attempt::NotSent("two nodes of TFChain answered, and the second one lags".to_owned()));
+        return Err(Attempt::NotSent(
+            "two nodes of TFChain answered, and the second one lags".to_owned(),
+        ));
     }
     if activated(&state, plan) {
         return Ok(());
     }
     if tft(payer.free) < plan.activation {
-        return Err(Attempt::NotSent(format!("the activator {} holds {} TFT alone", activator.ss58(), tft(payer.free))));
+        return Err(Attempt::NotSent(format!(
+            "the activator {} holds {} TFT alone",
+            activator.ss58(),
+            tft(payer.free)
+        )));
     }
     let value = u128::from(plan.activation.minor().unsigned_abs());
-    let call = Call::TransferKeepAlive { dest: key.account_id(), value };
+    let call = Call::TransferKeepAlive {
+        dest: key.account_id(),
+        value,
+    };
     send(chain, plan, activator, payer.nonce, &payer.at, call).await
 }
 
@@ -120,7 +161,14 @@ async fn send(
     let Some(era) = mortality(birth, plan.deadline, block_ms) else {
         return Err(Attempt::NotSent(TOO_NEAR.to_owned()));
     };
-    let extrinsic = chain.sign(key, nonce, era, birth, call).await.map_err(unread)?;
+    let extrinsic = chain
+        .sign(key, nonce, era, birth, call)
+        .await
+        .map_err(unread)?;
     tracing::debug!(request = %plan.request, account = %key.ss58(), nonce, "submitting a step to a twin");
-    chain.submit(&extrinsic).await.map(drop).map_err(|answer| meaning(&answer))
+    chain
+        .submit(&extrinsic)
+        .await
+        .map(drop)
+        .map_err(|answer| meaning(&answer))
 }

@@ -3,7 +3,8 @@
 use crate::ledger::{Counts, Effect, Ledger, Operation, Rules};
 use counterparties_tfchain::AccountId32;
 use counterparties_tfchain::protocol::{
-    AccountState, BlockBody, ChainInfo, Event, Extrinsic, ExtrinsicStatus, Header, MAX_BLOCKS, RpcError, Stage, blake2_256,
+    AccountState, BlockBody, ChainInfo, Event, Extrinsic, ExtrinsicStatus, Header, MAX_BLOCKS,
+    RpcError, Stage, blake2_256,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -76,7 +77,11 @@ pub enum NotMinted {
 }
 
 fn rejected(code: i32, message: &str, data: &str) -> RpcError {
-    RpcError { code, message: message.to_owned(), data: data.to_owned() }
+    RpcError {
+        code,
+        message: message.to_owned(),
+        data: data.to_owned(),
+    }
 }
 
 fn invalid(data: &str) -> RpcError {
@@ -90,7 +95,11 @@ impl Inner {
 
     fn head(&self) -> &Header {
         // Block 0 is there from the beginning, so the fallback is never taken.
-        static NONE: Header = Header { number: 0, hash: String::new(), timestamp_ms: 0 };
+        static NONE: Header = Header {
+            number: 0,
+            hash: String::new(),
+            timestamp_ms: 0,
+        };
         self.blocks.last().map_or(&NONE, |b| &b.header)
     }
 
@@ -100,8 +109,12 @@ impl Inner {
 
     #[expect(clippy::disallowed_methods, reason = "a chain has a clock of its own")]
     fn now_ms(&self) -> i64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(now.as_millis()).unwrap_or(i64::MAX).saturating_add(self.clock_ahead_ms)
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(now.as_millis())
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.clock_ahead_ms)
     }
 }
 
@@ -123,16 +136,35 @@ impl Chain {
             sealed_at: Instant::now(),
         };
         let genesis = blake2_256(&(b"gridway sandbox", activator, rules.nodes).encode());
-        let header = Header { number: 0, hash: hex::encode(genesis), timestamp_ms: inner.now_ms() };
-        let block = Sealed { header, hash: genesis, operations: Vec::new(), extrinsics: Vec::new(), events: Vec::new() };
+        let header = Header {
+            number: 0,
+            hash: hex::encode(genesis),
+            timestamp_ms: inner.now_ms(),
+        };
+        let block = Sealed {
+            header,
+            hash: genesis,
+            operations: Vec::new(),
+            extrinsics: Vec::new(),
+            events: Vec::new(),
+        };
         inner.blocks.push(block);
-        Self { inner: Mutex::new(inner), pace, news: watch::Sender::new(0), genesis }
+        Self {
+            inner: Mutex::new(inner),
+            pace,
+            news: watch::Sender::new(0),
+            genesis,
+        }
     }
 
     /// What does not change.
     #[must_use]
     pub fn info(&self) -> ChainInfo {
-        let block = if self.pace.block.is_zero() { self.pace.idle } else { self.pace.block };
+        let block = if self.pace.block.is_zero() {
+            self.pace.idle
+        } else {
+            self.pace.block
+        };
         ChainInfo {
             genesis_hash: hex::encode(self.genesis),
             spec_version: SPEC_VERSION,
@@ -144,7 +176,11 @@ impl Chain {
     /// Seals blocks for as long as it is polled.
     pub async fn run(&self) {
         let fast = self.pace.block.is_zero();
-        let every = if fast { self.pace.idle } else { self.pace.block };
+        let every = if fast {
+            self.pace.idle
+        } else {
+            self.pace.block
+        };
         loop {
             let due = self.inner.lock().sealed_at + every;
             tokio::time::sleep_until(due).await;
@@ -169,7 +205,10 @@ impl Chain {
         let mut inner = self.inner.lock();
         admit(&inner, &hash, &extrinsic)?;
         inner.stages.insert(hash.clone(), Stage::Ready);
-        inner.pool.push(Pooled { hash: hash.clone(), extrinsic });
+        inner.pool.push(Pooled {
+            hash: hash.clone(),
+            extrinsic,
+        });
         if self.pace.block.is_zero() && !inner.held {
             self.seal(&mut inner);
         }
@@ -182,7 +221,10 @@ impl Chain {
     /// [`NotMinted`].
     pub fn mint(&self, deposit: &str, twin: u32, amount: u64) -> Result<(), NotMinted> {
         let mut inner = self.inner.lock();
-        let waiting = inner.mints.iter().any(|m| matches!(m, Operation::Mint { deposit: d, .. } if d == deposit));
+        let waiting = inner
+            .mints
+            .iter()
+            .any(|m| matches!(m, Operation::Mint { deposit: d, .. } if d == deposit));
         if waiting || inner.best.is_answered(deposit) {
             return Err(NotMinted::Answered);
         }
@@ -192,14 +234,29 @@ impl Chain {
         if !inner.best.has_twin(twin) {
             return Err(NotMinted::NoTwin);
         }
-        self.by_the_bridge(&mut inner, Operation::Mint { deposit: deposit.to_owned(), twin, amount });
+        self.by_the_bridge(
+            &mut inner,
+            Operation::Mint {
+                deposit: deposit.to_owned(),
+                twin,
+                amount,
+            },
+        );
         Ok(())
     }
 
     /// Records that a deposit was paid back.
     pub fn refunded(&self, deposit: &str, target: &str, amount: u64, sequence: u64) {
         let (deposit, target) = (deposit.to_owned(), target.to_owned());
-        self.by_the_bridge(&mut self.inner.lock(), Operation::Refunded { deposit, target, amount, sequence });
+        self.by_the_bridge(
+            &mut self.inner.lock(),
+            Operation::Refunded {
+                deposit,
+                target,
+                amount,
+                sequence,
+            },
+        );
     }
 
     /// Whether the deposit was minted or refunded.
@@ -221,12 +278,17 @@ impl Chain {
         let number = parent.number + 1;
         let timestamp_ms = inner.now_ms().max(parent.timestamp_ms + 1);
         let parent_hash = inner.blocks.last().map_or([0; 32], |b| b.hash);
-        let (mut operations, mut extrinsics, mut events, mut hashes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut operations, mut extrinsics, mut events, mut hashes) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for operation in std::mem::take(&mut inner.mints) {
             events.extend(inner.best.apply(&operation, number).events);
             operations.push(operation);
         }
-        let pool = if inner.held { Vec::new() } else { std::mem::take(&mut inner.pool) };
+        let pool = if inner.held {
+            Vec::new()
+        } else {
+            std::mem::take(&mut inner.pool)
+        };
         for Pooled { hash, extrinsic } in pool {
             let (nonce, free) = inner.best.purse(&extrinsic.account);
             let valid = extrinsic.nonce == nonce
@@ -236,17 +298,41 @@ impl Chain {
                 inner.stages.insert(hash, Stage::Dropped);
                 continue;
             }
-            let operation = Operation::Signed { account: extrinsic.account, call: extrinsic.call };
+            let operation = Operation::Signed {
+                account: extrinsic.account,
+                call: extrinsic.call,
+            };
             let effect = inner.best.apply(&operation, number);
             events.extend(effect.events.iter().cloned());
             operations.push(operation);
             hashes.push(hash.clone());
-            inner.stages.insert(hash.clone(), Stage::InBlock { block: number });
+            inner
+                .stages
+                .insert(hash.clone(), Stage::InBlock { block: number });
             extrinsics.push((hash, effect));
         }
-        let hash = blake2_256(&(parent_hash, number, timestamp_ms, &hashes, events.len() as u64).encode());
-        let header = Header { number, hash: hex::encode(hash), timestamp_ms };
-        inner.blocks.push(Sealed { header, hash, operations, extrinsics, events });
+        let hash = blake2_256(
+            &(
+                parent_hash,
+                number,
+                timestamp_ms,
+                &hashes,
+                events.len() as u64,
+            )
+                .encode(),
+        );
+        let header = Header {
+            number,
+            hash: hex::encode(hash),
+            timestamp_ms,
+        };
+        inner.blocks.push(Sealed {
+            header,
+            hash,
+            operations,
+            extrinsics,
+            events,
+        });
         inner.sealed_at = Instant::now();
         self.finalize(inner);
         self.news.send_modify(|n| *n += 1);
@@ -258,8 +344,15 @@ impl Chain {
             return;
         }
         let number = inner.finalized_number(lag);
-        let Inner { finalized, blocks, stages, .. } = inner;
-        let Some(block) = usize::try_from(number).ok().and_then(|n| blocks.get_mut(n)) else { return };
+        let Inner {
+            finalized,
+            blocks,
+            stages,
+            ..
+        } = inner;
+        let Some(block) = usize::try_from(number).ok().and_then(|n| blocks.get_mut(n)) else {
+            return;
+        };
         if let Some(ledger) = finalized {
             for operation in std::mem::take(&mut block.operations) {
                 ledger.apply(&operation, number);
@@ -267,7 +360,14 @@ impl Chain {
         }
         block.operations.clear();
         for (hash, effect) in std::mem::take(&mut block.extrinsics) {
-            stages.insert(hash, Stage::Finalized { block: number, error: effect.error, events: effect.events });
+            stages.insert(
+                hash,
+                Stage::Finalized {
+                    block: number,
+                    error: effect.error,
+                    events: effect.events,
+                },
+            );
         }
     }
 
@@ -276,14 +376,18 @@ impl Chain {
     pub fn finalized(&self) -> Header {
         let inner = self.inner.lock();
         let number = inner.finalized_number(self.pace.finality_lag);
-        inner.block(number).map_or_else(|| inner.head().clone(), |b| b.header.clone())
+        inner
+            .block(number)
+            .map_or_else(|| inner.head().clone(), |b| b.header.clone())
     }
 
     /// Waits until the finalized head is above `number`, at most for `wait`; returns the head.
     pub async fn finalized_after(&self, number: u32, wait: Duration) -> Header {
-        self.wait_for(wait, || Some(self.finalized()).filter(|head| head.number > number))
-            .await
-            .unwrap_or_else(|| self.finalized())
+        self.wait_for(wait, || {
+            Some(self.finalized()).filter(|head| head.number > number)
+        })
+        .await
+        .unwrap_or_else(|| self.finalized())
     }
 
     /// A finalized header.
@@ -299,20 +403,35 @@ impl Chain {
     #[must_use]
     pub fn blocks(&self, from: u32, to: u32) -> Vec<BlockBody> {
         let inner = self.inner.lock();
-        let to = to.min(inner.finalized_number(self.pace.finality_lag)).min(from.saturating_add(MAX_BLOCKS - 1));
+        let to = to
+            .min(inner.finalized_number(self.pace.finality_lag))
+            .min(from.saturating_add(MAX_BLOCKS - 1));
         (from..=to)
             .filter_map(|number| inner.block(number))
-            .map(|b| BlockBody { header: b.header.clone(), events: b.events.clone() })
+            .map(|b| BlockBody {
+                header: b.header.clone(),
+                events: b.events.clone(),
+            })
             .collect()
     }
 
     /// An account at the finalized head.
     #[must_use]
-    pub fn account(&self, account: &AccountId32, contract: Option<(u32, [u8; 32])>) -> AccountState {
+    pub fn account(
+        &self,
+        account: &AccountId32,
+        contract: Option<(u32, [u8; 32])>,
+    ) -> AccountState {
         let inner = self.inner.lock();
         let number = inner.finalized_number(self.pace.finality_lag);
-        let at = inner.block(number).map_or_else(|| inner.head().clone(), |b| b.header.clone());
-        inner.finalized.as_ref().unwrap_or(&inner.best).account(account, contract, at)
+        let at = inner
+            .block(number)
+            .map_or_else(|| inner.head().clone(), |b| b.header.clone());
+        inner
+            .finalized
+            .as_ref()
+            .unwrap_or(&inner.best)
+            .account(account, contract, at)
     }
 
     /// How far a transaction is; waits, at most for `wait`, until its way is at an end.
@@ -324,7 +443,10 @@ impl Chain {
             Some(stage) => stage,
             None => look()?,
         };
-        Some(ExtrinsicStatus { hash: hash.to_owned(), stage })
+        Some(ExtrinsicStatus {
+            hash: hash.to_owned(),
+            stage,
+        })
     }
 
     async fn wait_for<T>(&self, wait: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
@@ -335,7 +457,10 @@ impl Chain {
             if let Some(found) = look() {
                 return Some(found);
             }
-            if tokio::time::timeout_at(until, news.changed()).await.is_err() {
+            if tokio::time::timeout_at(until, news.changed())
+                .await
+                .is_err()
+            {
                 return None;
             }
         }
@@ -379,16 +504,29 @@ fn admit(inner: &Inner, hash: &str, extrinsic: &Extrinsic) -> Result<(), RpcErro
         return Err(rejected(1013, "Transaction Already Imported", hash));
     }
     let period = era.mortal_until.saturating_sub(era.birth);
-    if period == 0 || period >= BLOCK_HASH_COUNT || next.saturating_sub(era.birth) > BLOCK_HASH_COUNT {
+    if period == 0
+        || period >= BLOCK_HASH_COUNT
+        || next.saturating_sub(era.birth) > BLOCK_HASH_COUNT
+    {
         return Err(invalid("Transaction has an ancient birth block"));
     }
     if next > era.mortal_until {
         return Err(invalid("Transaction is outdated"));
     }
     let (nonce, free) = inner.best.purse(&extrinsic.account);
-    let waiting = inner.pool.iter().filter(|p| p.extrinsic.account == extrinsic.account);
-    if waiting.clone().any(|p| p.extrinsic.nonce == extrinsic.nonce) {
-        return Err(rejected(1014, "Priority is too low", "The transaction has too low priority to replace another one"));
+    let waiting = inner
+        .pool
+        .iter()
+        .filter(|p| p.extrinsic.account == extrinsic.account);
+    if waiting
+        .clone()
+        .any(|p| p.extrinsic.nonce == extrinsic.nonce)
+    {
+        return Err(rejected(
+            1014,
+            "Priority is too low",
+            "The transaction has too low priority to replace another one",
+        ));
     }
     let expected = nonce + u32::try_from(waiting.count()).unwrap_or(0);
     if extrinsic.nonce < expected {
@@ -398,7 +536,9 @@ fn admit(inner: &Inner, hash: &str, extrinsic: &Extrinsic) -> Result<(), RpcErro
         return Err(invalid("Transaction will be valid in the future"));
     }
     if free < inner.best.rules().extrinsic_fee {
-        return Err(invalid("Inability to pay some fees (e.g. account balance too low)"));
+        return Err(invalid(
+            "Inability to pay some fees (e.g. account balance too low)",
+        ));
     }
     Ok(())
 }

@@ -40,14 +40,20 @@ impl Wait {
 /// The routes.
 pub fn router(chain: Arc<Chain>) -> Router {
     Router::new()
-        .route("/v1/chain", get(|State(c): Shared| async move { Json(c.info()) }))
+        .route(
+            "/v1/chain",
+            get(|State(c): Shared| async move { Json(c.info()) }),
+        )
         .route("/v1/finalized", get(finalized))
         .route("/v1/headers/{number}", get(header))
         .route("/v1/blocks", get(blocks))
         .route("/v1/accounts/{account}", get(account))
         .route("/v1/extrinsics", post(submit))
         .route("/v1/extrinsics/{hash}", get(status))
-        .route("/_control/counts", get(|State(c): Shared| async move { Json(c.counts()) }))
+        .route(
+            "/_control/counts",
+            get(|State(c): Shared| async move { Json(c.counts()) }),
+        )
         .route("/_control/clock", post(clock))
         .route("/_control/blocks", post(seal))
         .route("/_control/pool", post(pool))
@@ -68,7 +74,10 @@ async fn finalized(State(chain): Shared, Query(wait): Query<Wait>) -> Response {
 }
 
 async fn header(State(chain): Shared, Path(number): Path<u32>) -> Response {
-    chain.header(number).map_or_else(|| not_found("no such finalized block"), |h| Json(h).into_response())
+    chain.header(number).map_or_else(
+        || not_found("no such finalized block"),
+        |h| Json(h).into_response(),
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -88,12 +97,20 @@ struct Wanted {
     hash: Option<String>,
 }
 
-async fn account(State(chain): Shared, Path(account): Path<String>, Query(wanted): Query<Wanted>) -> Response {
+async fn account(
+    State(chain): Shared,
+    Path(account): Path<String>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
     let bad = |what: &str| (StatusCode::BAD_REQUEST, what.to_owned()).into_response();
-    let Ok(account) = account.parse::<AccountId32>() else { return bad("not an SS58 account") };
+    let Ok(account) = account.parse::<AccountId32>() else {
+        return bad("not an SS58 account");
+    };
     let contract = match (wanted.node, wanted.hash) {
         (Some(node), Some(hash)) => {
-            let Some(hash) = hex::decode(hash).ok().and_then(|h| h.try_into().ok()) else { return bad("not a hash") };
+            let Some(hash) = hex::decode(hash).ok().and_then(|h| h.try_into().ok()) else {
+                return bad("not a hash");
+            };
             Some((node, hash))
         }
         _ => None,
@@ -101,7 +118,11 @@ async fn account(State(chain): Shared, Path(account): Path<String>, Query(wanted
     Json(chain.account(&account, contract)).into_response()
 }
 
-async fn submit(State(chain): Shared, Query(wait): Query<Wait>, Json(body): Json<Submission>) -> Response {
+async fn submit(
+    State(chain): Shared,
+    Query(wait): Query<Wait>,
+    Json(body): Json<Submission>,
+) -> Response {
     let extrinsic = Extrinsic::from_hex(&body.extrinsic).map_err(|e| RpcError {
         code: 1010,
         message: "Invalid Transaction".to_owned(),
@@ -116,7 +137,11 @@ async fn submit(State(chain): Shared, Query(wait): Query<Wait>, Json(body): Json
     }
 }
 
-async fn status(State(chain): Shared, Path(hash): Path<String>, Query(wait): Query<Wait>) -> Response {
+async fn status(
+    State(chain): Shared,
+    Path(hash): Path<String>,
+    Query(wait): Query<Wait>,
+) -> Response {
     match chain.status(&hash, wait.duration()).await {
         Some(status) => Json(status).into_response(),
         None => not_found("not known"),

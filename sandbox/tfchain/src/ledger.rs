@@ -5,8 +5,8 @@
 use counterparties_tfchain::AccountId32;
 use counterparties_tfchain::protocol::{AccountState, Call, DispatchError, Event, Header};
 use counterparties_tfchain::runtime_events::{
-    ContractCreated, ContractData, MintCompleted, MintTransaction, NodeContract, NodeContractCanceled,
-    RefundTransactionProcessed, RuntimeEvent, TwinStored,
+    ContractCreated, ContractData, MintCompleted, MintTransaction, NodeContract,
+    NodeContractCanceled, RefundTransactionProcessed, RuntimeEvent, TwinStored,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,11 +121,18 @@ pub struct Ledger {
 }
 
 fn event(pallet: &str, name: &str, data: serde_json::Value) -> Event {
-    Event { pallet: pallet.to_owned(), name: name.to_owned(), data }
+    Event {
+        pallet: pallet.to_owned(),
+        name: name.to_owned(),
+        data,
+    }
 }
 
 fn error(module: &str, name: &str) -> DispatchError {
-    DispatchError { module: module.to_owned(), name: name.to_owned() }
+    DispatchError {
+        module: module.to_owned(),
+        name: name.to_owned(),
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -136,7 +143,10 @@ impl Ledger {
     /// The state at block 0: the activator holds `endowment`.
     #[must_use]
     pub fn new(rules: Rules, activator: AccountId32, endowment: u64) -> Self {
-        let account = Account { free: endowment, ..Account::default() };
+        let account = Account {
+            free: endowment,
+            ..Account::default()
+        };
         Self {
             rules,
             activator,
@@ -165,7 +175,9 @@ impl Ledger {
     /// Next nonce and free balance.
     #[must_use]
     pub fn purse(&self, account: &AccountId32) -> (u32, u64) {
-        self.accounts.get(account).map_or((0, 0), |a| (a.nonce, a.free))
+        self.accounts
+            .get(account)
+            .map_or((0, 0), |a| (a.nonce, a.free))
     }
 
     /// Whether the twin exists.
@@ -182,7 +194,12 @@ impl Ledger {
 
     /// What a client reads of an account.
     #[must_use]
-    pub fn account(&self, account: &AccountId32, contract: Option<(u32, [u8; 32])>, at: Header) -> AccountState {
+    pub fn account(
+        &self,
+        account: &AccountId32,
+        contract: Option<(u32, [u8; 32])>,
+        at: Header,
+    ) -> AccountState {
         let state = self.accounts.get(account).cloned().unwrap_or_default();
         AccountState {
             at,
@@ -198,8 +215,17 @@ impl Ledger {
     pub fn apply(&mut self, operation: &Operation, block: u32) -> Effect {
         match operation {
             Operation::Signed { account, call } => self.signed(*account, call),
-            Operation::Mint { deposit, twin, amount } => self.mint(deposit, *twin, *amount, block),
-            Operation::Refunded { deposit, target, amount, sequence } => {
+            Operation::Mint {
+                deposit,
+                twin,
+                amount,
+            } => self.mint(deposit, *twin, *amount, block),
+            Operation::Refunded {
+                deposit,
+                target,
+                amount,
+                sequence,
+            } => {
                 self.answered.insert(deposit.clone());
                 *self.counts.refunds.entry(deposit.clone()).or_default() += 1;
                 let refund = RefundTransactionProcessed {
@@ -209,7 +235,10 @@ impl Ledger {
                     tx_hash: deposit.clone(),
                     sequence_number: *sequence,
                 };
-                Effect { events: vec![refund.to_event()], error: None }
+                Effect {
+                    events: vec![refund.to_event()],
+                    error: None,
+                }
             }
         }
     }
@@ -220,17 +249,38 @@ impl Ledger {
         let payer = self.accounts.entry(account).or_default();
         payer.nonce += 1;
         payer.free = payer.free.saturating_sub(fee);
-        let mut events = vec![event("Balances", "Withdraw", json!({"who": account, "amount": fee}))];
-        let paid = event("TransactionPayment", "TransactionFeePaid", json!({"who": account, "actual_fee": fee, "tip": 0}));
+        let mut events = vec![event(
+            "Balances",
+            "Withdraw",
+            json!({"who": account, "amount": fee}),
+        )];
+        let paid = event(
+            "TransactionPayment",
+            "TransactionFeePaid",
+            json!({"who": account, "actual_fee": fee, "tip": 0}),
+        );
         match self.call(account, call) {
             Ok(done) => {
                 events.extend(done);
                 events.extend([paid, event("System", "ExtrinsicSuccess", json!({}))]);
-                Effect { events, error: None }
+                Effect {
+                    events,
+                    error: None,
+                }
             }
             Err(error) => {
-                events.extend([paid, event("System", "ExtrinsicFailed", json!({"dispatch_error": error}))]);
-                Effect { events, error: Some(error) }
+                events.extend([
+                    paid,
+                    event(
+                        "System",
+                        "ExtrinsicFailed",
+                        json!({"dispatch_error": error}),
+                    ),
+                ]);
+                Effect {
+                    events,
+                    error: Some(error),
+                }
             }
         }
     }
@@ -238,7 +288,10 @@ impl Ledger {
     fn call(&mut self, account: AccountId32, call: &Call) -> Result<Vec<Event>, DispatchError> {
         match call {
             Call::TransferKeepAlive { dest, value } => self.transfer(account, *dest, *value),
-            Call::UserAcceptTc { document_link, document_hash } => {
+            Call::UserAcceptTc {
+                document_link,
+                document_hash,
+            } => {
                 if document_link.is_empty() {
                     return Err(error("TfgridModule", "DocumentLinkInputTooShort"));
                 }
@@ -249,7 +302,13 @@ impl Ledger {
                 Ok(Vec::new())
             }
             Call::CreateTwin { .. } => self.create_twin(account),
-            Call::CreateNodeContract { node_id, deployment_hash, deployment_data, public_ips, solution_provider_id } => {
+            Call::CreateNodeContract {
+                node_id,
+                deployment_hash,
+                deployment_data,
+                public_ips,
+                solution_provider_id,
+            } => {
                 if deployment_data.len() > MAX_DATA {
                     return Err(error("SmartContractModule", "DeploymentDataTooLong"));
                 }
@@ -265,14 +324,23 @@ impl Ledger {
         }
     }
 
-    fn transfer(&mut self, from: AccountId32, to: AccountId32, value: u128) -> Result<Vec<Event>, DispatchError> {
+    fn transfer(
+        &mut self,
+        from: AccountId32,
+        to: AccountId32,
+        value: u128,
+    ) -> Result<Vec<Event>, DispatchError> {
         let free = self.purse(&from).1;
         let value = u64::try_from(value).ok().filter(|value| *value <= free);
-        let Some(value) = value else { return Err(error("Token", "FundsUnavailable")) };
+        let Some(value) = value else {
+            return Err(error("Token", "FundsUnavailable"));
+        };
         if free - value < EXISTENTIAL_DEPOSIT {
             return Err(error("Token", "NotExpendable"));
         }
-        let Some(received) = self.purse(&to).1.checked_add(value) else { return Err(error("Arithmetic", "Overflow")) };
+        let Some(received) = self.purse(&to).1.checked_add(value) else {
+            return Err(error("Arithmetic", "Overflow"));
+        };
         if received < EXISTENTIAL_DEPOSIT {
             return Err(error("Token", "BelowMinimum"));
         }
@@ -283,7 +351,11 @@ impl Ledger {
         if from == self.activator {
             *self.counts.activations.entry(to.to_string()).or_default() += 1;
         }
-        Ok(vec![event("Balances", "Transfer", json!({"from": from, "to": to, "amount": value}))])
+        Ok(vec![event(
+            "Balances",
+            "Transfer",
+            json!({"from": from, "to": to, "amount": value}),
+        )])
     }
 
     fn create_twin(&mut self, account: AccountId32) -> Result<Vec<Event>, DispatchError> {
@@ -298,7 +370,13 @@ impl Ledger {
         state.twin = Some(id);
         self.twins.insert(id, account);
         self.counts.twins += 1;
-        Ok(vec![TwinStored { id, account_id: account }.to_event()])
+        Ok(vec![
+            TwinStored {
+                id,
+                account_id: account,
+            }
+            .to_event(),
+        ])
     }
 
     fn create_contract(
@@ -309,7 +387,9 @@ impl Ledger {
         solution_provider_id: Option<u64>,
     ) -> Result<Vec<Event>, DispatchError> {
         let refused = |name| Err(error("SmartContractModule", name));
-        let Some(twin_id) = self.accounts.get(&account).and_then(|a| a.twin) else { return refused("TwinNotExists") };
+        let Some(twin_id) = self.accounts.get(&account).and_then(|a| a.twin) else {
+            return refused("TwinNotExists");
+        };
         if contract.node_id == 0 || contract.node_id > self.rules.nodes {
             return refused("NodeNotExists");
         }
@@ -326,48 +406,102 @@ impl Ledger {
         self.last_contract += 1;
         let contract_id = self.last_contract;
         self.unique.insert(key, contract_id);
-        self.contracts.insert(contract_id, Contract { twin: twin_id, node: contract.node_id, hash });
+        self.contracts.insert(
+            contract_id,
+            Contract {
+                twin: twin_id,
+                node: contract.node_id,
+                hash,
+            },
+        );
         self.counts.contracts += 1;
-        *self.counts.by_hash.entry(contract.deployment_hash.clone()).or_default() += 1;
+        *self
+            .counts
+            .by_hash
+            .entry(contract.deployment_hash.clone())
+            .or_default() += 1;
         let contract_type = ContractData::NodeContract(contract);
-        Ok(vec![ContractCreated { contract_id, twin_id, contract_type, solution_provider_id }.to_event()])
+        Ok(vec![
+            ContractCreated {
+                contract_id,
+                twin_id,
+                contract_type,
+                solution_provider_id,
+            }
+            .to_event(),
+        ])
     }
 
-    fn cancel_contract(&mut self, account: AccountId32, contract_id: u64) -> Result<Vec<Event>, DispatchError> {
+    fn cancel_contract(
+        &mut self,
+        account: AccountId32,
+        contract_id: u64,
+    ) -> Result<Vec<Event>, DispatchError> {
         let Some(contract) = self.contracts.get(&contract_id) else {
             return Err(error("SmartContractModule", "ContractNotExists"));
         };
         if self.twins.get(&contract.twin) != Some(&account) {
-            return Err(error("SmartContractModule", "TwinNotAuthorizedToCancelContract"));
+            return Err(error(
+                "SmartContractModule",
+                "TwinNotAuthorizedToCancelContract",
+            ));
         }
         let (twin_id, node_id, hash) = (contract.twin, contract.node, contract.hash);
         self.unique.remove(&(node_id, hash));
         self.contracts.remove(&contract_id);
-        Ok(vec![NodeContractCanceled { contract_id, node_id, twin_id }.to_event()])
+        Ok(vec![
+            NodeContractCanceled {
+                contract_id,
+                node_id,
+                twin_id,
+            }
+            .to_event(),
+        ])
     }
 
     fn mint(&mut self, deposit: &str, twin: u32, amount: u64, block: u32) -> Effect {
-        let refused = |name| Effect { events: Vec::new(), error: Some(error("TFTBridgeModule", name)) };
+        let refused = |name| Effect {
+            events: Vec::new(),
+            error: Some(error("TFTBridgeModule", name)),
+        };
         // Once per Stellar transaction, for ever (`ExecutedMintTransactions`).
         if self.answered.contains(deposit) {
             return refused("MintTransactionAlreadyExecuted");
         }
-        let Some(arrives) = amount.checked_sub(self.rules.deposit_fee).filter(|arrives| *arrives > 0) else {
+        let Some(arrives) = amount
+            .checked_sub(self.rules.deposit_fee)
+            .filter(|arrives| *arrives > 0)
+        else {
             return refused("AmountIsLessThanDepositFee");
         };
-        let Some(target) = self.twins.get(&twin).copied() else { return refused("WrongParametersProvided") };
+        let Some(target) = self.twins.get(&twin).copied() else {
+            return refused("WrongParametersProvided");
+        };
         self.answered.insert(deposit.to_owned());
         self.counts.mints += 1;
-        *self.counts.by_stellar_tx.entry(deposit.to_owned()).or_default() += 1;
+        *self
+            .counts
+            .by_stellar_tx
+            .entry(deposit.to_owned())
+            .or_default() += 1;
         let receiver = self.accounts.entry(target).or_default();
         receiver.free = receiver.free.saturating_add(arrives);
         let minted = MintCompleted {
-            transaction: MintTransaction { amount, target, block, votes: 1 },
+            transaction: MintTransaction {
+                amount,
+                target,
+                block,
+                votes: 1,
+            },
             tx_id: deposit.to_owned(),
         };
         Effect {
             events: vec![
-                event("Balances", "Deposit", json!({"who": target, "amount": arrives})),
+                event(
+                    "Balances",
+                    "Deposit",
+                    json!({"who": target, "amount": arrives}),
+                ),
                 minted.to_event(),
             ],
             error: None,

@@ -61,25 +61,56 @@ const ENDOWMENT: u64 = 1_000_000 * 10_000_000;
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     sandbox_kit::init_logs();
-    ensure!(args.finality_lag == 0 || args.block_ms > 0, "--finality-lag needs --block-ms");
+    ensure!(
+        args.finality_lag == 0 || args.block_ms > 0,
+        "--finality-lag needs --block-ms"
+    );
     ensure!(args.idle_block_ms > 0, "--idle-block-ms must be above 0");
-    let uri = SecretUri::from_str(&args.activator).ok().context("SANDBOX_ACTIVATOR is not a secret URI")?;
-    let activator = Keypair::from_uri(&uri).ok().context("SANDBOX_ACTIVATOR is not a secret URI")?.public_key();
-    let rules = Rules { nodes: args.nodes, extrinsic_fee: args.extrinsic_fee, deposit_fee: args.deposit_fee };
+    let uri = SecretUri::from_str(&args.activator)
+        .ok()
+        .context("SANDBOX_ACTIVATOR is not a secret URI")?;
+    let activator = Keypair::from_uri(&uri)
+        .ok()
+        .context("SANDBOX_ACTIVATOR is not a secret URI")?
+        .public_key();
+    let rules = Rules {
+        nodes: args.nodes,
+        extrinsic_fee: args.extrinsic_fee,
+        deposit_fee: args.deposit_fee,
+    };
     let pace = Pace {
         block: Duration::from_millis(args.block_ms),
         idle: Duration::from_millis(args.idle_block_ms),
         finality_lag: args.finality_lag,
     };
-    let chain = Arc::new(Chain::new(rules, pace, activator.to_account_id(), ENDOWMENT));
+    let chain = Arc::new(Chain::new(
+        rules,
+        pace,
+        activator.to_account_id(),
+        ENDOWMENT,
+    ));
     let sealing = Arc::clone(&chain);
     tokio::spawn(async move { sealing.run().await });
     if let (Some(horizon), Some(passphrase), Some(tft), Some(secret)) =
         (args.horizon, args.passphrase, args.tft, args.bridge_secret)
     {
-        let bridge = Bridge::new(Arc::clone(&chain), &BridgeConfig { horizon, passphrase, tft, secret })?;
+        let bridge = Bridge::new(
+            Arc::clone(&chain),
+            &BridgeConfig {
+                horizon,
+                passphrase,
+                tft,
+                secret,
+            },
+        )?;
         tracing::info!(account = bridge.address(), "the bridge watches its account");
         tokio::spawn(bridge.run());
     }
-    sandbox_kit::run(args.listen, sandbox_tfchain::router(chain), CancellationToken::new()).await.context("serving")
+    sandbox_kit::run(
+        args.listen,
+        sandbox_tfchain::router(chain),
+        CancellationToken::new(),
+    )
+    .await
+    .context("serving")
 }

@@ -53,14 +53,31 @@ async fn a_deposit_is_minted_once_less_the_fee() {
     let second = horizon.land(Payment::tft(2 * UNIT).memo_text("twin_1"));
     until("the second mint", || w.chain.counts().mints == 2).await;
     let counts = w.chain.counts();
-    assert_eq!((counts.by_stellar_tx.get(&deposit), counts.by_stellar_tx.get(&second)), (Some(&1), Some(&1)));
+    assert_eq!(
+        (
+            counts.by_stellar_tx.get(&deposit),
+            counts.by_stellar_tx.get(&second)
+        ),
+        (Some(&1), Some(&1))
+    );
     let after = w.client().balance(&account.parse().unwrap()).await.unwrap();
-    assert_eq!(after.checked_sub(before).unwrap(), Amount::parse("251").unwrap());
+    assert_eq!(
+        after.checked_sub(before).unwrap(),
+        Amount::parse("251").unwrap()
+    );
     let blocks = w.client().blocks(0, u32::MAX).await.unwrap();
-    let minted = blocks.iter().flat_map(|b| &b.events).find_map(|event| match event {
-        ChainEvent::BridgeMinted { stellar_tx, account, amount, .. } if *stellar_tx == deposit => Some((account, amount)),
-        _ => None,
-    });
+    let minted = blocks
+        .iter()
+        .flat_map(|b| &b.events)
+        .find_map(|event| match event {
+            ChainEvent::BridgeMinted {
+                stellar_tx,
+                account,
+                amount,
+                ..
+            } if *stellar_tx == deposit => Some((account, amount)),
+            _ => None,
+        });
     assert_eq!(minted, Some((&account, &Amount::parse("250").unwrap())));
     assert!(horizon.paid().is_empty());
 }
@@ -81,12 +98,21 @@ async fn what_cannot_be_minted_is_paid_back_whole() {
     until("seven refunds", || w.chain.counts().refunds.len() == 7).await;
     let paid = horizon.paid();
     for (deposit, amount) in deposits.iter().zip([1, 5, 6, 7, 8, 9, 10]) {
-        let refunds: Vec<_> = paid.iter().filter(|p| hex::encode(p.return_hash) == *deposit).collect();
+        let refunds: Vec<_> = paid
+            .iter()
+            .filter(|p| hex::encode(p.return_hash) == *deposit)
+            .collect();
         assert_eq!(refunds.len(), 1, "{deposit}");
-        assert_eq!((refunds[0].amount, refunds[0].to), (amount * UNIT, horizon.sender.public_key().0));
+        assert_eq!(
+            (refunds[0].amount, refunds[0].to),
+            (amount * UNIT, horizon.sender.public_key().0)
+        );
     }
     let blocks = w.client().blocks(0, u32::MAX).await.unwrap();
-    let refunded = blocks.iter().flat_map(|b| &b.events).filter(|e| matches!(e, ChainEvent::BridgeRefunded { .. }));
+    let refunded = blocks
+        .iter()
+        .flat_map(|b| &b.events)
+        .filter(|e| matches!(e, ChainEvent::BridgeRefunded { .. }));
     assert_eq!(refunded.count(), 7);
     assert_eq!(w.chain.counts().mints, 0);
 }
@@ -95,9 +121,17 @@ async fn what_cannot_be_minted_is_paid_back_whole() {
 async fn what_is_no_deposit_is_left_alone() {
     let (w, horizon) = bridged().await;
     w.twin("ada").await;
-    horizon.land(Payment::tft(5 * UNIT).memo_text("twin_1").with_another_operation());
+    horizon.land(
+        Payment::tft(5 * UNIT)
+            .memo_text("twin_1")
+            .with_another_operation(),
+    );
     horizon.land(Payment::tft(5 * UNIT).memo_text("twin_1").failed());
-    horizon.land(Payment::tft(5 * UNIT).memo_text("twin_1").of_another_issuer());
+    horizon.land(
+        Payment::tft(5 * UNIT)
+            .memo_text("twin_1")
+            .of_another_issuer(),
+    );
     horizon.land(Payment::tft(5 * UNIT).memo_return([7; 32]));
     horizon.land_unreadable();
     let last = horizon.land(Payment::tft(5 * UNIT).memo_text("twin_1"));
@@ -123,7 +157,10 @@ async fn a_refund_whose_answer_is_lost_is_paid_once() {
     let (w, horizon) = bridged().await;
     horizon.lose_answers(3);
     let deposit = horizon.land(Payment::tft(5 * UNIT));
-    until("the refund", || w.chain.counts().refunds.contains_key(&deposit)).await;
+    until("the refund", || {
+        w.chain.counts().refunds.contains_key(&deposit)
+    })
+    .await;
     assert_eq!(horizon.paid().len(), 1);
 }
 
@@ -140,8 +177,16 @@ async fn a_configuration_that_cannot_work_is_refused() {
     let tft = format!("TFT:{}", secret.public_key().account_id());
     let seed = secret.secret_key().secret_seed();
     assert!(Bridge::new(Arc::clone(&w.chain), &config(&tft, &seed)).is_ok());
-    for (tft, seed) in [("TFT", seed.as_str()), ("TFT:G123", &seed), (&tft, "S123"), (&tft, "")] {
-        let error = Bridge::new(Arc::clone(&w.chain), &config(tft, seed)).err().unwrap().to_string();
+    for (tft, seed) in [
+        ("TFT", seed.as_str()),
+        ("TFT:G123", &seed),
+        (&tft, "S123"),
+        (&tft, ""),
+    ] {
+        let error = Bridge::new(Arc::clone(&w.chain), &config(tft, seed))
+            .err()
+            .unwrap()
+            .to_string();
         assert!(!error.contains("S123"), "{error}");
     }
 }

@@ -14,7 +14,11 @@ use std::time::Duration;
 use world::{FEE, ON_SUBMISSION, Owner, World, drive_contract, drive_twin, world};
 
 /// Blocks by the clock, with finality behind: what is read trails what has happened.
-const TRAILING: Pace = Pace { block: Duration::from_millis(10), idle: Duration::from_millis(10), finality_lag: 2 };
+const TRAILING: Pace = Pace {
+    block: Duration::from_millis(10),
+    idle: Duration::from_millis(10),
+    finality_lag: 2,
+};
 
 #[tokio::test]
 async fn a_walk_taken_twice_makes_one_twin() {
@@ -23,17 +27,31 @@ async fn a_walk_taken_twice_makes_one_twin() {
     let client = w.client();
     assert_eq!(client.find_twin(&plan, &key).await, Find::Absent);
     let first = client.make_twin(&plan, &key, &w.activator).await;
-    let Attempt::Landed(proof) = first else { panic!("{first:?}") };
+    let Attempt::Landed(proof) = first else {
+        panic!("{first:?}")
+    };
     assert_eq!((proof.twin, &proof.account), (TwinId(1), &key.ss58()));
     let again = client.make_twin(&plan, &key, &w.activator).await;
     assert!(matches!(again, Attempt::Landed(p) if p.twin == TwinId(1)));
     assert!(matches!(client.find_twin(&plan, &key).await, Find::Landed(p) if p.twin == TwinId(1)));
     let counts = w.chain.counts();
-    assert_eq!((counts.twins, counts.activations.get(&key.ss58())), (1, Some(&1)));
+    assert_eq!(
+        (counts.twins, counts.activations.get(&key.ss58())),
+        (1, Some(&1))
+    );
     // The activation, less the fees of two calls.
-    assert_eq!(client.balance(&key.account_id()).await.unwrap().minor(), 5_000_000 - 2 * 10_000);
-    assert_eq!(client.twin_of(&key.account_id()).await.unwrap(), Some(TwinId(1)));
-    assert_eq!(client.twin_of(&w.key("bob").account_id()).await.unwrap(), None);
+    assert_eq!(
+        client.balance(&key.account_id()).await.unwrap().minor(),
+        5_000_000 - 2 * 10_000
+    );
+    assert_eq!(
+        client.twin_of(&key.account_id()).await.unwrap(),
+        Some(TwinId(1))
+    );
+    assert_eq!(
+        client.twin_of(&w.key("bob").account_id()).await.unwrap(),
+        None
+    );
 }
 
 async fn many_walks(w: &World, walks: usize) {
@@ -41,7 +59,12 @@ async fn many_walks(w: &World, walks: usize) {
     for walk in 0..walks {
         let user = ["ada", "bob", "eve"][walk % 3];
         // Every other one with a client of its own: a process that was thought dead.
-        let (client, plan, key, activator) = (w.client(), w.twin_plan(user), w.key(user), w.activator.clone());
+        let (client, plan, key, activator) = (
+            w.client(),
+            w.twin_plan(user),
+            w.key(user),
+            w.activator.clone(),
+        );
         tasks.spawn(async move { drive_twin(&client, &plan, &key, &activator).await });
     }
     let proofs = tasks.join_all().await;
@@ -49,7 +72,11 @@ async fn many_walks(w: &World, walks: usize) {
     let counts = w.chain.counts();
     assert_eq!(counts.twins, 3);
     assert_eq!(counts.activations.len(), 3);
-    assert!(counts.activations.values().all(|n| *n == 1), "{:?}", counts.activations);
+    assert!(
+        counts.activations.values().all(|n| *n == 1),
+        "{:?}",
+        counts.activations
+    );
 }
 
 #[tokio::test]
@@ -68,7 +95,12 @@ async fn walks_of_one_process_share_the_activator() {
     let client = w.client();
     let mut tasks = tokio::task::JoinSet::new();
     for user in ["ada", "bob", "eve", "ada"] {
-        let (client, plan, key, activator) = (client.clone(), w.twin_plan(user), w.key(user), w.activator.clone());
+        let (client, plan, key, activator) = (
+            client.clone(),
+            w.twin_plan(user),
+            w.key(user),
+            w.activator.clone(),
+        );
         // Without a single stale nonce: one at a time for each account.
         tasks.spawn(async move { client.make_twin(&plan, &key, &activator).await });
     }
@@ -82,16 +114,36 @@ async fn walks_of_one_process_share_the_activator() {
 async fn a_contract_made_twice_is_one() {
     let w = world(ON_SUBMISSION).await;
     let twin = w.twin("ada").await.twin;
-    let (plan, key, client) = (w.contract_plan("ada", twin, "web"), w.key("ada"), w.client());
+    let (plan, key, client) = (
+        w.contract_plan("ada", twin, "web"),
+        w.key("ada"),
+        w.client(),
+    );
     assert_eq!(client.find_contract(&plan, &key).await, Find::Absent);
-    let Attempt::Landed(made) = client.create_contract(&plan, &key, &Owner(true)).await else { panic!("not made") };
-    assert_eq!((made.contract, made.extrinsic_hash.len()), (ContractId(1), 64));
-    let Attempt::Landed(again) = w.client().create_contract(&plan, &key, &Owner(true)).await else { panic!("refused") };
-    assert_eq!((again.contract, again.extrinsic_hash.as_str()), (ContractId(1), ""));
+    let Attempt::Landed(made) = client.create_contract(&plan, &key, &Owner(true)).await else {
+        panic!("not made")
+    };
+    assert_eq!(
+        (made.contract, made.extrinsic_hash.len()),
+        (ContractId(1), 64)
+    );
+    let Attempt::Landed(again) = w.client().create_contract(&plan, &key, &Owner(true)).await else {
+        panic!("refused")
+    };
+    assert_eq!(
+        (again.contract, again.extrinsic_hash.as_str()),
+        (ContractId(1), "")
+    );
     assert_eq!(w.chain.counts().by_hash.get(&plan.hash), Some(&1));
-    let block = client.blocks(made.block, made.block).await.unwrap().remove(0);
-    assert!(block.events.iter().any(|event| matches!(event, ChainEvent::ContractCreated { contract, twin: t, node, hash, .. }
-        if *contract == made.contract && *t == twin && *node == NodeId(3) && *hash == plan.hash)));
+    let block = client
+        .blocks(made.block, made.block)
+        .await
+        .unwrap()
+        .remove(0);
+    assert!(block.events.iter().any(
+        |event| matches!(event, ChainEvent::ContractCreated { contract, twin: t, node, hash, .. }
+        if *contract == made.contract && *t == twin && *node == NodeId(3) && *hash == plan.hash)
+    ));
 }
 
 #[tokio::test]
@@ -108,7 +160,10 @@ async fn the_chain_refuses_a_second_contract_of_a_zombie() {
         solution_provider_id: None,
     };
     let (status, body) = w.submit(&key, call, |_| {}).await;
-    assert_eq!((status, body["error"]["name"].as_str()), (200, Some("ContractIsNotUnique")));
+    assert_eq!(
+        (status, body["error"]["name"].as_str()),
+        (200, Some("ContractIsNotUnique"))
+    );
     assert_eq!(w.chain.counts().contracts, 1);
 }
 
@@ -116,13 +171,20 @@ async fn the_chain_refuses_a_second_contract_of_a_zombie() {
 async fn a_lost_answer_is_unknown_and_found() {
     let w = world(ON_SUBMISSION).await;
     let twin = w.twin("ada").await.twin;
-    let (plan, key, client) = (w.contract_plan("ada", twin, "web"), w.key("ada"), w.client());
+    let (plan, key, client) = (
+        w.contract_plan("ada", twin, "web"),
+        w.key("ada"),
+        w.client(),
+    );
     for kind in ["lose_answer", "http500_after_work"] {
         let plan = w.contract_plan("ada", twin, kind);
         w.fault("POST", "/v1/extrinsics", kind, 1).await;
         let lost = client.create_contract(&plan, &key, &Owner(true)).await;
         assert!(matches!(lost, Attempt::Unknown(_)), "{kind}: {lost:?}");
-        assert!(matches!(client.find_contract(&plan, &key).await, Find::Landed(_)), "{kind}");
+        assert!(
+            matches!(client.find_contract(&plan, &key).await, Find::Landed(_)),
+            "{kind}"
+        );
     }
     w.fault("POST", "/v1/extrinsics", "http500", 1).await;
     let lost = client.create_contract(&plan, &key, &Owner(true)).await;
@@ -136,10 +198,22 @@ async fn a_lost_answer_is_unknown_and_found() {
 async fn a_twin_is_walked_to_through_lost_answers() {
     let w = world(ON_SUBMISSION).await;
     w.fault("POST", "/v1/extrinsics", "lose_answer", 3).await;
-    let proof = drive_twin(&w.client(), &w.twin_plan("ada"), &w.key("ada"), &w.activator).await;
+    let proof = drive_twin(
+        &w.client(),
+        &w.twin_plan("ada"),
+        &w.key("ada"),
+        &w.activator,
+    )
+    .await;
     assert_eq!(proof.twin, TwinId(1));
     let counts = w.chain.counts();
-    assert_eq!((counts.twins, counts.activations.values().copied().collect::<Vec<_>>()), (1, vec![1]));
+    assert_eq!(
+        (
+            counts.twins,
+            counts.activations.values().copied().collect::<Vec<_>>()
+        ),
+        (1, vec![1])
+    );
 }
 
 #[tokio::test]
@@ -148,16 +222,28 @@ async fn a_stale_nonce_is_unknown_and_the_next_look_tells() {
     let twin = w.twin("ada").await.twin;
     let key = w.key("ada");
     // Two processes with the same account: both read the same nonce.
-    let plans = [w.contract_plan("ada", twin, "one"), w.contract_plan("ada", twin, "two")];
+    let plans = [
+        w.contract_plan("ada", twin, "one"),
+        w.contract_plan("ada", twin, "two"),
+    ];
     let clients = [w.client(), w.client()];
     let (a, b) = tokio::join!(
         clients[0].create_contract(&plans[0], &key, &Owner(true)),
         clients[1].create_contract(&plans[1], &key, &Owner(true)),
     );
-    let landed = [&a, &b].iter().filter(|outcome| matches!(outcome, Attempt::Landed(_))).count();
-    let unknown = [&a, &b].iter().filter(|outcome| matches!(outcome, Attempt::Unknown(_))).count();
+    let landed = [&a, &b]
+        .iter()
+        .filter(|outcome| matches!(outcome, Attempt::Landed(_)))
+        .count();
+    let unknown = [&a, &b]
+        .iter()
+        .filter(|outcome| matches!(outcome, Attempt::Unknown(_)))
+        .count();
     assert_eq!((landed, unknown), (1, 1), "{a:?} {b:?}");
-    tokio::join!(drive_contract(&clients[0], &plans[0], &key), drive_contract(&clients[1], &plans[1], &key));
+    tokio::join!(
+        drive_contract(&clients[0], &plans[0], &key),
+        drive_contract(&clients[1], &plans[1], &key)
+    );
     let counts = w.chain.counts();
     assert_eq!((counts.contracts, counts.by_hash.len()), (2, 2));
 }
@@ -166,13 +252,26 @@ async fn a_stale_nonce_is_unknown_and_the_next_look_tells() {
 async fn after_the_deadline_it_never_will() {
     let w = world(ON_SUBMISSION).await;
     let twin = w.twin("ada").await.twin;
-    let (plan, key, client) = (w.contract_plan("ada", twin, "web"), w.key("ada"), w.client());
+    let (plan, key, client) = (
+        w.contract_plan("ada", twin, "web"),
+        w.key("ada"),
+        w.client(),
+    );
     let twin_plan = w.twin_plan("bob");
     w.pass(plan.deadline.max(twin_plan.deadline));
     let late = client.create_contract(&plan, &key, &Owner(true)).await;
-    assert!(matches!(&late, Attempt::NotSent(reason) if reason.contains("deadline")), "{late:?}");
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::NeverWill(_)));
-    assert!(matches!(client.find_twin(&twin_plan, &w.key("bob")).await, Find::NeverWill(_)));
+    assert!(
+        matches!(&late, Attempt::NotSent(reason) if reason.contains("deadline")),
+        "{late:?}"
+    );
+    assert!(matches!(
+        client.find_contract(&plan, &key).await,
+        Find::NeverWill(_)
+    ));
+    assert!(matches!(
+        client.find_twin(&twin_plan, &w.key("bob")).await,
+        Find::NeverWill(_)
+    ));
     assert_eq!(w.chain.counts().contracts, 0);
 }
 
@@ -185,7 +284,10 @@ async fn what_may_still_land_is_not_given_up() {
     w.chain.hold(true);
     let stuck = client.create_contract(&plan, &key, &Owner(true)).await;
     assert!(matches!(stuck, Attempt::Unknown(_)), "{stuck:?}");
-    let (found, born) = (client.find_contract(&plan, &key).await, w.chain.finalized().number);
+    let (found, born) = (
+        client.find_contract(&plan, &key).await,
+        w.chain.finalized().number,
+    );
     assert_eq!(found, Find::Absent);
     // The clock is past the deadline, but the transaction counts in blocks and lives on.
     w.chain.advance_clock(700_000);
@@ -194,7 +296,10 @@ async fn what_may_still_land_is_not_given_up() {
     assert!(matches!(found, Find::Pending(_)), "{found:?}");
     w.chain.hold(false);
     let found = client.find_contract(&plan, &key).await;
-    assert!(matches!(&found, Find::Landed(proof) if proof.contract == ContractId(1)), "{found:?}, born at {born}");
+    assert!(
+        matches!(&found, Find::Landed(proof) if proof.contract == ContractId(1)),
+        "{found:?}, born at {born}"
+    );
 }
 
 #[tokio::test]
@@ -204,11 +309,20 @@ async fn an_expired_transaction_lands_no_more() {
     let (plan, key) = (w.contract_plan("ada", twin, "web"), w.key("ada"));
     let client = w.client().with_finality_wait(Duration::from_millis(50));
     w.chain.hold(true);
-    assert!(matches!(client.create_contract(&plan, &key, &Owner(true)).await, Attempt::Unknown(_)));
+    assert!(matches!(
+        client.create_contract(&plan, &key, &Owner(true)).await,
+        Attempt::Unknown(_)
+    ));
     w.pass(plan.deadline);
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::NeverWill(_)));
+    assert!(matches!(
+        client.find_contract(&plan, &key).await,
+        Find::NeverWill(_)
+    ));
     w.chain.hold(false);
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::NeverWill(_)));
+    assert!(matches!(
+        client.find_contract(&plan, &key).await,
+        Find::NeverWill(_)
+    ));
     assert_eq!(w.chain.counts().contracts, 0);
 }
 
@@ -216,14 +330,31 @@ async fn an_expired_transaction_lands_no_more() {
 async fn a_cancelled_contract_is_not_made_again() {
     let w = world(ON_SUBMISSION).await;
     let twin = w.twin("ada").await.twin;
-    let (plan, key, client) = (w.contract_plan("ada", twin, "web"), w.key("ada"), w.client());
+    let (plan, key, client) = (
+        w.contract_plan("ada", twin, "web"),
+        w.key("ada"),
+        w.client(),
+    );
     let made = drive_contract(&client, &plan, &key).await;
-    let (status, body) = w.submit(&key, Call::CancelContract { contract_id: made.contract.0 }, |_| {}).await;
+    let (status, body) = w
+        .submit(
+            &key,
+            Call::CancelContract {
+                contract_id: made.contract.0,
+            },
+            |_| {},
+        )
+        .await;
     assert_eq!((status, &body["error"]), (200, &serde_json::Value::Null));
     w.pass(plan.deadline);
     let found = client.find_contract(&plan, &key).await;
-    let Find::Refused(refusal) = found else { panic!("{found:?}") };
-    assert_eq!((refusal.code.as_str(), refusal.evidence.as_str()), ("contract_cancelled", "1"));
+    let Find::Refused(refusal) = found else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (refusal.code.as_str(), refusal.evidence.as_str()),
+        ("contract_cancelled", "1")
+    );
     assert!(client.blocks(0, u32::MAX).await.unwrap().iter().flat_map(|b| &b.events).any(
         |event| matches!(event, ChainEvent::ContractCancelled { contract, .. } if *contract == made.contract)
     ));
@@ -240,16 +371,35 @@ async fn refusals_come_by_name() {
     bad[1].solution_provider = Some(1);
     bad[2].data = "x".repeat(513);
     bad[3].hash = "AB".repeat(32);
-    let codes = ["NodeNotExists", "NoSuchSolutionProvider", "deployment_data_too_long", "deployment_hash_malformed"];
+    let codes = [
+        "NodeNotExists",
+        "NoSuchSolutionProvider",
+        "deployment_data_too_long",
+        "deployment_hash_malformed",
+    ];
     for (plan, code) in bad.iter().zip(codes) {
         let outcome = client.create_contract(plan, &key, &Owner(true)).await;
-        assert!(matches!(&outcome, Attempt::Refused(refusal) if refusal.code == code), "{code}: {outcome:?}");
+        assert!(
+            matches!(&outcome, Attempt::Refused(refusal) if refusal.code == code),
+            "{code}: {outcome:?}"
+        );
     }
     let (stranger, mut plan) = (w.key("bob"), good);
     plan.minimum_balance = Amount::ZERO;
-    w.submit(w.activator.key(), Call::TransferKeepAlive { dest: stranger.account_id(), value: 1_000_000 }, |_| {}).await;
+    w.submit(
+        w.activator.key(),
+        Call::TransferKeepAlive {
+            dest: stranger.account_id(),
+            value: 1_000_000,
+        },
+        |_| {},
+    )
+    .await;
     let outcome = client.create_contract(&plan, &stranger, &Owner(true)).await;
-    assert!(matches!(&outcome, Attempt::Refused(refusal) if refusal.code == "TwinNotExists"), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Attempt::Refused(refusal) if refusal.code == "TwinNotExists"),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -263,8 +413,13 @@ async fn without_funds_or_ownership_nothing_is_sent() {
     assert!(matches!(&outcome, Attempt::NotSent(_)), "{outcome:?}");
     plan.minimum_balance = Amount::parse("250").unwrap();
     let outcome = client.create_contract(&plan, &key, &Owner(true)).await;
-    assert!(matches!(&outcome, Attempt::NotSent(reason) if reason.starts_with("waiting for funds")), "{outcome:?}");
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::Pending(reason) if reason.starts_with("waiting for funds")));
+    assert!(
+        matches!(&outcome, Attempt::NotSent(reason) if reason.starts_with("waiting for funds")),
+        "{outcome:?}"
+    );
+    assert!(
+        matches!(client.find_contract(&plan, &key).await, Find::Pending(reason) if reason.starts_with("waiting for funds"))
+    );
     assert_eq!(w.chain.account(&key.account_id(), None).nonce, nonce);
 }
 
@@ -276,12 +431,29 @@ async fn nothing_is_tried_shortly_before_a_deadline() {
     let (mut plan, mut twin_plan) = (w.contract_plan("ada", twin, "web"), w.twin_plan("bob"));
     // Less than four blocks of a second are left.
     (plan.deadline, twin_plan.deadline) = (w.now() + 3, w.now() + 3);
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::Pending(_)));
-    assert!(matches!(client.create_contract(&plan, &key, &Owner(true)).await, Attempt::NotSent(_)));
-    assert!(matches!(client.find_twin(&twin_plan, &w.key("bob")).await, Find::Pending(_)));
-    let outcome = client.make_twin(&twin_plan, &w.key("bob"), &w.activator).await;
+    assert!(matches!(
+        client.find_contract(&plan, &key).await,
+        Find::Pending(_)
+    ));
+    assert!(matches!(
+        client.create_contract(&plan, &key, &Owner(true)).await,
+        Attempt::NotSent(_)
+    ));
+    assert!(matches!(
+        client.find_twin(&twin_plan, &w.key("bob")).await,
+        Find::Pending(_)
+    ));
+    let outcome = client
+        .make_twin(&twin_plan, &w.key("bob"), &w.activator)
+        .await;
     assert!(matches!(outcome, Attempt::NotSent(_)), "{outcome:?}");
-    assert!(w.chain.counts().activations.get(&w.key("bob").ss58()).is_none());
+    assert!(
+        w.chain
+            .counts()
+            .activations
+            .get(&w.key("bob").ss58())
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -289,16 +461,40 @@ async fn a_node_takes_no_transaction_that_is_not_right() {
     let w = world(ON_SUBMISSION).await;
     w.twin("ada").await;
     let key = w.key("ada");
-    let call = || Call::CreateTwin { relay: None, pk: None };
+    let call = || Call::CreateTwin {
+        relay: None,
+        pk: None,
+    };
     let (status, body) = w.submit(&key, call(), |e| e.signature[0] ^= 1).await;
-    assert_eq!((status, body["code"].as_i64(), body["data"].as_str()), (400, Some(1010), Some("Transaction has a bad signature")));
-    let (status, body) = w.submit(&key, call(), |e| e.call = Call::CancelContract { contract_id: 1 }).await;
+    assert_eq!(
+        (status, body["code"].as_i64(), body["data"].as_str()),
+        (400, Some(1010), Some("Transaction has a bad signature"))
+    );
+    let (status, body) = w
+        .submit(&key, call(), |e| {
+            e.call = Call::CancelContract { contract_id: 1 }
+        })
+        .await;
     assert_eq!((status, body["code"].as_i64()), (400, Some(1010)));
     let nonce = w.chain.account(&key.account_id(), None).nonce;
     let (status, body) = w.submit(&key, call(), |_| {}).await;
-    assert_eq!((status, body["stage"].as_str(), body["error"]["name"].as_str()), (200, Some("finalized"), Some("TwinWithPubkeyExists")));
-    assert_eq!(w.chain.account(&key.account_id(), None).nonce, nonce + 1, "a failed call takes its nonce");
-    assert!(matches!(serde_json::from_value::<Stage>(body), Ok(Stage::Finalized { .. })));
+    assert_eq!(
+        (
+            status,
+            body["stage"].as_str(),
+            body["error"]["name"].as_str()
+        ),
+        (200, Some("finalized"), Some("TwinWithPubkeyExists"))
+    );
+    assert_eq!(
+        w.chain.account(&key.account_id(), None).nonce,
+        nonce + 1,
+        "a failed call takes its nonce"
+    );
+    assert!(matches!(
+        serde_json::from_value::<Stage>(body),
+        Ok(Stage::Finalized { .. })
+    ));
     let answer = reqwest::Client::new()
         .post(format!("{}/v1/extrinsics", w.url))
         .json(&serde_json::json!({"extrinsic": "0x00"}))
@@ -311,16 +507,25 @@ async fn a_node_takes_no_transaction_that_is_not_right() {
 #[tokio::test]
 async fn transfers_keep_to_the_chains_rules() {
     let w = world(ON_SUBMISSION).await;
-    let pay = |value| Call::TransferKeepAlive { dest: w.key("bob").account_id(), value };
+    let pay = |value| Call::TransferKeepAlive {
+        dest: w.key("bob").account_id(),
+        value,
+    };
     let (_, body) = w.submit(w.activator.key(), pay(499), |_| {}).await;
     assert_eq!(body["error"]["name"], "BelowMinimum");
     let (_, body) = w.submit(w.activator.key(), pay(u128::MAX), |_| {}).await;
     assert_eq!(body["error"]["name"], "FundsUnavailable");
     let free = w.chain.account(&w.activator.key().account_id(), None).free;
-    let (_, body) = w.submit(w.activator.key(), pay(u128::from(free - FEE)), |_| {}).await;
+    let (_, body) = w
+        .submit(w.activator.key(), pay(u128::from(free - FEE)), |_| {})
+        .await;
     assert_eq!(body["error"]["name"], "NotExpendable");
     let (status, body) = w.submit(&w.key("eve"), pay(500), |_| {}).await;
-    assert_eq!((status, body["code"].as_i64()), (400, Some(1010)), "who has nothing cannot pay the fee");
+    assert_eq!(
+        (status, body["code"].as_i64()),
+        (400, Some(1010)),
+        "who has nothing cannot pay the fee"
+    );
     assert!(w.chain.counts().activations.is_empty());
 }
 
@@ -336,9 +541,16 @@ async fn blocks_are_read_as_they_become_final() {
     let head = client.finalized_head().await.unwrap();
     let blocks = client.blocks(1, u32::MAX).await.unwrap();
     assert!(blocks.len() >= usize::try_from(head.number).unwrap());
-    assert!(blocks.windows(2).all(|b| b[1].number == b[0].number + 1 && b[1].timestamp > b[0].timestamp));
+    assert!(
+        blocks
+            .windows(2)
+            .all(|b| b[1].number == b[0].number + 1 && b[1].timestamp > b[0].timestamp)
+    );
     assert!(client.blocks(u32::MAX, u32::MAX).await.unwrap().is_empty());
-    let quiet = client.wait_for_block_after(u32::MAX, Duration::from_millis(20)).await.unwrap();
+    let quiet = client
+        .wait_for_block_after(u32::MAX, Duration::from_millis(20))
+        .await
+        .unwrap();
     assert!(quiet.number >= head.number);
 }
 
@@ -346,15 +558,38 @@ async fn blocks_are_read_as_they_become_final() {
 async fn who_does_not_answer_is_not_sent_to_and_not_believed() {
     let w = world(ON_SUBMISSION).await;
     let (plan, key) = (w.contract_plan("ada", TwinId(1), "web"), w.key("ada"));
-    let nobody = TfchainConfig { url: "http://127.0.0.1:1".to_owned(), timeout: Duration::from_secs(2) };
+    let nobody = TfchainConfig {
+        url: "http://127.0.0.1:1".to_owned(),
+        timeout: Duration::from_secs(2),
+    };
     let nobody = TfchainClient::new(&nobody).unwrap();
-    assert!(matches!(nobody.find_contract(&plan, &key).await, Find::Pending(_)));
-    assert!(matches!(nobody.create_contract(&plan, &key, &Owner(true)).await, Attempt::NotSent(_)));
-    assert!(matches!(nobody.make_twin(&w.twin_plan("ada"), &key, &w.activator).await, Attempt::NotSent(_)));
+    assert!(matches!(
+        nobody.find_contract(&plan, &key).await,
+        Find::Pending(_)
+    ));
+    assert!(matches!(
+        nobody.create_contract(&plan, &key, &Owner(true)).await,
+        Attempt::NotSent(_)
+    ));
+    assert!(matches!(
+        nobody
+            .make_twin(&w.twin_plan("ada"), &key, &w.activator)
+            .await,
+        Attempt::NotSent(_)
+    ));
     assert!(nobody.finalized_head().await.is_err());
     let client = w.client();
     w.fault("GET", "/v1/", "http503", 2).await;
-    assert!(matches!(client.find_contract(&plan, &key).await, Find::Pending(_)));
+    assert!(matches!(
+        client.find_contract(&plan, &key).await,
+        Find::Pending(_)
+    ));
     assert!(client.finalized_head().await.is_err());
-    assert!(TfchainClient::new(&TfchainConfig { url: "no url".to_owned(), timeout: Duration::from_secs(1) }).is_err());
+    assert!(
+        TfchainClient::new(&TfchainConfig {
+            url: "no url".to_owned(),
+            timeout: Duration::from_secs(1)
+        })
+        .is_err()
+    );
 }

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use stellar_base::crypto::PublicKey;
-use stellar_base::xdr::{self, FeeBumpTransactionInnerTx, MuxedAccount, OperationBody, TransactionEnvelope, XDRDeserialize};
+use stellar_base::xdr::{
+    self, FeeBumpTransactionInnerTx, MuxedAccount, OperationBody, TransactionEnvelope,
+    XDRDeserialize,
+};
 
 /// A transaction as Horizon lists it.
 #[derive(Debug, Clone, Deserialize)]
@@ -84,7 +87,9 @@ pub fn verdict(record: &TransactionRecord, bridge: [u8; 32], asset: &Asset, fee:
         TransactionEnvelope::TxV0(e) => (e.tx.source_account_ed25519.0, &e.tx.operations),
         TransactionEnvelope::Tx(e) => (key(&e.tx.source_account), &e.tx.operations),
         TransactionEnvelope::TxFeeBump(e) => match &e.tx.inner_tx {
-            FeeBumpTransactionInnerTx::Tx(inner) => (key(&inner.tx.source_account), &inner.tx.operations),
+            FeeBumpTransactionInnerTx::Tx(inner) => {
+                (key(&inner.tx.source_account), &inner.tx.operations)
+            }
         },
     };
     let mut senders: BTreeMap<[u8; 32], u64> = BTreeMap::new();
@@ -98,10 +103,17 @@ pub fn verdict(record: &TransactionRecord, bridge: [u8; 32], asset: &Asset, fee:
             *sum = sum.saturating_add(u64::try_from(payment.amount).unwrap_or(0));
         }
     }
-    let Some((from, amount)) = senders.first_key_value().map(|(from, amount)| (*from, *amount)) else {
+    let Some((from, amount)) = senders
+        .first_key_value()
+        .map(|(from, amount)| (*from, *amount))
+    else {
         return Verdict::Ignore("nothing of it is a deposit");
     };
-    let refund = |reason| Verdict::Refund { to: from, amount, reason };
+    let refund = |reason| Verdict::Refund {
+        to: from,
+        amount,
+        reason,
+    };
     let memo = record.memo.as_deref().unwrap_or_default();
     if senders.len() > 1 {
         return refund("several senders");
@@ -123,8 +135,13 @@ pub fn verdict(record: &TransactionRecord, bridge: [u8; 32], asset: &Asset, fee:
 
 /// `twin_<id>`, exactly.
 fn twin(record: &TransactionRecord, memo: &str) -> Option<u32> {
-    let id = memo.strip_prefix("twin_").filter(|_| record.memo_type == "text")?;
-    id.bytes().all(|b| b.is_ascii_digit()).then(|| id.parse().ok()).flatten()
+    let id = memo
+        .strip_prefix("twin_")
+        .filter(|_| record.memo_type == "text")?;
+    id.bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| id.parse().ok())
+        .flatten()
 }
 
 fn key(account: &MuxedAccount) -> [u8; 32] {

@@ -79,15 +79,24 @@ impl Bridge {
     /// # Errors
     /// [`BridgeError`].
     pub fn new(chain: Arc<Chain>, config: &BridgeConfig) -> Result<Self, BridgeError> {
-        let asset = Asset::parse(&config.tft).ok_or_else(|| BridgeError::Asset(config.tft.clone()))?;
-        let key = DalekKeyPair::from_secret_seed(config.secret.trim()).map_err(|_| BridgeError::Secret)?;
+        let asset =
+            Asset::parse(&config.tft).ok_or_else(|| BridgeError::Asset(config.tft.clone()))?;
+        let key = DalekKeyPair::from_secret_seed(config.secret.trim())
+            .map_err(|_| BridgeError::Secret)?;
         let http = reqwest::Client::builder()
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(5))
             .build()
             .map_err(|e| BridgeError::Http(e.to_string()))?;
         let horizon = config.horizon.trim_end_matches('/').to_owned();
-        Ok(Self { chain, http, horizon, key, network: Network::new(config.passphrase.clone()), asset })
+        Ok(Self {
+            chain,
+            http,
+            horizon,
+            key,
+            network: Network::new(config.passphrase.clone()),
+            asset,
+        })
     }
 
     /// The bridge's Stellar account, `G…`.
@@ -101,10 +110,19 @@ impl Bridge {
         let (refunds, queue) = mpsc::unbounded_channel();
         let (wake, streaming) = (Notify::new(), AtomicBool::new(false));
         let payer = Payer::new(&self);
-        tokio::join!(self.watch(refunds, &wake, &streaming), self.stream(&wake, &streaming), payer.run(queue));
+        tokio::join!(
+            self.watch(refunds, &wake, &streaming),
+            self.stream(&wake, &streaming),
+            payer.run(queue)
+        );
     }
 
-    async fn watch(&self, refunds: mpsc::UnboundedSender<Refund>, wake: &Notify, streaming: &AtomicBool) {
+    async fn watch(
+        &self,
+        refunds: mpsc::UnboundedSender<Refund>,
+        wake: &Notify,
+        streaming: &AtomicBool,
+    ) {
         let mut cursor = String::from("0");
         loop {
             let records = match self.page(&cursor).await {
@@ -116,25 +134,47 @@ impl Bridge {
                 }
             };
             for raw in &records {
-                let Some(next) = raw.get("paging_token").and_then(serde_json::Value::as_str) else { continue };
+                let Some(next) = raw.get("paging_token").and_then(serde_json::Value::as_str) else {
+                    continue;
+                };
                 next.clone_into(&mut cursor);
                 match TransactionRecord::deserialize(raw) {
                     Ok(record) => self.answer(&record, &refunds),
-                    Err(error) => tracing::warn!(%error, "a transaction that the bridge cannot read"),
+                    Err(error) => {
+                        tracing::warn!(%error, "a transaction that the bridge cannot read")
+                    }
                 }
             }
             if records.len() < PAGE {
-                let wait = if streaming.load(Ordering::Relaxed) { IDLE } else { POLL };
+                let wait = if streaming.load(Ordering::Relaxed) {
+                    IDLE
+                } else {
+                    POLL
+                };
                 let _ = tokio::time::timeout(wait, wake.notified()).await;
             }
         }
     }
 
     async fn page(&self, cursor: &str) -> Result<Vec<serde_json::Value>, String> {
-        let url = format!("{}/accounts/{}/transactions?order=asc&limit={PAGE}&cursor={cursor}", self.horizon, self.address());
-        let response = self.http.get(url).timeout(Duration::from_secs(10)).send().await.map_err(|e| e.to_string())?;
+        let url = format!(
+            "{}/accounts/{}/transactions?order=asc&limit={PAGE}&cursor={cursor}",
+            self.horizon,
+            self.address()
+        );
+        let response = self
+            .http
+            .get(url)
+            .timeout(Duration::from_secs(10))
+            .send()
+            .await
+            .map_err(|e| e.to_string())?;
         let response = response.error_for_status().map_err(|e| e.to_string())?;
-        response.json::<Page>().await.map(|page| page.embedded.records).map_err(|e| e.to_string())
+        response
+            .json::<Page>()
+            .await
+            .map(|page| page.embedded.records)
+            .map_err(|e| e.to_string())
     }
 
     fn answer(&self, record: &TransactionRecord, refunds: &mpsc::UnboundedSender<Refund>) {
@@ -144,20 +184,38 @@ impl Bridge {
                 tracing::debug!(transaction = record.hash, reason, "not a deposit");
                 return;
             }
-            Verdict::Mint { twin, amount, from } => match self.chain.mint(&record.hash, twin, amount) {
-                Ok(()) => {
-                    tracing::debug!(transaction = record.hash, twin, amount, "minted");
-                    return;
+            Verdict::Mint { twin, amount, from } => {
+                match self.chain.mint(&record.hash, twin, amount) {
+                    Ok(()) => {
+                        tracing::debug!(transaction = record.hash, twin, amount, "minted");
+                        return;
+                    }
+                    Err(NotMinted::Answered) => return,
+                    Err(reason @ (NotMinted::NoTwin | NotMinted::TooSmall)) => {
+                        tracing::info!(
+                            transaction = record.hash,
+                            ?reason,
+                            "the deposit cannot be minted and is paid back"
+                        );
+                        Refund {
+                            deposit: record.hash.clone(),
+                            to: from,
+                            amount,
+                        }
+                    }
                 }
-                Err(NotMinted::Answered) => return,
-                Err(reason @ (NotMinted::NoTwin | NotMinted::TooSmall)) => {
-                    tracing::info!(transaction = record.hash, ?reason, "the deposit cannot be minted and is paid back");
-                    Refund { deposit: record.hash.clone(), to: from, amount }
-                }
-            },
+            }
             Verdict::Refund { to, amount, reason } => {
-                tracing::info!(transaction = record.hash, reason, "the deposit is paid back");
-                Refund { deposit: record.hash.clone(), to, amount }
+                tracing::info!(
+                    transaction = record.hash,
+                    reason,
+                    "the deposit is paid back"
+                );
+                Refund {
+                    deposit: record.hash.clone(),
+                    to,
+                    amount,
+                }
             }
         };
         if !self.chain.is_answered(&refund.deposit) {
@@ -167,7 +225,11 @@ impl Bridge {
 
     /// Keeps a stream open that wakes the watcher.
     async fn stream(&self, wake: &Notify, streaming: &AtomicBool) {
-        let url = format!("{}/accounts/{}/payments?cursor=now&limit={PAGE}", self.horizon, self.address());
+        let url = format!(
+            "{}/accounts/{}/payments?cursor=now&limit={PAGE}",
+            self.horizon,
+            self.address()
+        );
         loop {
             let request = self.http.get(&url).header("accept", "text/event-stream");
             match request.send().await {
@@ -188,6 +250,10 @@ impl Bridge {
 }
 
 fn is_stream(response: &reqwest::Response) -> bool {
-    let kind = response.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let kind = response
+        .headers()
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
     response.status().is_success() && kind.starts_with("text/event-stream")
 }

@@ -60,11 +60,21 @@ impl<'a> Payer<'a> {
                 match self.pay(&refund).await {
                     Ok(sequence) => {
                         let target = PublicKey(refund.to).account_id();
-                        self.bridge.chain.refunded(&refund.deposit, &target, refund.amount, sequence);
+                        self.bridge.chain.refunded(
+                            &refund.deposit,
+                            &target,
+                            refund.amount,
+                            sequence,
+                        );
                         break;
                     }
                     Err(reason) => {
-                        tracing::warn!(deposit = refund.deposit, attempt, reason, "a deposit could not be paid back");
+                        tracing::warn!(
+                            deposit = refund.deposit,
+                            attempt,
+                            reason,
+                            "a deposit could not be paid back"
+                        );
                         tokio::time::sleep(backoff).await;
                         backoff = (backoff * 2).min(Duration::from_secs(5));
                     }
@@ -77,21 +87,39 @@ impl<'a> Payer<'a> {
     async fn pay(&self, refund: &Refund) -> Result<u64, String> {
         let bridge = self.bridge;
         let account: Account = self.get(&format!("/accounts/{}", bridge.address())).await?;
-        let sequence: i64 = account.sequence.parse().map_err(|_| "a sequence that is no number".to_owned())?;
+        let sequence: i64 = account
+            .sequence
+            .parse()
+            .map_err(|_| "a sequence that is no number".to_owned())?;
         // After the sequence: what was paid with a lower one shows by now.
         if let Some(paid) = self.paid(&refund.deposit).await? {
             return Ok(paid);
         }
-        let transaction = self.transaction(refund, sequence + 1).map_err(|e| e.to_string())?;
-        let envelope = transaction.into_envelope().xdr_base64().map_err(|e| e.to_string())?;
-        let request = bridge.http.post(format!("{}/transactions", bridge.horizon)).form(&[("tx", envelope)]);
-        let response = request.timeout(SUBMIT_TIMEOUT).send().await.map_err(|e| e.to_string())?;
+        let transaction = self
+            .transaction(refund, sequence + 1)
+            .map_err(|e| e.to_string())?;
+        let envelope = transaction
+            .into_envelope()
+            .xdr_base64()
+            .map_err(|e| e.to_string())?;
+        let request = bridge
+            .http
+            .post(format!("{}/transactions", bridge.horizon))
+            .form(&[("tx", envelope)]);
+        let response = request
+            .timeout(SUBMIT_TIMEOUT)
+            .send()
+            .await
+            .map_err(|e| e.to_string())?;
         let status = response.status();
         if status.is_success() {
             return Ok(sequence.unsigned_abs() + 1);
         }
         let body = response.text().await.unwrap_or_default();
-        Err(format!("Horizon answered {status}: {}", body.chars().take(400).collect::<String>()))
+        Err(format!(
+            "Horizon answered {status}: {}",
+            body.chars().take(400).collect::<String>()
+        ))
     }
 
     /// Whether a payment with this return hash stands among the last ones.
@@ -105,20 +133,39 @@ impl<'a> Payer<'a> {
         struct Embedded {
             records: Vec<Sent>,
         }
-        let path = format!("/accounts/{}/transactions?order=desc&limit=200", self.bridge.address());
+        let path = format!(
+            "/accounts/{}/transactions?order=desc&limit=200",
+            self.bridge.address()
+        );
         let page: Page = self.get(&path).await?;
         let memo = return_memo(deposit).ok_or("a deposit's hash that is none")?;
-        let found = page.embedded.records.into_iter().find(|sent| sent.memo_type == "return" && sent.memo == memo);
+        let found = page
+            .embedded
+            .records
+            .into_iter()
+            .find(|sent| sent.memo_type == "return" && sent.memo == memo);
         Ok(found.map(|sent| sent.source_account_sequence.parse().unwrap_or(0)))
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let request = self.bridge.http.get(format!("{}{path}", self.bridge.horizon)).timeout(Duration::from_secs(10));
-        let response = request.send().await.and_then(reqwest::Response::error_for_status).map_err(|e| e.to_string())?;
+        let request = self
+            .bridge
+            .http
+            .get(format!("{}{path}", self.bridge.horizon))
+            .timeout(Duration::from_secs(10));
+        let response = request
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|e| e.to_string())?;
         response.json().await.map_err(|e| e.to_string())
     }
 
-    fn transaction(&self, refund: &Refund, sequence: i64) -> stellar_base::error::Result<Transaction> {
+    fn transaction(
+        &self,
+        refund: &Refund,
+        sequence: i64,
+    ) -> stellar_base::error::Result<Transaction> {
         let bridge = self.bridge;
         let hash = hex::decode(&refund.deposit).unwrap_or_default();
         let amount = Stroops::new(i64::try_from(refund.amount).unwrap_or(i64::MAX));
@@ -127,10 +174,11 @@ impl<'a> Payer<'a> {
             .with_amount(amount)?
             .with_asset(bridge.asset.base().clone())
             .build()?;
-        let mut transaction = Transaction::builder(bridge.key.public_key(), sequence, Stroops::new(FEE_STROOPS))
-            .with_memo(Memo::new_return(&hash)?)
-            .add_operation(payment)
-            .into_transaction()?;
+        let mut transaction =
+            Transaction::builder(bridge.key.public_key(), sequence, Stroops::new(FEE_STROOPS))
+                .with_memo(Memo::new_return(&hash)?)
+                .add_operation(payment)
+                .into_transaction()?;
         transaction.sign(bridge.key.as_ref(), &bridge.network)?;
         Ok(transaction)
     }

@@ -38,7 +38,14 @@ pub struct Payment {
 impl Payment {
     pub fn tft(amount: i64) -> Self {
         let memo = Memo::new_none();
-        Self { amount, memo, other_operation: false, other_issuer: false, failed: false, times: 1 }
+        Self {
+            amount,
+            memo,
+            other_operation: false,
+            other_issuer: false,
+            failed: false,
+            times: 1,
+        }
     }
     pub fn memo_text(mut self, text: &str) -> Self {
         self.memo = Memo::new_text(text).unwrap();
@@ -139,12 +146,20 @@ impl Shared {
 
 impl FakeHorizon {
     pub async fn start() -> Self {
-        let inner = Inner { records: Vec::new(), paid: Vec::new(), sequence: 41, lose: 0 };
+        let inner = Inner {
+            records: Vec::new(),
+            paid: Vec::new(),
+            sequence: 41,
+            lose: 0,
+        };
         let shared = Shared(Arc::new(Mutex::new(inner)), watch::Sender::new(0));
         let router = Router::new()
-            .route("/accounts/{id}", get(|State(s): State<Shared>| async move {
-                Json(json!({"sequence": s.0.lock().sequence.to_string()}))
-            }))
+            .route(
+                "/accounts/{id}",
+                get(|State(s): State<Shared>| async move {
+                    Json(json!({"sequence": s.0.lock().sequence.to_string()}))
+                }),
+            )
             .route("/accounts/{id}/transactions", get(transactions))
             .route("/accounts/{id}/payments", get(stream))
             .route("/transactions", post(submit))
@@ -153,7 +168,13 @@ impl FakeHorizon {
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
         let key = || DalekKeyPair::random().unwrap();
-        Self { url, bridge: key(), sender: key(), issuer: key(), inner: shared }
+        Self {
+            url,
+            bridge: key(),
+            sender: key(),
+            issuer: key(),
+            inner: shared,
+        }
     }
 
     pub fn tft(&self) -> String {
@@ -162,7 +183,11 @@ impl FakeHorizon {
 
     /// Lands a transaction; its hash.
     pub fn land(&self, payment: Payment) -> String {
-        let issuer = if payment.other_issuer { &self.sender } else { &self.issuer };
+        let issuer = if payment.other_issuer {
+            &self.sender
+        } else {
+            &self.issuer
+        };
         let pay = || {
             Operation::new_payment()
                 .with_destination(self.bridge.public_key())
@@ -173,21 +198,32 @@ impl FakeHorizon {
                 .unwrap()
         };
         let sequence = i64::try_from(self.inner.0.lock().records.len()).unwrap();
-        let mut builder = Transaction::builder(self.sender.public_key(), 1_000 + sequence, MIN_BASE_FEE);
+        let mut builder =
+            Transaction::builder(self.sender.public_key(), 1_000 + sequence, MIN_BASE_FEE);
         for _ in 0..payment.times {
             builder = builder.add_operation(pay());
         }
         if payment.other_operation {
-            builder = builder.add_operation(Operation::new_bump_sequence().with_bump_to(9).build().unwrap());
+            builder = builder.add_operation(
+                Operation::new_bump_sequence()
+                    .with_bump_to(9)
+                    .build()
+                    .unwrap(),
+            );
         }
-        let mut transaction = builder.with_memo(payment.memo.clone()).into_transaction().unwrap();
+        let mut transaction = builder
+            .with_memo(payment.memo.clone())
+            .into_transaction()
+            .unwrap();
         transaction.sign(self.sender.as_ref(), &network()).unwrap();
         self.inner.push(&transaction, !payment.failed)
     }
 
     /// Lands two records that no reader of today understands.
     pub fn land_unreadable(&self) {
-        self.inner.push_record(json!({"hash": "00", "successful": true, "memo_type": "none", "envelope_xdr": "AAAA"}));
+        self.inner.push_record(
+            json!({"hash": "00", "successful": true, "memo_type": "none", "envelope_xdr": "AAAA"}),
+        );
         self.inner.push_record(json!({"something": "new"}));
     }
 
@@ -200,33 +236,54 @@ impl FakeHorizon {
     }
 }
 
-async fn transactions(State(shared): State<Shared>, Query(query): Query<HashMap<String, String>>) -> Json<Value> {
+async fn transactions(
+    State(shared): State<Shared>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Json<Value> {
     let inner = shared.0.lock();
     let limit: usize = query["limit"].parse().unwrap();
     let records: Vec<Value> = if query["order"] == "desc" {
         inner.records.iter().rev().take(limit).cloned().collect()
     } else {
-        inner.records.iter().skip(query["cursor"].parse().unwrap()).take(limit).cloned().collect()
+        inner
+            .records
+            .iter()
+            .skip(query["cursor"].parse().unwrap())
+            .take(limit)
+            .cloned()
+            .collect()
     };
     Json(json!({"_embedded": {"records": records}}))
 }
 
 /// Ends after a few events, as Horizon's streams do.
 async fn stream(State(shared): State<Shared>) -> Response {
-    let events = futures::stream::unfold((shared.1.subscribe(), 0), |(mut news, sent)| async move {
-        if sent == 3 {
-            return None;
-        }
-        if sent > 0 {
-            news.changed().await.ok()?;
-        }
-        let text = if sent == 0 { "retry: 1000\ndata: \"hello\"\n\n" } else { "id: 1\ndata: {}\n\n" };
-        Some((Ok::<_, std::io::Error>(text), (news, sent + 1)))
-    });
-    ([("content-type", "text/event-stream")], Body::from_stream(events)).into_response()
+    let events =
+        futures::stream::unfold((shared.1.subscribe(), 0), |(mut news, sent)| async move {
+            if sent == 3 {
+                return None;
+            }
+            if sent > 0 {
+                news.changed().await.ok()?;
+            }
+            let text = if sent == 0 {
+                "retry: 1000\ndata: \"hello\"\n\n"
+            } else {
+                "id: 1\ndata: {}\n\n"
+            };
+            Some((Ok::<_, std::io::Error>(text), (news, sent + 1)))
+        });
+    (
+        [("content-type", "text/event-stream")],
+        Body::from_stream(events),
+    )
+        .into_response()
 }
 
-async fn submit(State(shared): State<Shared>, Form(form): Form<HashMap<String, String>>) -> Response {
+async fn submit(
+    State(shared): State<Shared>,
+    Form(form): Form<HashMap<String, String>>,
+) -> Response {
     let envelope = TransactionEnvelope::from_xdr_base64(&form["tx"]).unwrap();
     let transaction = envelope.as_transaction().unwrap().clone();
     let payment = match &transaction.operations()[..] {
@@ -244,7 +301,11 @@ async fn submit(State(shared): State<Shared>, Form(form): Form<HashMap<String, S
             other => panic!("muxed: {other:?}"),
         };
         let return_hash = *transaction.memo().as_return().unwrap();
-        inner.paid.push(Paid { return_hash, amount: payment.amount().to_i64(), to });
+        inner.paid.push(Paid {
+            return_hash,
+            amount: payment.amount().to_i64(),
+            to,
+        });
     }
     let hash = shared.push(&transaction, true);
     let mut inner = shared.0.lock();

@@ -4,8 +4,8 @@
 
 use counterparties_tfchain::protocol::{AccountState, Call, Era, Extrinsic, Submission};
 use counterparties_tfchain::{
-    ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient, TfchainConfig, TwinPlan,
-    TwinProof, UserSeed, deployment_hash,
+    ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient,
+    TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
 };
 use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::Amount;
@@ -32,26 +32,57 @@ pub struct World {
 }
 
 /// A block for each submission; empty ones seldom, so that tests say when time passes.
-pub const ON_SUBMISSION: Pace = Pace { block: Duration::ZERO, idle: Duration::from_secs(1), finality_lag: 0 };
+pub const ON_SUBMISSION: Pace = Pace {
+    block: Duration::ZERO,
+    idle: Duration::from_secs(1),
+    finality_lag: 0,
+};
 
 pub async fn world(pace: Pace) -> World {
     let activator = ActivatorKey::parse(ACTIVATOR).unwrap();
-    let rules = Rules { nodes: 10, extrinsic_fee: FEE, deposit_fee: 10_000_000 };
-    let chain = Arc::new(Chain::new(rules, pace, activator.key().account_id(), 10_000_000_000_000));
+    let rules = Rules {
+        nodes: 10,
+        extrinsic_fee: FEE,
+        deposit_fee: 10_000_000,
+    };
+    let chain = Arc::new(Chain::new(
+        rules,
+        pace,
+        activator.key().account_id(),
+        10_000_000_000_000,
+    ));
     let stop = CancellationToken::new();
     let sealing = Arc::clone(&chain);
-    tokio::spawn(stop.clone().run_until_cancelled_owned(async move { sealing.run().await }));
+    tokio::spawn(
+        stop.clone()
+            .run_until_cancelled_owned(async move { sealing.run().await }),
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(sandbox_kit::serve(listener, sandbox_tfchain::router(Arc::clone(&chain)), stop.clone()));
-    World { chain, url, seed: UserSeed::parse(SEED).unwrap(), activator, _stop: stop.drop_guard() }
+    tokio::spawn(sandbox_kit::serve(
+        listener,
+        sandbox_tfchain::router(Arc::clone(&chain)),
+        stop.clone(),
+    ));
+    World {
+        chain,
+        url,
+        seed: UserSeed::parse(SEED).unwrap(),
+        activator,
+        _stop: stop.drop_guard(),
+    }
 }
 
 impl World {
     /// A client of its own, as another process would have.
     pub fn client(&self) -> TfchainClient {
-        let config = TfchainConfig { url: self.url.clone(), timeout: Duration::from_secs(10) };
-        TfchainClient::new(&config).unwrap().with_finality_wait(Duration::from_secs(10))
+        let config = TfchainConfig {
+            url: self.url.clone(),
+            timeout: Duration::from_secs(10),
+        };
+        TfchainClient::new(&config)
+            .unwrap()
+            .with_finality_wait(Duration::from_secs(10))
     }
 
     pub fn key(&self, user: &str) -> ChainKey {
@@ -73,7 +104,11 @@ impl World {
 
     pub async fn twin(&self, user: &str) -> TwinProof {
         let plan = self.twin_plan(user);
-        match self.client().make_twin(&plan, &self.key(user), &self.activator).await {
+        match self
+            .client()
+            .make_twin(&plan, &self.key(user), &self.activator)
+            .await
+        {
             Attempt::Landed(proof) => proof,
             other => panic!("no twin: {other:?}"),
         }
@@ -101,22 +136,45 @@ impl World {
 
     /// Arms a fault of the stand-in.
     pub async fn fault(&self, method: &str, path: &str, kind: &str, times: u32) {
-        let body = serde_json::json!({"method": method, "path": path, "kind": kind, "times": times});
-        let answer = reqwest::Client::new().post(format!("{}/_control/faults", self.url)).json(&body).send().await;
+        let body =
+            serde_json::json!({"method": method, "path": path, "kind": kind, "times": times});
+        let answer = reqwest::Client::new()
+            .post(format!("{}/_control/faults", self.url))
+            .json(&body)
+            .send()
+            .await;
         assert!(answer.unwrap().status().is_success());
     }
 
     /// Signs and submits a call; the answer's status and body.
-    pub async fn submit(&self, key: &ChainKey, call: Call, change: impl Fn(&mut Extrinsic)) -> (u16, serde_json::Value) {
+    pub async fn submit(
+        &self,
+        key: &ChainKey,
+        call: Call,
+        change: impl Fn(&mut Extrinsic),
+    ) -> (u16, serde_json::Value) {
         let state: AccountState = self.chain.account(&key.account_id(), None);
         let birth = hex::decode(&state.at.hash).unwrap().try_into().unwrap();
-        let genesis = hex::decode(self.chain.info().genesis_hash).unwrap().try_into().unwrap();
-        let era = Era { birth: state.at.number, mortal_until: state.at.number + 64 };
+        let genesis = hex::decode(self.chain.info().genesis_hash)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let era = Era {
+            birth: state.at.number,
+            mortal_until: state.at.number + 64,
+        };
         let mut extrinsic = Extrinsic::sign(key, state.nonce, era, call, genesis, birth);
         change(&mut extrinsic);
-        let body = Submission { extrinsic: hex::encode(extrinsic.encoded()) };
+        let body = Submission {
+            extrinsic: hex::encode(extrinsic.encoded()),
+        };
         let url = format!("{}/v1/extrinsics?wait_ms=5000", self.url);
-        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        let answer = reqwest::Client::new()
+            .post(url)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
@@ -137,7 +195,11 @@ impl OwnershipProof for Owner {
 }
 
 /// Finds and tries as the runtime does, until a contract is there.
-pub async fn drive_contract(chain: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> ContractProof {
+pub async fn drive_contract(
+    chain: &TfchainClient,
+    plan: &ContractPlan,
+    key: &ChainKey,
+) -> ContractProof {
     let work = async {
         loop {
             match chain.find_contract(plan, key).await {
@@ -160,7 +222,12 @@ pub async fn drive_contract(chain: &TfchainClient, plan: &ContractPlan, key: &Ch
 }
 
 /// Finds and tries as the runtime does, until a twin is there.
-pub async fn drive_twin(chain: &TfchainClient, plan: &TwinPlan, key: &ChainKey, activator: &ActivatorKey) -> TwinProof {
+pub async fn drive_twin(
+    chain: &TfchainClient,
+    plan: &TwinPlan,
+    key: &ChainKey,
+    activator: &ActivatorKey,
+) -> TwinProof {
     let work = async {
         loop {
             match chain.find_twin(plan, key).await {
