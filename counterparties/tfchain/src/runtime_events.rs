@@ -212,7 +212,7 @@ fn known(index: u32, event: &Event, deposit_fee: u64) -> Option<ChainEvent> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
     use serde_json::json;
 

@@ -211,10 +211,7 @@ impl FakeHorizon {
                     .unwrap(),
             );
         }
-        let mut transaction = builder
-            .with_memo(payment.memo.clone())
-            .into_transaction()
-            .unwrap();
+        let mut transaction = builder.with_memo(payment.memo).into_transaction().unwrap();
         transaction.sign(self.sender.as_ref(), &network()).unwrap();
         self.inner.push(&transaction, !payment.failed)
     }
