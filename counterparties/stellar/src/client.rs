@@ -1,24 +1,34 @@
 //! The client: Horizon over our own transport. Requests are made by `stellar-horizon`'s builders;
-//! records are decoded one by one from raw JSON, so that one that is strange spoils no page.
+//! records are decoded one by one from raw JSON.
 
-use crate::find;
+use crate::find::{self, landed};
 use crate::ids::{AccountId, AssetId, PathAsset};
 use crate::outcome::{Hint, hint};
-use crate::port::{AccountView, LandedTransaction, QuoteError, ReadError, Stellar, StrictReceiveQuote, TransactionView};
+use crate::port::{
+    AccountView, LandedTransaction, PaymentsPage, QuoteError, ReadError, Stellar, StrictReceiveQuote, TransactionView,
+};
+use crate::records::{self, TransactionsPage};
 use crate::signing::SignedTransaction;
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use events::money::{Amount, Tft, Usdc};
 use events::outcome::{Attempt, Find};
 use events::time::Timestamp;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::time::Duration;
-use stellar_base::xdr::{self, Limits, ReadXdr};
-use stellar_horizon::api;
+use stellar_base::amount::Stroops;
+use stellar_base::asset::{Asset, CreditAsset};
+use stellar_horizon::api::{self, Join};
 use stellar_horizon::request::{Order, PageRequest, Request};
 use url::Url;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a submission that has not been answered is first looked for, and how long at most between
+/// two looks. A ledger shows a transaction some 50 ms after it closed, the answer comes 300 to
+/// 700 ms after.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where Horizon is and how long it may take.
 #[derive(Debug, Clone)]
@@ -27,7 +37,7 @@ pub struct StellarConfig {
     pub horizon_url: String,
     /// Passphrase of the network.
     pub passphrase: String,
-    /// For a submission. Horizon itself answers 504 after about 30 s.
+    /// For a submission. Horizon itself answers 504 after about 30 s; more than 40 s is sensible.
     pub submit_timeout: Duration,
     /// For anything else.
     pub read_timeout: Duration,
@@ -50,14 +60,17 @@ impl StellarConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The URL is not one.
-    #[error("{0:?} is not a Horizon URL")]
+    #[error("the Horizon URL {0:?} is not an absolute http or https URL without a query")]
     Url(String),
+    /// A timeout is zero.
+    #[error("the timeouts of Horizon must be above zero")]
+    Timeout,
     /// No HTTP client can be made.
     #[error("no HTTP client can be made: {0}")]
     Http(#[from] reqwest::Error),
 }
 
-/// Horizon.
+/// Horizon. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct HorizonClient {
     http: reqwest::Client,
@@ -66,28 +79,54 @@ pub struct HorizonClient {
     read_timeout: Duration,
 }
 
+/// A submission without an answer.
+enum Unanswered {
+    /// Nothing left this machine.
+    NotSent(String),
+    /// It may have arrived.
+    Lost(String),
+}
+
+fn unreachable(error: reqwest::Error) -> ReadError {
+    ReadError::Unreachable(described(error))
+}
+
+/// The error with its causes; reqwest itself only says "error sending request".
+fn described(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
 impl HorizonClient {
     /// A client. No request is sent.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn new(config: &StellarConfig) -> Result<Self, ConfigError> {
+        let wrong = || ConfigError::Url(config.horizon_url.clone());
         // A trailing slash, or joining would replace the last part of the path.
-        let text = format!("{}/", config.horizon_url.trim_end_matches('/'));
-        let base = Url::parse(&text).map_err(|_| ConfigError::Url(config.horizon_url.clone()))?;
-        let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
+        let text = format!("{}/", config.horizon_url.trim().trim_end_matches('/'));
+        let base = Url::parse(&text).map_err(|_| wrong())?;
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() || base.query().is_some() || base.fragment().is_some() {
+            return Err(wrong());
+        }
+        if config.submit_timeout.is_zero() || config.read_timeout.is_zero() {
+            return Err(ConfigError::Timeout);
+        }
+        let http = reqwest::Client::builder().tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT).build()?;
         Ok(Self { http, base, submit_timeout: config.submit_timeout, read_timeout: config.read_timeout })
     }
 
-    pub(crate) async fn get<R: Request>(&self, request: &R) -> Result<Option<(Value, u32)>, ReadError> {
+    /// The JSON that a request gives and the `Latest-Ledger` of the answer (0: not said); `None` for 404.
+    async fn get<R: Request>(&self, request: &R) -> Result<Option<(Value, u32)>, ReadError> {
         let url = request.uri(&self.base).map_err(|e| ReadError::Malformed(e.to_string()))?;
-        self.get_url(url.as_str()).await
-    }
-
-    /// The JSON behind a URL and the `Latest-Ledger` of the answer; `None` for 404.
-    async fn get_url(&self, url: &str) -> Result<Option<(Value, u32)>, ReadError> {
-        let unreachable = |e: reqwest::Error| ReadError::Unreachable(e.without_url().to_string());
-        let answer = self.http.get(url).timeout(self.read_timeout).send().await.map_err(unreachable)?;
+        let answer = self.http.get(url.as_str()).timeout(self.read_timeout).send().await.map_err(unreachable)?;
         let status = answer.status();
         if status.as_u16() == 404 {
             return Ok(None);
@@ -102,22 +141,40 @@ impl HorizonClient {
     }
 
     /// A page of the account's transactions, newest first, failed ones included.
-    pub(crate) async fn transactions_desc(&self, account: &AccountId, cursor: Option<&str>) -> Result<Vec<TransactionView>, ReadError> {
+    pub(crate) async fn transactions_desc(
+        &self,
+        account: &AccountId,
+        cursor: Option<&str>,
+        limit: u64,
+    ) -> Result<TransactionsPage, ReadError> {
         let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let mut request = api::transactions::for_account(&key).with_include_failed(true).with_order(&Order::Descending).with_limit(50);
+        let mut request =
+            api::transactions::for_account(&key).with_include_failed(true).with_order(&Order::Descending).with_limit(limit);
         if let Some(cursor) = cursor {
             request = request.with_cursor(cursor);
         }
-        let Some((page, _)) = self.get(&request).await? else { return Ok(Vec::new()) };
-        records(&page)?.iter().map(transaction_view).collect()
+        let Some((page, _)) = self.get(&request).await? else {
+            return Err(ReadError::Malformed("an account without a list of transactions".to_owned()));
+        };
+        records::transactions(&page)
     }
 
-    async fn post(&self, envelope: &str) -> Result<(u16, Value), (bool, String)> {
-        let Ok(url) = self.base.join("transactions") else { return Err((true, "the URL of Horizon".to_owned())) };
+    /// Whether this Horizon still shows how the account was created.
+    pub(crate) async fn shows_creation(&self, account: &AccountId) -> Result<bool, ReadError> {
+        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let request = api::payments::for_account(&key).with_order(&Order::Ascending).with_limit(1);
+        match self.get(&request).await? {
+            Some((page, _)) => records::begins_with_creation(&page, account),
+            None => Ok(false),
+        }
+    }
+
+    async fn post(&self, envelope: &str) -> Result<(u16, Value), Unanswered> {
+        let url = self.base.join("transactions").map_err(|e| Unanswered::NotSent(e.to_string()))?;
         let sent = self.http.post(url).timeout(self.submit_timeout).form(&[("tx", envelope)]).send().await;
-        let answer = sent.map_err(|e| (e.is_connect(), e.without_url().to_string()))?;
+        let answer = sent.map_err(|e| if e.is_connect() { Unanswered::NotSent(described(e)) } else { Unanswered::Lost(described(e)) })?;
         let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.map_err(|e| (false, e.without_url().to_string()))?;
+        let bytes = answer.bytes().await.map_err(|e| Unanswered::Lost(described(e)))?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 }
@@ -126,140 +183,63 @@ fn latest_ledger(headers: &HeaderMap) -> u32 {
     headers.get("latest-ledger").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
-fn records(page: &Value) -> Result<&Vec<Value>, ReadError> {
-    page["_embedded"]["records"].as_array().ok_or_else(|| ReadError::Malformed("a page without records".to_owned()))
+/// The code by which the table knows an answer.
+fn code(answer: &Value) -> Option<&str> {
+    let result = answer["extras"]["result_codes"]["transaction"].as_str();
+    result.or_else(|| answer["type"].as_str().and_then(|kind| kind.rsplit('/').next()))
 }
 
-fn text<'a>(record: &'a Value, field: &str) -> Result<&'a str, ReadError> {
-    record[field].as_str().ok_or_else(|| ReadError::Malformed(format!("{field} is missing")))
-}
-
-/// Horizon writes large numbers as text, small ones as numbers.
-fn number(record: &Value, field: &str) -> Result<i64, ReadError> {
-    let value = &record[field];
-    value
-        .as_i64()
-        .or_else(|| value.as_str().and_then(|t| t.parse().ok()))
-        .ok_or_else(|| ReadError::Malformed(format!("{field} is no number")))
-}
-
-fn amount(record: &Value, field: &str) -> Result<i64, ReadError> {
-    // Any asset of 7 decimals parses alike.
-    Amount::<Usdc>::parse(text(record, field)?).map(Amount::minor).map_err(|e| ReadError::Malformed(format!("{field}: {e}")))
-}
-
-fn asset(record: &Value, prefix: &str) -> Result<PathAsset, ReadError> {
-    if record[format!("{prefix}asset_type")] == "native" {
-        return Ok(PathAsset::Native);
-    }
-    let issuer = text(record, &format!("{prefix}asset_issuer"))?;
-    let issuer = issuer.parse().map_err(|_| ReadError::Malformed("an asset's issuer".to_owned()))?;
-    Ok(PathAsset::Credit(AssetId { code: text(record, &format!("{prefix}asset_code"))?.to_owned(), issuer }))
-}
-
-/// Reads a transaction record.
-fn transaction_view(record: &Value) -> Result<TransactionView, ReadError> {
-    Ok(TransactionView {
-        hash: text(record, "hash")?.to_owned(),
-        inner_hash: record["inner_transaction"]["hash"].as_str().map(ToOwned::to_owned),
-        source_account: text(record, "source_account")?.parse().map_err(|_| ReadError::Malformed("source_account".to_owned()))?,
-        sequence: number(record, "source_account_sequence")?,
-        successful: record["successful"].as_bool().ok_or_else(|| ReadError::Malformed("successful is missing".to_owned()))?,
-        memo_type: record["memo_type"].as_str().unwrap_or("none").to_owned(),
-        memo: record["memo"].as_str().map(ToOwned::to_owned),
-        ledger: u32::try_from(number(record, "ledger")?).map_err(|_| ReadError::Malformed("ledger".to_owned()))?,
-        fee_charged: number(record, "fee_charged")?,
-        result: text(record, "result_xdr")?.to_owned(),
-        paging_token: record["paging_token"].as_str().unwrap_or_default().to_owned(),
-    })
-}
-
-/// The operation results of a transaction, whether it is a fee-bump or not.
-pub(crate) fn operation_results(result: &str) -> Option<(Option<&'static str>, Vec<xdr::OperationResult>)> {
-    use xdr::{InnerTransactionResultResult as Inner, TransactionResultResult as Outer};
-    let bytes = STANDARD.decode(result).ok()?;
-    let result = xdr::TransactionResult::from_xdr(bytes, Limits { depth: 100, len: 1_000_000 }).ok()?;
-    match result.result {
-        Outer::TxSuccess(results) | Outer::TxFailed(results) => Some((None, results.to_vec())),
-        Outer::TxBadSeq => Some((Some("tx_bad_seq"), Vec::new())),
-        Outer::TxFeeBumpInnerSuccess(pair) | Outer::TxFeeBumpInnerFailed(pair) => match pair.result.result {
-            Inner::TxSuccess(results) | Inner::TxFailed(results) => Some((None, results.to_vec())),
-            Inner::TxBadSeq => Some((Some("tx_bad_seq"), Vec::new())),
-            other => Some((Some(other.name()), Vec::new())),
-        },
-        other => Some((Some(other.name()), Vec::new())),
-    }
-}
-
-/// What a path payment spent and bought: the first asset's sum over the offers that it took.
-fn swapped(results: &[xdr::OperationResult], sent: &xdr::Asset) -> Option<(i64, i64)> {
-    let [xdr::OperationResult::OpInner(xdr::OperationResultTr::PathPaymentStrictReceive(
-        xdr::PathPaymentStrictReceiveResult::Success(success),
-    ))] = results
-    else {
-        return None;
+/// What the answer to a submission means.
+fn meaning(transaction: &SignedTransaction, answered: Result<(u16, Value), Unanswered>) -> Attempt<LandedTransaction> {
+    let (status, answer) = match answered {
+        Ok(answered) => answered,
+        Err(Unanswered::NotSent(why)) => return Attempt::NotSent(format!("Horizon could not be reached: {why}")),
+        Err(Unanswered::Lost(why)) => return Attempt::Unknown(format!("Horizon did not answer: {why}")),
     };
-    let mut spent: i64 = 0;
-    for claim in success.offers.iter() {
-        let (bought, amount) = match claim {
-            xdr::ClaimAtom::V0(c) => (&c.asset_bought, c.amount_bought),
-            xdr::ClaimAtom::OrderBook(c) => (&c.asset_bought, c.amount_bought),
-            xdr::ClaimAtom::LiquidityPool(c) => (&c.asset_bought, c.amount_bought),
-        };
-        if bought == sent {
-            spent = spent.checked_add(amount)?;
+    let code = code(&answer);
+    let said = || format!("HTTP {status} {} {}", code.unwrap_or_default(), answer["extras"]["result_codes"]["operations"]);
+    match hint(status, code) {
+        Hint::Landed => match records::transaction(&answer) {
+            Ok(view) if view.successful && view.hash == transaction.hash && view.ledger > 0 => Attempt::Landed(landed(transaction, &view)),
+            Ok(view) => Attempt::Unknown(format!("the answer is about {} in ledger {}", view.hash, view.ledger)),
+            Err(error) => Attempt::Unknown(error.to_string()),
+        },
+        Hint::NotSent => Attempt::NotSent(said()),
+        Hint::Misconfigured => {
+            tracing::error!(lane = %transaction.lane, sequence = transaction.sequence, answer = said(), "Stellar refuses what we sign: check keys, passphrase, lanes and their lumens");
+            Attempt::NotSent(said())
         }
-    }
-    Some((spent, success.last.amount))
-}
-
-fn sent_asset(transaction: &SignedTransaction) -> Option<xdr::Asset> {
-    let bytes = STANDARD.decode(&transaction.envelope).ok()?;
-    let xdr::TransactionEnvelope::Tx(envelope) = xdr::TransactionEnvelope::from_xdr(bytes, Limits::none()).ok()? else { return None };
-    match &envelope.tx.operations.first()?.body {
-        xdr::OperationBody::PathPaymentStrictReceive(op) => Some(op.send_asset.clone()),
-        _ => None,
+        Hint::Unknown => Attempt::Unknown(said()),
     }
 }
 
-/// What a successful record proves about our transaction.
-pub(crate) fn landed(transaction: &SignedTransaction, view: &TransactionView) -> LandedTransaction {
-    let amounts = operation_results(&view.result).and_then(|(_, results)| swapped(&results, &sent_asset(transaction)?));
-    LandedTransaction {
-        hash: view.hash.clone(),
-        ledger: view.ledger,
-        lane: transaction.lane.clone(),
-        sequence: transaction.sequence,
-        fee_charged: view.fee_charged,
-        source_amount: amounts.map(|a| a.0),
-        dest_amount: amounts.map(|a| a.1),
-    }
+fn stellar_asset(asset: &AssetId) -> Result<CreditAsset, QuoteError> {
+    let unavailable = |_| QuoteError::Unavailable(format!("{asset} is no asset"));
+    let issuer = asset.issuer.public_key().map_err(|_| QuoteError::Unavailable(format!("{asset} has no issuer")))?;
+    CreditAsset::new(asset.code.clone(), issuer).map_err(unavailable)
 }
 
 #[async_trait]
 impl Stellar for HorizonClient {
     async fn submit(&self, transaction: &SignedTransaction) -> Attempt<LandedTransaction> {
-        let (status, answer) = match self.post(&transaction.envelope).await {
-            Ok(answered) => answered,
-            Err((true, why)) => return Attempt::NotSent(format!("Horizon could not be reached: {why}")),
-            Err((false, why)) => return Attempt::Unknown(format!("Horizon did not answer: {why}")),
-        };
-        let code = answer["extras"]["result_codes"]["transaction"].as_str();
-        let said = || format!("HTTP {status} {}", answer["extras"]["result_codes"]);
-        match hint(status, code) {
-            Hint::Landed => match transaction_view(&answer) {
-                Ok(view) if view.successful && view.hash == transaction.hash && view.ledger > 0 => {
-                    Attempt::Landed(landed(transaction, &view))
-                }
-                Ok(view) => Attempt::Unknown(format!("the answer is about {}", view.hash)),
-                Err(error) => Attempt::Unknown(error.to_string()),
-            },
-            Hint::NotSent => Attempt::NotSent(said()),
-            Hint::Misconfigured => {
-                tracing::error!(lane = %transaction.lane, sequence = transaction.sequence, answer = said(), "Stellar refuses what we sign: check keys, passphrase and lanes");
-                Attempt::NotSent(said())
+        let mut answer = std::pin::pin!(self.post(&transaction.envelope));
+        let mut wait = FIRST_LOOK;
+        loop {
+            // A look must not outlive the answer, so each is raced against it.
+            let look = async {
+                tokio::time::sleep(wait).await;
+                self.find(transaction).await
+            };
+            tokio::select! {
+                biased;
+                answered = &mut answer => return meaning(transaction, answered),
+                found = look => match found {
+                    Find::Landed(landed) => return Attempt::Landed(landed),
+                    Find::Refused(refusal) => return Attempt::Refused(refusal),
+                    Find::NeverWill(why) => return Attempt::Unknown(why),
+                    Find::Absent | Find::Pending(_) => wait = (wait * 2).min(LOOK_EVERY),
+                },
             }
-            Hint::Unknown => Attempt::Unknown(said()),
         }
     }
 
@@ -270,25 +250,25 @@ impl Stellar for HorizonClient {
         }
     }
 
-    async fn quote_strict_receive(&self, send: &AssetId, receive: &AssetId, amount_wanted: Amount<Tft>) -> Result<StrictReceiveQuote, QuoteError> {
-        let kind = |code: &str| if code.len() <= 4 { "credit_alphanum4" } else { "credit_alphanum12" };
-        let unavailable = |why: String| QuoteError::Unavailable(why);
-        let mut url = self.base.join("paths/strict-receive").map_err(|e| unavailable(e.to_string()))?;
-        url.query_pairs_mut()
-            .append_pair("source_assets", &send.to_string())
-            .append_pair("destination_asset_type", kind(&receive.code))
-            .append_pair("destination_asset_code", &receive.code)
-            .append_pair("destination_asset_issuer", receive.issuer.as_str())
-            .append_pair("destination_amount", &amount_wanted.to_string());
-        let read = self.get_url(url.as_str()).await.map_err(|e| unavailable(e.to_string()))?;
-        let Some((page, ledger)) = read else { return Err(QuoteError::NoPath) };
+    async fn quote_strict_receive(&self, send: &AssetId, receive: &AssetId, wanted: Amount<Tft>) -> Result<StrictReceiveQuote, QuoteError> {
+        let unavailable = |e: ReadError| QuoteError::Unavailable(e.to_string());
+        let request = api::aggregations::paths_strict_receive(
+            vec![stellar_asset(send)?],
+            Asset::Credit(stellar_asset(receive)?),
+            Stroops::new(wanted.minor()),
+        )
+        .map_err(|e| QuoteError::Unavailable(e.to_string()))?;
+        let Some((page, ledger)) = self.get(&request).await.map_err(unavailable)? else {
+            return Err(QuoteError::Unavailable("there are no paths at this address: HTTP 404".to_owned()));
+        };
         let mut best: Option<StrictReceiveQuote> = None;
-        for record in records(&page).map_err(|e| unavailable(e.to_string()))? {
+        for record in records::records(&page).map_err(unavailable)? {
             // The same code of another issuer is another asset.
-            let of_ours = asset(record, "source_").is_ok_and(|a| a == PathAsset::Credit(send.clone()))
-                && asset(record, "destination_").is_ok_and(|a| a == PathAsset::Credit(receive.clone()));
-            let cost = amount(record, "source_amount").ok().and_then(|n| Amount::<Usdc>::from_minor(n).ok());
-            let path = record["path"].as_array().map(|p| p.iter().map(|a| asset(a, "")).collect::<Result<Vec<_>, _>>());
+            let of_ours = records::asset(record, "source_").is_ok_and(|a| a == PathAsset::Credit(send.clone()))
+                && records::asset(record, "destination_").is_ok_and(|a| a == PathAsset::Credit(receive.clone()))
+                && records::amount(record, "destination_amount").is_ok_and(|n| n == wanted.minor());
+            let cost = records::amount(record, "source_amount").ok().and_then(|n| Amount::<Usdc>::from_minor(n).ok());
+            let path = record["path"].as_array().map(|p| p.iter().map(|a| records::asset(a, "")).collect::<Result<Vec<_>, _>>());
             let (true, Some(source_amount), Some(Ok(path))) = (of_ours, cost, path) else { continue };
             if best.as_ref().is_none_or(|b| source_amount < b.source_amount) {
                 best = Some(StrictReceiveQuote { source_amount, path, ledger });
@@ -299,30 +279,67 @@ impl Stellar for HorizonClient {
 
     async fn account(&self, account: &AccountId) -> Result<Option<AccountView>, ReadError> {
         let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let Some((record, ledger)) = self.get(&api::accounts::single(&key)).await? else { return Ok(None) };
-        let mut balances = Vec::new();
-        for balance in record["balances"].as_array().into_iter().flatten() {
-            // Pool shares have no code and no issuer; nothing here holds any.
-            if let Ok(asset) = asset(balance, "") {
-                balances.push((asset, amount(balance, "balance")?));
-            }
+        match self.get(&api::accounts::single(&key)).await? {
+            Some((record, ledger)) => records::account(&record, ledger).map(Some),
+            None => Ok(None),
         }
-        Ok(Some(AccountView { sequence: number(&record, "sequence")?, balances, ledger }))
     }
 
     async fn transaction(&self, hash: &str) -> Result<Option<TransactionView>, ReadError> {
         match self.get(&api::transactions::single(hash)).await? {
-            Some((record, _)) => transaction_view(&record).map(Some),
+            Some((record, _)) => records::transaction(&record).map(Some),
             None => Ok(None),
         }
     }
 
     async fn latest_ledger(&self) -> Result<(u32, Timestamp), ReadError> {
+        let none = || ReadError::Malformed("no ledgers".to_owned());
         let request = api::ledgers::all().with_order(&Order::Descending).with_limit(1);
-        let Some((page, _)) = self.get(&request).await? else { return Err(ReadError::Malformed("no ledgers".to_owned())) };
-        let record = records(&page)?.first().ok_or_else(|| ReadError::Malformed("no ledgers".to_owned()))?;
-        let closed = Timestamp::parse(text(record, "closed_at")?).ok_or_else(|| ReadError::Malformed("closed_at".to_owned()))?;
-        let sequence = u32::try_from(number(record, "sequence")?).map_err(|_| ReadError::Malformed("sequence".to_owned()))?;
-        Ok((sequence, closed))
+        let (page, _) = self.get(&request).await?.ok_or_else(none)?;
+        let record = records::records(&page)?.first().ok_or_else(none)?;
+        Ok((records::ledger_number(record, "sequence")?, records::time(record, "closed_at")?))
+    }
+
+    async fn payments_after(&self, account: &AccountId, cursor: Option<&str>, limit: u8) -> Result<PaymentsPage, ReadError> {
+        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let mut request = api::payments::for_account(&key)
+            .with_join(Join::Transactions)
+            .with_order(&Order::Ascending)
+            .with_limit(u64::from(limit.clamp(1, 200)));
+        if let Some(cursor) = cursor {
+            request = request.with_cursor(cursor);
+        }
+        let Some((page, _)) = self.get(&request).await? else {
+            return Err(ReadError::Malformed(format!("there is no account {account}")));
+        };
+        records::payments(&page, cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_url_makes_a_client() {
+        for wrong in ["", "horizon", "ftp://x", "http://x/?a=b", "http://"] {
+            let made = HorizonClient::new(&StellarConfig::new(wrong, "p"));
+            assert!(matches!(made, Err(ConfigError::Url(_))), "{wrong}");
+        }
+        for right in ["http://127.0.0.1:8000", "https://horizon.example/api/"] {
+            assert!(HorizonClient::new(&StellarConfig::new(right, "p")).is_ok(), "{right}");
+        }
+        let config = StellarConfig { read_timeout: Duration::ZERO, ..StellarConfig::new("http://x", "p") };
+        assert!(matches!(HorizonClient::new(&config), Err(ConfigError::Timeout)));
+    }
+
+    #[test]
+    fn an_answer_is_known_by_its_result_code_or_its_type() {
+        let failed = serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_failed",
+            "extras": {"result_codes": {"transaction": "tx_bad_seq"}}});
+        assert_eq!(code(&failed), Some("tx_bad_seq"));
+        let malformed = serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_malformed"});
+        assert_eq!(code(&malformed), Some("transaction_malformed"));
+        assert_eq!(code(&Value::Null), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Lanes: which account carries a record, and with which number.
 
 use crate::ids::{AccountId, SecretKey};
+use crate::signing::SetupOperation;
 use events::ids::EventId;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
@@ -128,6 +129,12 @@ impl LaneKey {
     #[must_use]
     pub fn account(&self) -> AccountId {
         self.0.account()
+    }
+
+    /// Moves the lane's number on, in an ordinary transaction: opens it, or fences what is below.
+    #[must_use]
+    pub fn bump_to(&self, to: i64) -> SetupOperation {
+        SetupOperation::BumpSequence { account: self.0.clone(), to }
     }
 }
 

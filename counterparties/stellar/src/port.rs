@@ -6,23 +6,26 @@ use async_trait::async_trait;
 use events::money::{Amount, Tft, Usdc};
 use events::outcome::{Attempt, Find};
 use events::time::Timestamp;
+use serde_json::Value;
 
 /// A transaction that was applied and succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LandedTransaction {
-    /// Hash, 64 hex digits.
+    /// Hash, 64 hex digits; of the outer one, if it was wrapped in a fee-bump.
     pub hash: String,
     /// Ledger.
     pub ledger: u32,
+    /// When that ledger closed.
+    pub closed_at: Timestamp,
     /// Source account.
     pub lane: AccountId,
     /// Its sequence number.
     pub sequence: i64,
     /// Fee charged, in stroops.
     pub fee_charged: i64,
-    /// What a path payment really spent, in 10^-7 units.
+    /// What a path payment really spent, in 10^-7 units; `None` for anything else.
     pub source_amount: Option<i64>,
-    /// What a path payment bought, in 10^-7 units.
+    /// What a path payment bought, in 10^-7 units; `None` for anything else.
     pub dest_amount: Option<i64>,
 }
 
@@ -64,10 +67,20 @@ pub enum ReadError {
 pub struct AccountView {
     /// Sequence number last used.
     pub sequence: i64,
-    /// Asset (`native` or `CODE:ISSUER`) and amount in 10^-7 units.
+    /// Ledger in which the sequence number last changed; `None` if it never did since it was made.
+    pub sequence_ledger: Option<u32>,
+    /// Asset and amount in 10^-7 units.
     pub balances: Vec<(PathAsset, i64)>,
     /// The last ledger that this Horizon has ingested; 0 where it does not say.
     pub ledger: u32,
+}
+
+impl AccountView {
+    /// What it holds of an asset, in 10^-7 units.
+    #[must_use]
+    pub fn balance(&self, asset: &PathAsset) -> i64 {
+        self.balances.iter().find(|(held, _)| held == asset).map_or(0, |(_, amount)| *amount)
+    }
 }
 
 /// A transaction as Horizon shows it.
@@ -89,12 +102,72 @@ pub struct TransactionView {
     pub memo: Option<String>,
     /// Ledger.
     pub ledger: u32,
+    /// When that ledger closed.
+    pub created_at: Timestamp,
     /// Fee charged, in stroops.
     pub fee_charged: i64,
     /// The result, XDR in base64.
     pub result: String,
     /// Cursor for paging on.
     pub paging_token: String,
+}
+
+/// A payment into or out of an account, with its transaction's memo, source and number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentView {
+    /// Horizon's operation id.
+    pub id: String,
+    /// Cursor for paging on.
+    pub paging_token: String,
+    /// `payment`, `path_payment_strict_receive`, `path_payment_strict_send` or `create_account`.
+    pub kind: String,
+    /// Hash of its transaction.
+    pub transaction_hash: String,
+    /// Whether the transaction succeeded.
+    pub successful: bool,
+    /// When its ledger closed.
+    pub created_at: Timestamp,
+    /// Who paid.
+    pub from: AccountId,
+    /// Who received.
+    pub to: AccountId,
+    /// Id within the receiving account, where a muxed address was paid.
+    pub to_muxed_id: Option<u64>,
+    /// What arrived. Code *and* issuer count.
+    pub asset: PathAsset,
+    /// How much arrived, in 10^-7 units.
+    pub amount: i64,
+    /// `none`, `text`, `id`, `hash` or `return`.
+    pub memo_type: String,
+    /// The memo as Horizon writes it.
+    pub memo: Option<String>,
+    /// Source account of the transaction.
+    pub source_account: AccountId,
+    /// Its sequence number.
+    pub sequence: i64,
+}
+
+/// A record of a list of payments.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PaymentRecord {
+    /// It was understood.
+    Read(Box<PaymentView>),
+    /// It was not, so it is kept as it came: nothing may be lost because it is strange.
+    Unread {
+        /// What was wrong with it.
+        why: String,
+        /// The record.
+        raw: Value,
+    },
+}
+
+/// A page of payments, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PaymentsPage {
+    /// The records, in order.
+    pub records: Vec<PaymentRecord>,
+    /// Where the next page begins: the last record's token, or what was asked with if there is none.
+    pub cursor: Option<String>,
 }
 
 /// Stellar.
@@ -118,4 +191,7 @@ pub trait Stellar: Send + Sync + 'static {
 
     /// The last ledger that was ingested, with its closing time.
     async fn latest_ledger(&self) -> Result<(u32, Timestamp), ReadError>;
+
+    /// Payments into and out of an account after `cursor`, oldest first, at most `limit` (200).
+    async fn payments_after(&self, account: &AccountId, cursor: Option<&str>, limit: u8) -> Result<PaymentsPage, ReadError>;
 }

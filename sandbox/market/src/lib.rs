@@ -19,8 +19,8 @@ const BOOK: [(i64, (i32, i32)); 5] = [
     (3_000_000, (215, 10_000)),
 ];
 
-/// The market.
-#[derive(Debug, Clone)]
+/// The market. It holds secrets, so it does not show itself.
+#[derive(Clone)]
 pub struct Market {
     /// The USDC that is spent.
     pub usdc: AssetId,
@@ -58,7 +58,23 @@ fn key(role: &str) -> SecretKey {
     SecretKey::from_seed(&seed_of(role))
 }
 
-/// Makes the market; where it stands already, nothing is changed.
+impl Market {
+    /// The market as JSON, secrets included.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "usdc": self.usdc.to_string(),
+            "tft": self.tft.to_string(),
+            "treasury_secret": self.treasury_secret,
+            "bridge_secret": self.bridge_secret,
+            "bridge_address": self.bridge_address,
+            "lane_seed": self.lane_seed,
+        })
+    }
+}
+
+/// Makes the market; where it stands already, nothing is changed. Where it was interrupted, the
+/// rest is made.
 ///
 /// # Errors
 /// [`MarketError`].
@@ -78,10 +94,12 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
         lane_seed: hex::encode(seed_of("lanes")),
     };
     // The last step gives the treasury its USDC: where that is, all is.
-    if let Some(view) = stellar.account(&treasury.account()).await? {
-        if view.balances.iter().any(|(asset, amount)| *asset == PathAsset::Credit(usdc.clone()) && *amount > 0) {
-            return Ok(market);
-        }
+    let held = async |who: &SecretKey, asset: &AssetId| {
+        let view = stellar.account(&who.account()).await?;
+        Ok::<i64, ReadError>(view.map_or(0, |view| view.balance(&PathAsset::Credit(asset.clone()))))
+    };
+    if held(&treasury, &usdc).await? > 0 {
+        return Ok(market);
     }
     let create = |who: &SecretKey, lumens: i64| SetupOperation::CreateAccount { account: who.account(), balance: lumens * UNIT };
     let trust = |who: &SecretKey, asset: &AssetId| SetupOperation::Trust { account: who.clone(), asset: asset.clone() };
@@ -114,7 +132,10 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
         amount: amount * UNIT,
         price: *price,
     }));
-    run_setup(&stellar, &maker, &book, passphrase).await?;
+    // One transaction: the maker either has TFT and all offers, or neither.
+    if held(&maker, &tft).await? == 0 {
+        run_setup(&stellar, &maker, &book, passphrase).await?;
+    }
     run_setup(&stellar, &issuer, &[pay(&issuer, &treasury, &usdc, 1_000_000)], passphrase).await?;
     Ok(market)
 }
