@@ -170,7 +170,7 @@ pub(crate) fn begins_with_creation(page: &Value, lane: &AccountId) -> Result<boo
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
     use super::*;
     use serde_json::json;
 

@@ -98,10 +98,12 @@ fn operation_code(result: &xdr::OperationResult) -> &'static str {
             Pay::LineFull => "op_line_full",
             Pay::NoIssuer => "op_no_issuer",
         },
-        Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::Success))
-        | Op::OpInner(Tr::ChangeTrust(xdr::ChangeTrustResult::Success))
-        | Op::OpInner(Tr::BumpSequence(xdr::BumpSequenceResult::Success))
-        | Op::OpInner(Tr::ManageSellOffer(xdr::ManageSellOfferResult::Success(_))) => "op_success",
+        Op::OpInner(
+            Tr::CreateAccount(xdr::CreateAccountResult::Success)
+            | Tr::ChangeTrust(xdr::ChangeTrustResult::Success)
+            | Tr::BumpSequence(xdr::BumpSequenceResult::Success)
+            | Tr::ManageSellOffer(xdr::ManageSellOfferResult::Success(_)),
+        ) => "op_success",
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::AlreadyExist)) => "op_already_exists",
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::Underfunded)) => "op_underfunded",
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::LowReserve)) => "op_low_reserve",
