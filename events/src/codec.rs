@@ -54,7 +54,10 @@ impl EncodeError {
     /// The topic's codec was not given to the writer.
     #[must_use]
     pub fn unregistered(topic: &'static str) -> Self {
-        Self { name: topic, cause: "no codec of this topic is at hand".to_owned() }
+        Self {
+            name: topic,
+            cause: "no codec of this topic is at hand".to_owned(),
+        }
     }
 }
 

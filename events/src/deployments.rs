@@ -163,4 +163,3 @@ pub struct TimerFired {
     /// When it was due.
     pub due: Timestamp,
 }
-

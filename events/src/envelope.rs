@@ -134,7 +134,12 @@ impl Envelope {
 /// event itself. Derived, so that every echo carries the same.
 #[must_use]
 pub fn traceparent(trace: &TraceId, event: &EventId) -> String {
-    let span: String = event.as_bytes().iter().take(8).map(|b| format!("{b:02x}")).collect();
+    let span: String = event
+        .as_bytes()
+        .iter()
+        .take(8)
+        .map(|b| format!("{b:02x}"))
+        .collect();
     format!("00-{trace}-{span}-01")
 }
 

@@ -128,7 +128,10 @@ impl TraceId {
     /// for the all-zero id, which W3C forbids.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Uuid::parse_str(text).ok().filter(|id| !id.is_nil()).map(Self)
+        Uuid::parse_str(text)
+            .ok()
+            .filter(|id| !id.is_nil())
+            .map(Self)
     }
 }
 
@@ -179,7 +182,9 @@ impl Serialize for ContractId {
 
 impl<'de> Deserialize<'de> for ContractId {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        u64::try_from(i64::deserialize(d)?).map(Self).map_err(serde::de::Error::custom)
+        u64::try_from(i64::deserialize(d)?)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 

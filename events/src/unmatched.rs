@@ -29,4 +29,3 @@ pub struct StripeEventUnmatched {
     /// The event as received, client secrets removed.
     pub raw: String,
 }
-

@@ -79,4 +79,3 @@ pub struct TimerFired {
     /// When it was due.
     pub due: Timestamp,
 }
-

@@ -21,18 +21,34 @@ fn sample(schema: &Schema, full: bool, named: &mut Named) -> Value {
         Schema::Long => Value::Long(1_234_567_890_123),
         Schema::TimestampMillis => Value::TimestampMillis(1_790_000_000_123),
         Schema::String => Value::String("6f9619ff-8b86-5011-b42d-00c04fc964ff".into()),
-        Schema::Array(array) => Value::Array(if full { vec![sample(&array.items, full, named)] } else { vec![] }),
+        Schema::Array(array) => Value::Array(if full {
+            vec![sample(&array.items, full, named)]
+        } else {
+            vec![]
+        }),
         Schema::Union(union) => {
             let index = usize::from(full);
-            Value::Union(u32::try_from(index).unwrap(), Box::new(sample(&union.variants()[index], full, named)))
+            Value::Union(
+                u32::try_from(index).unwrap(),
+                Box::new(sample(&union.variants()[index], full, named)),
+            )
         }
         Schema::Enum(symbols) => {
             let index = if full { symbols.symbols.len() - 1 } else { 0 };
-            Value::Enum(u32::try_from(index).unwrap(), symbols.symbols[index].clone())
+            Value::Enum(
+                u32::try_from(index).unwrap(),
+                symbols.symbols[index].clone(),
+            )
         }
         Schema::Record(record) => {
             named.insert(record.name.fullname(None).to_string(), schema.clone());
-            Value::Record(record.fields.iter().map(|f| (f.name.clone(), sample(&f.schema, full, named))).collect())
+            Value::Record(
+                record
+                    .fields
+                    .iter()
+                    .map(|f| (f.name.clone(), sample(&f.schema, full, named)))
+                    .collect(),
+            )
         }
         Schema::Ref { name } => {
             let target = named.get(&name.fullname(None).to_string()).unwrap().clone();
@@ -68,10 +84,24 @@ fn hold<E: EventSet>() {
                 .write_value_to_vec(value.clone())
                 .unwrap();
             // Direct, and through resolution: both must give the same event.
-            let direct = Datum { bytes: &bytes, writer: &schema, reader: None };
-            let event = E::decode(file.name, &direct).unwrap().unwrap_or_else(|e| panic!("{expected}: {e}"));
-            let resolved = Datum { bytes: &bytes, writer: &schema, reader: Some(&schema) };
-            assert_eq!(E::decode(file.name, &resolved).unwrap().unwrap(), event, "{expected}");
+            let direct = Datum {
+                bytes: &bytes,
+                writer: &schema,
+                reader: None,
+            };
+            let event = E::decode(file.name, &direct)
+                .unwrap()
+                .unwrap_or_else(|e| panic!("{expected}: {e}"));
+            let resolved = Datum {
+                bytes: &bytes,
+                writer: &schema,
+                reader: Some(&schema),
+            };
+            assert_eq!(
+                E::decode(file.name, &resolved).unwrap().unwrap(),
+                event,
+                "{expected}"
+            );
             // A field that one side lacks would be missing here.
             assert_eq!(event.encode(&schema).unwrap(), bytes, "{expected}");
             assert_eq!(event.name(), file.name);
@@ -79,10 +109,20 @@ fn hold<E: EventSet>() {
     }
     let on_disk: BTreeSet<String> = fs::read_dir(format!("schemas/{}", E::TOPIC))
         .unwrap()
-        .map(|f| f.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .map(|f| {
+            f.unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     let in_code: BTreeSet<String> = E::SCHEMAS.iter().map(|f| f.name.to_owned()).collect();
-    assert_eq!(on_disk, in_code, "a schema file without a type, or a type without a file");
+    assert_eq!(
+        on_disk, in_code,
+        "a schema file without a type, or a type without a file"
+    );
 }
 
 #[test]
@@ -103,13 +143,17 @@ fn current_schemas_read_every_released_version() {
             let topic = topic.unwrap().path();
             for released in fs::read_dir(&topic).unwrap() {
                 let released = released.unwrap().path();
-                let current = Path::new("schemas").join(topic.file_name().unwrap()).join(released.file_name().unwrap());
-                let current = fs::read_to_string(&current)
-                    .unwrap_or_else(|e| panic!("{} was released and must stay: {e}", current.display()));
+                let current = Path::new("schemas")
+                    .join(topic.file_name().unwrap())
+                    .join(released.file_name().unwrap());
+                let current = fs::read_to_string(&current).unwrap_or_else(|e| {
+                    panic!("{} was released and must stay: {e}", current.display())
+                });
                 let writer = Schema::parse_str(&fs::read_to_string(&released).unwrap()).unwrap();
                 let reader = Schema::parse_str(&current).unwrap();
-                SchemaCompatibility::can_read(&writer, &reader)
-                    .unwrap_or_else(|e| panic!("{} can no longer be read: {e}", released.display()));
+                SchemaCompatibility::can_read(&writer, &reader).unwrap_or_else(|e| {
+                    panic!("{} can no longer be read: {e}", released.display())
+                });
                 checked += 1;
             }
         }
@@ -127,24 +171,40 @@ fn edited(avsc: &str, edit: impl FnOnce(&mut Vec<serde_json::Value>)) -> Schema 
 #[test]
 fn compatible_writers_of_other_versions_are_read() {
     use events::purchases::{PurchaseEvent, SwapCompleted};
-    let file = PurchaseEvent::SCHEMAS.iter().find(|f| f.name == "SwapCompleted").unwrap();
+    let file = PurchaseEvent::SCHEMAS
+        .iter()
+        .find(|f| f.name == "SwapCompleted")
+        .unwrap();
     let ours = Schema::parse_str(file.avsc).unwrap();
     let mut value = sample(&ours, true, &mut Named::new());
     shrink(&mut value);
 
     let newer = edited(file.avsc, |fields| {
-        fields.insert(0, serde_json::json!({"name": "memo", "type": "string", "default": ""}));
+        fields.insert(
+            0,
+            serde_json::json!({"name": "memo", "type": "string", "default": ""}),
+        );
     });
-    let Value::Record(mut fields) = value.clone() else { panic!("not a record") };
+    let Value::Record(mut fields) = value.clone() else {
+        panic!("not a record")
+    };
     fields.insert(0, ("memo".into(), Value::String("new".into())));
     let bytes = apache_avro::writer::datum::GenericDatumWriter::builder(&newer)
         .build()
         .unwrap()
         .write_value_to_vec(Value::Record(fields))
         .unwrap();
-    let datum = Datum { bytes: &bytes, writer: &newer, reader: Some(&ours) };
-    let event = PurchaseEvent::decode("SwapCompleted", &datum).unwrap().unwrap();
-    let PurchaseEvent::SwapCompleted(SwapCompleted { attempt, .. }) = event else { panic!("another event") };
+    let datum = Datum {
+        bytes: &bytes,
+        writer: &newer,
+        reader: Some(&ours),
+    };
+    let event = PurchaseEvent::decode("SwapCompleted", &datum)
+        .unwrap()
+        .unwrap();
+    let PurchaseEvent::SwapCompleted(SwapCompleted { attempt, .. }) = event else {
+        panic!("another event")
+    };
     assert_eq!(attempt, 7);
 
     // An incompatible one, on the other hand, is refused: the field has no default.
@@ -155,7 +215,10 @@ fn compatible_writers_of_other_versions_are_read() {
 #[test]
 fn bytes_that_do_not_fit_are_refused() {
     use events::users::{UserEvent, UserRegistered};
-    let file = UserEvent::SCHEMAS.iter().find(|f| f.name == "UserRegistered").unwrap();
+    let file = UserEvent::SCHEMAS
+        .iter()
+        .find(|f| f.name == "UserRegistered")
+        .unwrap();
     let schema = Schema::parse_str(file.avsc).unwrap();
     let event = UserRegistered {
         user_id: events::ids::UserId::derive(&["a"]),
@@ -164,11 +227,28 @@ fn bytes_that_do_not_fit_are_refused() {
     assert!(to_value(&event).is_ok());
     let bytes = UserEvent::from(event).encode(&schema).unwrap();
     for end in 0..bytes.len() {
-        let datum = Datum { bytes: &bytes[..end], writer: &schema, reader: None };
-        assert!(UserEvent::decode("UserRegistered", &datum).unwrap().is_err(), "cut at {end}");
+        let datum = Datum {
+            bytes: &bytes[..end],
+            writer: &schema,
+            reader: None,
+        };
+        assert!(
+            UserEvent::decode("UserRegistered", &datum)
+                .unwrap()
+                .is_err(),
+            "cut at {end}"
+        );
     }
     let mut longer = bytes.clone();
     longer.push(0);
-    let datum = Datum { bytes: &longer, writer: &schema, reader: None };
-    assert!(UserEvent::decode("UserRegistered", &datum).unwrap().is_err());
+    let datum = Datum {
+        bytes: &longer,
+        writer: &schema,
+        reader: None,
+    };
+    assert!(
+        UserEvent::decode("UserRegistered", &datum)
+            .unwrap()
+            .is_err()
+    );
 }

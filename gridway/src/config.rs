@@ -20,51 +20,184 @@ pub struct Setting {
 }
 
 const fn plain(name: &'static str, default: Option<&'static str>, doc: &'static str) -> Setting {
-    Setting { name, default, secret: false, doc }
+    Setting {
+        name,
+        default,
+        secret: false,
+        doc,
+    }
 }
 
 const fn secret(name: &'static str, doc: &'static str) -> Setting {
-    Setting { name, default: None, secret: true, doc }
+    Setting {
+        name,
+        default: None,
+        secret: true,
+        doc,
+    }
 }
 
 /// Every setting of the product.
 pub const SETTINGS: &[Setting] = &[
     plain("GRIDWAY_KAFKA_BROKERS", None, "Kafka, `host:port,…`."),
-    plain("GRIDWAY_KAFKA_PROPERTIES", Some(""), "Further librdkafka properties, `key=value,…`: TLS, SASL."),
-    plain("GRIDWAY_KAFKA_SESSION_MS", Some("30000"), "Session timeout of processors. The heartbeat is a tenth, the transaction timeout a third of it."),
-    plain("GRIDWAY_KAFKA_REPLICATION", Some("3"), "Replication factor for `gridway topics create`."),
-    plain("GRIDWAY_KAFKA_MIN_ISR", Some("2"), "Minimum in-sync replicas for `gridway topics create`."),
-    plain("GRIDWAY_REGISTRY_URL", None, "Schema registry, its Confluent-compatible API."),
-    plain("GRIDWAY_DATABASE_URL", None, "Postgres of the read models, `postgres://…`."),
-    plain("GRIDWAY_REDIS_URL", Some(""), "Redis. Nothing needs it yet."),
-    plain("GRIDWAY_STRIPE_URL", Some("https://api.stripe.com/"), "Stripe's API."),
-    secret("GRIDWAY_STRIPE_KEY", "Secret key of the Stripe account, `sk_…`. Whether it is a live key decides whether live payments are expected."),
-    secret("GRIDWAY_STRIPE_WEBHOOK_SECRETS", "Signing secrets of the webhook endpoint, `whsec_…,…`; several during a rotation."),
-    plain("GRIDWAY_HORIZON_URL", None, "Horizon of the Stellar network."),
-    plain("GRIDWAY_STELLAR_PASSPHRASE", None, "Passphrase of the Stellar network."),
-    plain("GRIDWAY_USDC_ASSET", None, "The USDC that is spent, `CODE:ISSUER`."),
-    plain("GRIDWAY_TFT_ASSET", None, "The TFT that is bought, `CODE:ISSUER`."),
-    secret("GRIDWAY_TREASURY_SECRET", "Secret key of the treasury account, `S…`."),
+    plain(
+        "GRIDWAY_KAFKA_PROPERTIES",
+        Some(""),
+        "Further librdkafka properties, `key=value,…`: TLS, SASL.",
+    ),
+    plain(
+        "GRIDWAY_KAFKA_SESSION_MS",
+        Some("30000"),
+        "Session timeout of processors. The heartbeat is a tenth, the transaction timeout a third of it.",
+    ),
+    plain(
+        "GRIDWAY_KAFKA_REPLICATION",
+        Some("3"),
+        "Replication factor for `gridway topics create`.",
+    ),
+    plain(
+        "GRIDWAY_KAFKA_MIN_ISR",
+        Some("2"),
+        "Minimum in-sync replicas for `gridway topics create`.",
+    ),
+    plain(
+        "GRIDWAY_REGISTRY_URL",
+        None,
+        "Schema registry, its Confluent-compatible API.",
+    ),
+    plain(
+        "GRIDWAY_DATABASE_URL",
+        None,
+        "Postgres of the read models, `postgres://…`.",
+    ),
+    plain(
+        "GRIDWAY_REDIS_URL",
+        Some(""),
+        "Redis. Nothing needs it yet.",
+    ),
+    plain(
+        "GRIDWAY_STRIPE_URL",
+        Some("https://api.stripe.com/"),
+        "Stripe's API.",
+    ),
+    secret(
+        "GRIDWAY_STRIPE_KEY",
+        "Secret key of the Stripe account, `sk_…`. Whether it is a live key decides whether live payments are expected.",
+    ),
+    secret(
+        "GRIDWAY_STRIPE_WEBHOOK_SECRETS",
+        "Signing secrets of the webhook endpoint, `whsec_…,…`; several during a rotation.",
+    ),
+    plain(
+        "GRIDWAY_HORIZON_URL",
+        None,
+        "Horizon of the Stellar network.",
+    ),
+    plain(
+        "GRIDWAY_STELLAR_PASSPHRASE",
+        None,
+        "Passphrase of the Stellar network.",
+    ),
+    plain(
+        "GRIDWAY_USDC_ASSET",
+        None,
+        "The USDC that is spent, `CODE:ISSUER`.",
+    ),
+    plain(
+        "GRIDWAY_TFT_ASSET",
+        None,
+        "The TFT that is bought, `CODE:ISSUER`.",
+    ),
+    secret(
+        "GRIDWAY_TREASURY_SECRET",
+        "Secret key of the treasury account, `S…`.",
+    ),
     secret("GRIDWAY_LANE_SEED", "Seed of all lane keys, 64 hex digits."),
-    plain("GRIDWAY_BRIDGE_ADDRESS", None, "Stellar account of the TFChain bridge, `G…`."),
-    plain("GRIDWAY_STELLAR_MAX_FEE", Some("10000"), "The most that a transaction's fee may be, in stroops."),
+    plain(
+        "GRIDWAY_BRIDGE_ADDRESS",
+        None,
+        "Stellar account of the TFChain bridge, `G…`.",
+    ),
+    plain(
+        "GRIDWAY_STELLAR_MAX_FEE",
+        Some("10000"),
+        "The most that a transaction's fee may be, in stroops.",
+    ),
     plain("GRIDWAY_TFCHAIN_URL", None, "TFChain."),
-    plain("GRIDWAY_TFCHAIN_FIRST_BLOCK", Some("0"), "Where the watcher begins when it has no cursor."),
-    secret("GRIDWAY_TFCHAIN_USER_SEED", "Master seed of the users' accounts: a mnemonic or 0x and 64 hex digits."),
-    secret("GRIDWAY_TFCHAIN_ACTIVATOR_SEED", "Seed of the account that activates users' accounts."),
-    plain("GRIDWAY_API_LISTEN", Some("127.0.0.1:0"), "Address of the API."),
-    plain("GRIDWAY_METRICS_LISTEN", Some("127.0.0.1:0"), "Address of `/metrics` and `/healthz` of processors and projections."),
+    plain(
+        "GRIDWAY_TFCHAIN_FIRST_BLOCK",
+        Some("0"),
+        "Where the watcher begins when it has no cursor.",
+    ),
+    secret(
+        "GRIDWAY_TFCHAIN_USER_SEED",
+        "Master seed of the users' accounts: a mnemonic or 0x and 64 hex digits.",
+    ),
+    secret(
+        "GRIDWAY_TFCHAIN_ACTIVATOR_SEED",
+        "Seed of the account that activates users' accounts.",
+    ),
+    plain(
+        "GRIDWAY_API_LISTEN",
+        Some("127.0.0.1:0"),
+        "Address of the API.",
+    ),
+    plain(
+        "GRIDWAY_METRICS_LISTEN",
+        Some("127.0.0.1:0"),
+        "Address of `/metrics` and `/healthz` of processors and projections.",
+    ),
     secret("GRIDWAY_API_TOKENS", "Bearer tokens, `token:user id,…`."),
-    plain("GRIDWAY_BRIDGE_FEE", Some("1"), "What the bridge keeps of a deposit, in TFT."),
-    plain("GRIDWAY_SLIPPAGE_BPS", Some("100"), "How much dearer than quoted a swap may become, in basis points."),
-    plain("GRIDWAY_SPREAD_BPS", Some("300"), "What is charged on top of the cost, in basis points."),
-    plain("GRIDWAY_EUR_CENTS_PER_USDC", Some("95"), "Euro cents charged for one USDC, an integer or a ratio such as `9423/100`."),
-    plain("GRIDWAY_QUOTE_SECONDS", Some("600"), "How long a quote holds."),
-    plain("GRIDWAY_PAY_WITHIN_SECONDS", Some("86400"), "How long a person has to pay."),
-    plain("GRIDWAY_GIVE_UP_SECONDS", Some("86400"), "How long after the payment a swap is tried before the charge goes back."),
-    plain("GRIDWAY_MINT_WITHIN_SECONDS", Some("1800"), "When a hand-off without a mint raises an alarm."),
-    plain("GRIDWAY_STELLAR_DEADLINE_SECONDS", Some("120"), "How long one attempt on Stellar may take: the transaction's maxTime."),
-    plain("GRIDWAY_STRIPE_DEADLINE_SECONDS", Some("600"), "How long one attempt at Stripe may take."),
+    plain(
+        "GRIDWAY_BRIDGE_FEE",
+        Some("1"),
+        "What the bridge keeps of a deposit, in TFT.",
+    ),
+    plain(
+        "GRIDWAY_SLIPPAGE_BPS",
+        Some("100"),
+        "How much dearer than quoted a swap may become, in basis points.",
+    ),
+    plain(
+        "GRIDWAY_SPREAD_BPS",
+        Some("300"),
+        "What is charged on top of the cost, in basis points.",
+    ),
+    plain(
+        "GRIDWAY_EUR_CENTS_PER_USDC",
+        Some("95"),
+        "Euro cents charged for one USDC, an integer or a ratio such as `9423/100`.",
+    ),
+    plain(
+        "GRIDWAY_QUOTE_SECONDS",
+        Some("600"),
+        "How long a quote holds.",
+    ),
+    plain(
+        "GRIDWAY_PAY_WITHIN_SECONDS",
+        Some("86400"),
+        "How long a person has to pay.",
+    ),
+    plain(
+        "GRIDWAY_GIVE_UP_SECONDS",
+        Some("86400"),
+        "How long after the payment a swap is tried before the charge goes back.",
+    ),
+    plain(
+        "GRIDWAY_MINT_WITHIN_SECONDS",
+        Some("1800"),
+        "When a hand-off without a mint raises an alarm.",
+    ),
+    plain(
+        "GRIDWAY_STELLAR_DEADLINE_SECONDS",
+        Some("120"),
+        "How long one attempt on Stellar may take: the transaction's maxTime.",
+    ),
+    plain(
+        "GRIDWAY_STRIPE_DEADLINE_SECONDS",
+        Some("600"),
+        "How long one attempt at Stripe may take.",
+    ),
 ];
 
 /// Reads the environment.
@@ -75,7 +208,10 @@ impl Config {
     ///
     /// # Errors
     /// When it is not set and has no default, or its file cannot be read.
-    #[expect(clippy::disallowed_methods, reason = "this is the edge at which configuration enters")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the edge at which configuration enters"
+    )]
     pub fn text(name: &str) -> Result<String> {
         let Some(setting) = SETTINGS.iter().find(|s| s.name == name) else {
             bail!("{name} is not a setting of gridway");
@@ -85,7 +221,8 @@ impl Config {
         }
         if setting.secret {
             if let Ok(path) = std::env::var(format!("{name}_FILE")) {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path} for {name}_FILE"))?;
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("reading {path} for {name}_FILE"))?;
                 return Ok(text.trim().to_owned());
             }
         }
@@ -107,7 +244,11 @@ impl Config {
         let text = Self::text(name)?;
         let secret = SETTINGS.iter().any(|s| s.name == name && s.secret);
         text.parse().map_err(|e: T::Err| {
-            if secret { anyhow::anyhow!("{name} is not readable") } else { anyhow::anyhow!("{name}={text}: {e}") }
+            if secret {
+                anyhow::anyhow!("{name} is not readable")
+            } else {
+                anyhow::anyhow!("{name}={text}: {e}")
+            }
         })
     }
 
@@ -134,7 +275,9 @@ impl Config {
             let Some((key, value)) = pair.split_once('=') else {
                 bail!("GRIDWAY_KAFKA_PROPERTIES: `{pair}` is not key=value");
             };
-            kafka.properties.push((key.trim().to_owned(), value.trim().to_owned()));
+            kafka
+                .properties
+                .push((key.trim().to_owned(), value.trim().to_owned()));
         }
         Ok(kafka)
     }
@@ -155,7 +298,10 @@ pub fn document() -> String {
             Some(default) => format!("`{default}`"),
         };
         let secret = if setting.secret { " Secret." } else { "" };
-        text.push_str(&format!("| `{}` | {default} | {}{secret} |\n", setting.name, setting.doc));
+        text.push_str(&format!(
+            "| `{}` | {default} | {}{secret} |\n",
+            setting.name, setting.doc
+        ));
     }
     text
 }

@@ -26,28 +26,36 @@ impl Buyer {
         Ok(Self {
             http,
             api: api.to_owned(),
-            stripe: setting(environment, "GRIDWAY_STRIPE_URL").trim_end_matches('/').to_owned(),
+            stripe: setting(environment, "GRIDWAY_STRIPE_URL")
+                .trim_end_matches('/')
+                .to_owned(),
             stripe_key: setting(environment, "GRIDWAY_STRIPE_KEY").to_owned(),
             token: token.to_owned(),
         })
     }
 
-    /// A command with its idempotency key.
+    /// A command with its idempotency key; `wait` is for how many seconds its outcome is waited for.
     ///
     /// # Errors
     /// When the API refuses it or does not answer.
-    pub async fn command(&self, path: &str, key: &str, body: &Value) -> Result<Value> {
-        let answer = self
+    pub async fn command(&self, path: &str, key: &str, body: &Value, wait: u32) -> Result<Value> {
+        let mut request = self
             .http
             .post(format!("{}{path}", self.api))
             .bearer_auth(&self.token)
             .header("Idempotency-Key", key)
-            .header("Prefer", "wait=20")
-            .json(body)
-            .send()
-            .await
-            .with_context(|| format!("POST {path}"))?;
-        read(path, answer).await
+            .json(body);
+        if wait > 0 {
+            request = request.header("Prefer", format!("wait={wait}"));
+        }
+        read(
+            path,
+            request
+                .send()
+                .await
+                .with_context(|| format!("POST {path}"))?,
+        )
+        .await
     }
 
     /// A query.
@@ -55,7 +63,12 @@ impl Buyer {
     /// # Errors
     /// When the API refuses it or does not answer.
     pub async fn query(&self, path: &str) -> Result<Value> {
-        let answer = self.http.get(format!("{}{path}", self.api)).bearer_auth(&self.token).send().await;
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.api))
+            .bearer_auth(&self.token)
+            .send()
+            .await;
         read(path, answer.with_context(|| format!("GET {path}"))?).await
     }
 
@@ -63,7 +76,12 @@ impl Buyer {
     ///
     /// # Errors
     /// When it is not done by then; the error shows the last answer.
-    pub async fn until(&self, path: &str, what: &str, done: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until(
+        &self,
+        path: &str,
+        what: &str,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let answer = self.query(path).await?;
@@ -82,8 +100,10 @@ impl Buyer {
     /// # Errors
     /// When there is no twin in time.
     pub async fn register(&self) -> Result<u64> {
-        self.command("/users", "register", &json!({})).await?;
-        let user = self.until("/users/me", "the twin", |u| u["twin_id"].is_u64()).await?;
+        self.command("/users", "register", &json!({}), 20).await?;
+        let user = self
+            .until("/users/me", "the twin", |u| u["twin_id"].is_u64())
+            .await?;
         user["twin_id"].as_u64().context("a twin id")
     }
 
@@ -92,14 +112,28 @@ impl Buyer {
     /// # Errors
     /// When the API refuses, or no PaymentIntent comes.
     pub async fn order(&self, tft: &str, key: &str) -> Result<(Value, String, String)> {
-        let quote = self.command("/quotes", &format!("{key}-quote"), &json!({"tft": tft})).await?;
-        let ordered = self.command("/payments/create-intent", key, &json!({"quote_id": quote["id"]})).await?;
+        let quote = self
+            .command("/quotes", &format!("{key}-quote"), &json!({"tft": tft}), 0)
+            .await?;
+        let ordered = self
+            .command(
+                "/payments/create-intent",
+                key,
+                &json!({"quote_id": quote["id"]}),
+                20,
+            )
+            .await?;
         let purchase = text(&ordered, "purchase_id")?;
         let intent = match ordered["intent_id"].as_str() {
             Some(intent) => intent.to_owned(),
             None => {
                 let path = format!("/purchases/{purchase}");
-                text(&self.until(&path, "the PaymentIntent", |p| p["intent_id"].is_string()).await?, "intent_id")?
+                text(
+                    &self
+                        .until(&path, "the PaymentIntent", |p| p["intent_id"].is_string())
+                        .await?,
+                    "intent_id",
+                )?
             }
         };
         Ok((quote, purchase, intent))
@@ -112,9 +146,15 @@ impl Buyer {
     pub async fn pay(&self, intent: &str) -> Result<()> {
         let answer = self
             .http
-            .post(format!("{}/v1/payment_intents/{intent}/confirm", self.stripe))
+            .post(format!(
+                "{}/v1/payment_intents/{intent}/confirm",
+                self.stripe
+            ))
             .bearer_auth(&self.stripe_key)
-            .form(&[("payment_method", "pm_card_visa"), ("return_url", "https://example.com/")])
+            .form(&[
+                ("payment_method", "pm_card_visa"),
+                ("return_url", "https://example.com/"),
+            ])
             .send()
             .await
             .context("confirming the payment at Stripe")?;
@@ -131,12 +171,18 @@ impl Buyer {
 /// # Errors
 /// When it is not there.
 pub fn text(value: &Value, field: &str) -> Result<String> {
-    value[field].as_str().map(ToOwned::to_owned).with_context(|| format!("{field} in {value}"))
+    value[field]
+        .as_str()
+        .map(ToOwned::to_owned)
+        .with_context(|| format!("{field} in {value}"))
 }
 
 async fn read(what: &str, answer: reqwest::Response) -> Result<Value> {
     let status = answer.status();
-    let body = answer.text().await.with_context(|| format!("reading the answer to {what}"))?;
+    let body = answer
+        .text()
+        .await
+        .with_context(|| format!("reading the answer to {what}"))?;
     if !status.is_success() {
         bail!("{what}: {status} {body}");
     }
@@ -161,7 +207,10 @@ pub async fn run(options: &Options) -> Result<()> {
         for part in sandbox.fleet.dead() {
             eprintln!("ended by itself: {part}");
         }
-        eprintln!("logs were in {}; run with --keep to keep them", sandbox.stack.folder().display());
+        eprintln!(
+            "logs were in {}; run with --keep to keep them",
+            sandbox.stack.folder().display()
+        );
     }
     sandbox.stop().await;
     result
@@ -172,37 +221,66 @@ async fn buy(sandbox: &Sandbox) -> Result<()> {
     let twin = buyer.register().await?;
     println!("\nA person registers: twin {twin} on TFChain.");
     let (quote, purchase, intent) = buyer.order("250", "demo-purchase").await?;
-    println!("They accept a quote: {} TFT for {} {}.", quote["tft"], quote["charge"]["minor"], quote["charge"]["currency"]);
+    println!(
+        "They accept a quote: {} TFT for {} {}.",
+        quote["tft"], quote["charge"]["minor"], quote["charge"]["currency"]
+    );
     let order = json!({"node_id": 1, "data": "{\"name\":\"demo\",\"cpu\":2,\"memory\":4}", "purchase_id": purchase});
-    let ordered = buyer.command("/deployments", "demo-deployment", &order).await?;
+    let ordered = buyer
+        .command("/deployments", "demo-deployment", &order, 0)
+        .await?;
     let deployment = text(&ordered, "deployment_id").or_else(|_| text(&ordered, "id"))?;
     println!("They ask for a deployment on node 1; it waits for the TFT.");
     println!("They pay {intent} by card.");
     let paid = Instant::now();
     buyer.pay(&intent).await?;
     let path = format!("/deployments/{deployment}");
-    let done = buyer.until(&path, "the deployment", |d| matches!(d["state"].as_str(), Some("created" | "failed"))).await?;
+    let done = buyer
+        .until(&path, "the deployment", |d| {
+            matches!(d["state"].as_str(), Some("created" | "failed"))
+        })
+        .await?;
     let took = paid.elapsed();
     if done["state"] != "created" {
         bail!("the deployment failed: {done}");
     }
-    let timeline = buyer.query(&format!("/purchases/{purchase}/timeline")).await?;
+    let timeline = buyer
+        .query(&format!("/purchases/{purchase}/timeline"))
+        .await?;
     print_timeline(&timeline);
-    println!("\nFrom the payment to contract {} in {} ms. Everything above is in the log.", done["contract_id"], took.as_millis());
+    println!(
+        "\nFrom the payment to contract {} in {} ms. Everything above is in the log.",
+        done["contract_id"],
+        took.as_millis()
+    );
     Ok(())
 }
 
 fn print_timeline(timeline: &Value) {
     println!("\nThe purchase's timeline:\n");
-    let moments = timeline.as_array().or_else(|| timeline["events"].as_array()).or_else(|| timeline["data"].as_array());
+    let moments = timeline
+        .as_array()
+        .or_else(|| timeline["events"].as_array())
+        .or_else(|| timeline["data"].as_array());
     for moment in moments.into_iter().flatten() {
         let time = moment["time"].as_str().unwrap_or_default();
-        let kind = moment["event_type"].as_str().or_else(|| moment["type"].as_str()).unwrap_or_default();
+        let kind = moment["event_type"]
+            .as_str()
+            .or_else(|| moment["type"].as_str())
+            .unwrap_or_default();
         let kind = kind.rsplit('.').next().unwrap_or_default();
-        let source = moment["source"].as_str().unwrap_or_default().trim_start_matches("/gridway/");
-        println!("  {}  {kind:<24} {source}", time.get(11..23).unwrap_or(time));
+        let source = moment["source"]
+            .as_str()
+            .unwrap_or_default()
+            .trim_start_matches("/gridway/");
+        println!(
+            "  {}  {kind:<24} {source}",
+            time.get(11..23).unwrap_or(time)
+        );
         for (name, value) in moment["facts"].as_object().into_iter().flatten() {
-            let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), ToOwned::to_owned);
             println!("                  {name}: {value}");
         }
     }

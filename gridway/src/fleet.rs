@@ -40,19 +40,34 @@ impl Fleet {
     /// get besides ours; each writes `<part>.log` into `logs`.
     #[must_use]
     pub fn new(program: PathBuf, environment: Vec<(String, String)>, logs: &Path) -> Self {
-        Self { program, environment, logs: logs.to_path_buf(), parts: BTreeMap::new() }
+        Self {
+            program,
+            environment,
+            logs: logs.to_path_buf(),
+            parts: BTreeMap::new(),
+        }
     }
 
     fn log(&self, part: &str) -> Result<File> {
         let path = self.logs.join(format!("{part}.log"));
-        OpenOptions::new().create(true).append(true).open(&path).with_context(|| format!("opening {}", path.display()))
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         // The kernel ends the child when this process dies, however it dies.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "TERM", "--"]).arg(&self.program).args(arguments);
-        command.envs(self.environment.iter().map(|(k, v)| (k, v))).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&self.program)
+            .args(arguments);
+        command
+            .envs(self.environment.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         command
     }
 
@@ -61,9 +76,17 @@ impl Fleet {
     /// # Errors
     /// When it fails; the error holds what it said.
     pub async fn once(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command(arguments).output().await.context("starting gridway")?;
+        let output = self
+            .command(arguments)
+            .output()
+            .await
+            .context("starting gridway")?;
         if !output.status.success() {
-            bail!("gridway {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "gridway {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -96,9 +119,14 @@ impl Fleet {
             let mut lines = BufReader::new(stdout).lines();
             let first = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
             let Ok(Ok(Some(line))) = first else {
-                bail!("{part} did not come up; the end of {}:\n{}", log.display(), tail(&log));
+                bail!(
+                    "{part} did not come up; the end of {}:\n{}",
+                    log.display(),
+                    tail(&log)
+                );
             };
-            let ready: serde_json::Value = serde_json::from_str(&line).with_context(|| format!("{part} said {line}"))?;
+            let ready: serde_json::Value =
+                serde_json::from_str(&line).with_context(|| format!("{part} said {line}"))?;
             let address = ready["listening"].as_str().unwrap_or_default().to_owned();
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             Ok(Running { child, address })
@@ -138,26 +166,47 @@ impl Fleet {
     /// # Errors
     /// When it does not run.
     pub async fn kill(&mut self, part: &str) -> Result<()> {
-        let Some(mut running) = self.parts.remove(part) else { bail!("{part} does not run") };
-        running.child.kill().await.with_context(|| format!("killing {part}"))
+        let Some(mut running) = self.parts.remove(part) else {
+            bail!("{part} does not run")
+        };
+        running
+            .child
+            .kill()
+            .await
+            .with_context(|| format!("killing {part}"))
     }
 
     /// The parts that have ended by themselves.
     pub fn dead(&mut self) -> Vec<String> {
         self.parts
             .iter_mut()
-            .filter_map(|(name, running)| running.child.try_wait().ok().flatten().map(|status| format!("{name} ({status})")))
+            .filter_map(|(name, running)| {
+                running
+                    .child
+                    .try_wait()
+                    .ok()
+                    .flatten()
+                    .map(|status| format!("{name} ({status})"))
+            })
             .collect()
     }
 
     /// Stops everything: asks first, kills after ten seconds.
     pub async fn stop(&mut self) {
-        let pids: Vec<String> = self.parts.values().filter_map(|p| p.child.id()).map(|id| id.to_string()).collect();
+        let pids: Vec<String> = self
+            .parts
+            .values()
+            .filter_map(|p| p.child.id())
+            .map(|id| id.to_string())
+            .collect();
         if !pids.is_empty() {
             let _ = Command::new("kill").arg("-TERM").args(&pids).status().await;
         }
         for running in self.parts.values_mut() {
-            if tokio::time::timeout(Duration::from_secs(10), running.child.wait()).await.is_err() {
+            if tokio::time::timeout(Duration::from_secs(10), running.child.wait())
+                .await
+                .is_err()
+            {
                 let _ = running.child.kill().await;
             }
         }

@@ -79,28 +79,60 @@ pub async fn run(action: Action) -> Result<()> {
     }
 }
 
-fn key(treasury: &Treasury, executor: &str, partition: i32, epoch: u32, index: u16) -> Result<LaneKey> {
-    let name = LaneName { cluster: &treasury.cluster, executor, topic: PURCHASES.name, partition, epoch, index };
+fn key(
+    treasury: &Treasury,
+    executor: &str,
+    partition: i32,
+    epoch: u32,
+    index: u16,
+) -> Result<LaneKey> {
+    let name = LaneName {
+        cluster: &treasury.cluster,
+        executor,
+        topic: PURCHASES.name,
+        partition,
+        epoch,
+        index,
+    };
     treasury.seed.derive(name).context("deriving a lane key")
 }
 
-async fn open(treasury: &Treasury, codec: &Codec<PurchaseEvent>, log: &Log, options: &Open) -> Result<()> {
+async fn open(
+    treasury: &Treasury,
+    codec: &Codec<PurchaseEvent>,
+    log: &Log,
+    options: &Open,
+) -> Result<()> {
     let last = log.openings.values().map(|r| r.epoch).max();
-    let epoch = options.epoch.unwrap_or_else(|| last.map_or(FIRST_EPOCH, |e| e + 1));
+    let epoch = options
+        .epoch
+        .unwrap_or_else(|| last.map_or(FIRST_EPOCH, |e| e + 1));
     if last.is_some_and(|last| epoch <= last) {
-        bail!("epoch {epoch} is not above {}, the last that was opened: an epoch is used once", last.unwrap_or_default());
+        bail!(
+            "epoch {epoch} is not above {}, the last that was opened: an epoch is used once",
+            last.unwrap_or_default()
+        );
     }
     let base = base(epoch)?;
     let mut keys = BTreeMap::new();
     for executor in EXECUTORS {
         for partition in 0..PURCHASES.partitions {
-            let lanes: Vec<LaneKey> =
-                (0..options.lanes).map(|index| key(treasury, executor, partition, epoch, index)).collect::<Result<_>>()?;
+            let lanes: Vec<LaneKey> = (0..options.lanes)
+                .map(|index| key(treasury, executor, partition, epoch, index))
+                .collect::<Result<_>>()?;
             keys.insert((executor, partition), lanes);
         }
     }
     let all: Vec<LaneKey> = keys.values().flatten().cloned().collect();
-    opening::open(&*treasury.stellar, &treasury.key, &all, base, &treasury.passphrase).await.context("opening the lanes")?;
+    opening::open(
+        &*treasury.stellar,
+        &treasury.key,
+        &all,
+        base,
+        &treasury.passphrase,
+    )
+    .await
+    .context("opening the lanes")?;
     let producer: FutureProducer = Config::kafka()?
         .client()
         .set("acks", "all")
@@ -118,7 +150,13 @@ async fn open(treasury: &Treasury, codec: &Codec<PurchaseEvent>, log: &Log, opti
         .into();
         let subject = format!("lanes:{executor}");
         let envelope = Envelope {
-            id: EventId::derive(&["lanes", &treasury.cluster, executor, &partition.to_string(), &epoch.to_string()]),
+            id: EventId::derive(&[
+                "lanes",
+                &treasury.cluster,
+                executor,
+                &partition.to_string(),
+                &epoch.to_string(),
+            ]),
             source: "/gridway/lanes".to_owned(),
             time: clock::now(),
             subject: subject.clone(),
@@ -138,7 +176,12 @@ async fn open(treasury: &Treasury, codec: &Codec<PurchaseEvent>, log: &Log, opti
             .map_err(|(error, _)| error)
             .with_context(|| format!("recording the opening of {executor} on partition {partition}; run `gridway lanes open` again"))?;
     }
-    println!("{} lanes are open: epoch {epoch}, {} for each of {EXECUTORS:?} on each of {} partitions", all.len(), options.lanes, PURCHASES.partitions);
+    println!(
+        "{} lanes are open: epoch {epoch}, {} for each of {EXECUTORS:?} on each of {} partitions",
+        all.len(),
+        options.lanes,
+        PURCHASES.partitions
+    );
     Ok(())
 }
 
@@ -148,18 +191,30 @@ async fn check(treasury: &Treasury, log: &Log) -> Result<()> {
     }
     let mut wrong = 0;
     for ((executor, partition), recorded) in &log.openings {
-        let lanes: Vec<LaneKey> =
-            (0..recorded.lanes).map(|index| key(treasury, executor, *partition, recorded.epoch, index)).collect::<Result<_>>()?;
+        let lanes: Vec<LaneKey> = (0..recorded.lanes)
+            .map(|index| key(treasury, executor, *partition, recorded.epoch, index))
+            .collect::<Result<_>>()?;
         for (lane, account) in lanes.iter().zip(&recorded.accounts) {
             if lane.account().to_string() != *account {
-                bail!("{executor} on partition {partition}: the log says {account}, our seed gives {}: GRIDWAY_LANE_SEED or the cluster is another one", lane.account());
+                bail!(
+                    "{executor} on partition {partition}: the log says {account}, our seed gives {}: GRIDWAY_LANE_SEED or the cluster is another one",
+                    lane.account()
+                );
             }
         }
         let end = log.ends.get(partition).copied().unwrap_or_default();
-        for report in opening::check(&*treasury.stellar, &lanes, base(recorded.epoch)?, end).await? {
-            let LaneReport { account, sequence, balance, problem } = &report;
+        for report in opening::check(&*treasury.stellar, &lanes, base(recorded.epoch)?, end).await?
+        {
+            let LaneReport {
+                account,
+                sequence,
+                balance,
+                problem,
+            } = &report;
             match problem {
-                None => println!("ok    {executor:<9} {partition:>3}  {account}  sequence {sequence}  {balance} XLM"),
+                None => println!(
+                    "ok    {executor:<9} {partition:>3}  {account}  sequence {sequence}  {balance} XLM"
+                ),
                 Some(problem) => {
                     wrong += 1;
                     println!("WRONG {executor:<9} {partition:>3}  {account}  {problem}");
@@ -181,12 +236,17 @@ async fn read_log(codec: &Codec<PurchaseEvent>) -> Result<Log> {
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .create()?;
-    let mut log = Log { openings: BTreeMap::new(), ends: BTreeMap::new() };
+    let mut log = Log {
+        openings: BTreeMap::new(),
+        ends: BTreeMap::new(),
+    };
     let mut assignment = TopicPartitionList::new();
     for partition in 0..PURCHASES.partitions {
         let (_, end) = consumer
             .fetch_watermarks(PurchaseEvent::TOPIC, partition, Duration::from_secs(20))
-            .context("reading the ends of the purchases topic: does it exist? `gridway topics create`")?;
+            .context(
+                "reading the ends of the purchases topic: does it exist? `gridway topics create`",
+            )?;
         log.ends.insert(partition, end);
         if end > 0 {
             assignment.add_partition_offset(PurchaseEvent::TOPIC, partition, Offset::Offset(0))?;
@@ -202,12 +262,26 @@ async fn read_log(codec: &Codec<PurchaseEvent>) -> Result<Log> {
         if !left {
             return Ok(log);
         }
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
         let message = message?;
         // What cannot be read is no opening; whoever processes the partition reports it.
-        let Ok(PurchaseEvent::LanesOpened(opened)) = codec.decode_resolving(message.payload()).await? else { continue };
-        let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes)) else { continue };
-        let recorded = Recorded { epoch, lanes, accounts: opened.accounts };
-        log.openings.insert((opened.executor, message.partition()), recorded);
+        let Ok(PurchaseEvent::LanesOpened(opened)) =
+            codec.decode_resolving(message.payload()).await?
+        else {
+            continue;
+        };
+        let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes))
+        else {
+            continue;
+        };
+        let recorded = Recorded {
+            epoch,
+            lanes,
+            accounts: opened.accounts,
+        };
+        log.openings
+            .insert((opened.executor, message.partition()), recorded);
     }
 }

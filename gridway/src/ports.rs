@@ -5,7 +5,10 @@ use crate::processors;
 use anyhow::{Context, Result};
 use api::auth::Tokens;
 use api::log::CommandLog;
-use api::ports::{PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal, WebhookVerifier};
+use api::ports::{
+    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal,
+    WebhookVerifier,
+};
 use api::pricing::{Rate, Terms};
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
@@ -29,14 +32,20 @@ struct Market {
 #[async_trait]
 impl Quoter for Market {
     async fn quote(&self, tft: Amount<Tft>) -> Result<SwapQuote, QuoteError> {
-        match self.stellar.quote_strict_receive(&self.usdc, &self.tft, tft).await {
+        match self
+            .stellar
+            .quote_strict_receive(&self.usdc, &self.tft, tft)
+            .await
+        {
             Ok(quote) => Ok(SwapQuote {
                 usdc: quote.source_amount,
                 path: quote.path.iter().map(ToString::to_string).collect(),
                 ledger: i64::from(quote.ledger),
             }),
             Err(counterparties_stellar::QuoteError::NoPath) => Err(QuoteError::NoPath),
-            Err(error @ counterparties_stellar::QuoteError::Unavailable(_)) => Err(QuoteError::Unavailable(error.to_string())),
+            Err(error @ counterparties_stellar::QuoteError::Unavailable(_)) => {
+                Err(QuoteError::Unavailable(error.to_string()))
+            }
         }
     }
 }
@@ -49,7 +58,11 @@ struct Stripe {
 #[async_trait]
 impl PaymentSecrets for Stripe {
     async fn client_secret(&self, intent_id: &str) -> Result<String, Unavailable> {
-        let secret = self.client.client_secret(intent_id).await.map_err(|e| Unavailable(e.to_string()))?;
+        let secret = self
+            .client
+            .client_secret(intent_id)
+            .await
+            .map_err(|e| Unavailable(e.to_string()))?;
         Ok(secret.expose().to_owned())
     }
 }
@@ -58,12 +71,16 @@ impl PaymentSecrets for Stripe {
 impl WebhookVerifier for Stripe {
     fn verify(&self, body: &[u8], header: Option<&str>) -> Result<StripeFacts, WebhookRefusal> {
         let now = clock::now();
-        webhook::verify(body, header, &self.secrets, now.seconds()).map_err(|error| match error {
-            WebhookError::Missing => WebhookRefusal::Missing,
-            WebhookError::Malformed(why) => WebhookRefusal::Malformed(why.to_owned()),
-            WebhookError::NoMatch => WebhookRefusal::WrongSignature,
-            WebhookError::TooOld { .. } | WebhookError::TooNew { .. } => WebhookRefusal::WrongTime(error.to_string()),
-        })?;
+        webhook::verify(body, header, &self.secrets, now.seconds()).map_err(
+            |error| match error {
+                WebhookError::Missing => WebhookRefusal::Missing,
+                WebhookError::Malformed(why) => WebhookRefusal::Malformed(why.to_owned()),
+                WebhookError::NoMatch => WebhookRefusal::WrongSignature,
+                WebhookError::TooOld { .. } | WebhookError::TooNew { .. } => {
+                    WebhookRefusal::WrongTime(error.to_string())
+                }
+            },
+        )?;
         let facts = webhook::facts(body).map_err(|e| WebhookRefusal::NotJson(e.to_string()))?;
         Ok(StripeFacts {
             purchase_id: facts.purchase_id,
@@ -84,13 +101,17 @@ impl WebhookVerifier for Stripe {
     }
 
     async fn purchase_of(&self, intent_id: &str) -> Result<Option<PurchaseId>, Unavailable> {
-        self.client.purchase_of(intent_id).await.map_err(|e| Unavailable(e.to_string()))
+        self.client
+            .purchase_of(intent_id)
+            .await
+            .map_err(|e| Unavailable(e.to_string()))
     }
 }
 
 fn terms() -> Result<Terms> {
     let mut terms = Terms {
-        bridge_fee: Amount::parse(&Config::text("GRIDWAY_BRIDGE_FEE")?).context("GRIDWAY_BRIDGE_FEE")?,
+        bridge_fee: Amount::parse(&Config::text("GRIDWAY_BRIDGE_FEE")?)
+            .context("GRIDWAY_BRIDGE_FEE")?,
         slippage_bps: Config::parse("GRIDWAY_SLIPPAGE_BPS")?,
         spread_bps: Config::parse("GRIDWAY_SPREAD_BPS")?,
         quote_ttl: Config::seconds("GRIDWAY_QUOTE_SECONDS")?,
@@ -99,8 +120,14 @@ fn terms() -> Result<Terms> {
     let rate = Config::text("GRIDWAY_EUR_CENTS_PER_USDC")?;
     let (numerator, denominator) = rate.split_once('/').unwrap_or((rate.as_str(), "1"));
     terms.eur = Rate {
-        numerator: numerator.trim().parse().context("GRIDWAY_EUR_CENTS_PER_USDC")?,
-        denominator: denominator.trim().parse().context("GRIDWAY_EUR_CENTS_PER_USDC")?,
+        numerator: numerator
+            .trim()
+            .parse()
+            .context("GRIDWAY_EUR_CENTS_PER_USDC")?,
+        denominator: denominator
+            .trim()
+            .parse()
+            .context("GRIDWAY_EUR_CENTS_PER_USDC")?,
     };
     terms.check()?;
     Ok(terms)
@@ -118,9 +145,15 @@ pub async fn api_state() -> Result<ApiState> {
     };
     let secrets = WebhookSecrets::parse(&Config::text("GRIDWAY_STRIPE_WEBHOOK_SECRETS")?)
         .context("GRIDWAY_STRIPE_WEBHOOK_SECRETS")?;
-    let stripe = Arc::new(Stripe { client: processors::stripe()?, secrets });
-    let pool = projections::connect(&Config::text("GRIDWAY_DATABASE_URL")?, 16).context("GRIDWAY_DATABASE_URL")?;
-    projections::migrate(&pool).await.context("the tables of the read models")?;
+    let stripe = Arc::new(Stripe {
+        client: processors::stripe()?,
+        secrets,
+    });
+    let pool = projections::connect(&Config::text("GRIDWAY_DATABASE_URL")?, 16)
+        .context("GRIDWAY_DATABASE_URL")?;
+    projections::migrate(&pool)
+        .await
+        .context("the tables of the read models")?;
     api::migrate(&pool).await.context("the tables of the API")?;
     let registry_url = Config::text("GRIDWAY_REGISTRY_URL")?;
     Ok(ApiState::new(ApiParts {
@@ -131,9 +164,14 @@ pub async fn api_state() -> Result<ApiState> {
         secrets: stripe.clone(),
         webhooks: stripe,
         deployment_hash: |deployment, version, data| {
-            deployment_hash(&deployment, u32::try_from(version).unwrap_or_default(), data)
+            deployment_hash(
+                &deployment,
+                u32::try_from(version).unwrap_or_default(),
+                data,
+            )
         },
-        tokens: Tokens::parse(&Config::text("GRIDWAY_API_TOKENS")?).context("GRIDWAY_API_TOKENS")?,
+        tokens: Tokens::parse(&Config::text("GRIDWAY_API_TOKENS")?)
+            .context("GRIDWAY_API_TOKENS")?,
         terms: terms()?,
         changes: projections::Changes::default(),
         clock: clock::now,

@@ -50,7 +50,10 @@ pub fn stripe() -> Result<StripeClient> {
 /// # Errors
 /// When its configuration is missing or malformed.
 pub fn stellar() -> Result<HorizonClient> {
-    let config = StellarConfig::new(&Config::text("GRIDWAY_HORIZON_URL")?, &Config::text("GRIDWAY_STELLAR_PASSPHRASE")?);
+    let config = StellarConfig::new(
+        &Config::text("GRIDWAY_HORIZON_URL")?,
+        &Config::text("GRIDWAY_STELLAR_PASSPHRASE")?,
+    );
     HorizonClient::new(&config).context("the Stellar client")
 }
 
@@ -59,7 +62,10 @@ pub fn stellar() -> Result<HorizonClient> {
 /// # Errors
 /// When its configuration is missing or malformed.
 pub fn tfchain() -> Result<TfchainClient> {
-    let config = TfchainConfig { url: Config::text("GRIDWAY_TFCHAIN_URL")?, timeout: Duration::from_secs(30) };
+    let config = TfchainConfig {
+        url: Config::text("GRIDWAY_TFCHAIN_URL")?,
+        timeout: Duration::from_secs(30),
+    };
     TfchainClient::new(&config).context("the TFChain client")
 }
 
@@ -91,7 +97,12 @@ pub fn cluster_id() -> Result<String> {
     consumer
         .client()
         .fetch_cluster_id(Duration::from_secs(30))
-        .with_context(|| format!("Kafka at {} does not tell its cluster id: is it running?", kafka.brokers))
+        .with_context(|| {
+            format!(
+                "Kafka at {} does not tell its cluster id: is it running?",
+                kafka.brokers
+            )
+        })
 }
 
 async fn codecs() -> Result<Codecs> {
@@ -175,12 +186,16 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         other => {
             let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();
-            bail!("there is no processor {other}; there are {}", names.join(", "));
+            bail!(
+                "there is no processor {other}; there are {}",
+                names.join(", ")
+            );
         }
     }
     Ok(())
 }
 
 fn user_seed() -> Result<UserSeed> {
-    UserSeed::parse(&Config::text("GRIDWAY_TFCHAIN_USER_SEED")?).context("GRIDWAY_TFCHAIN_USER_SEED")
+    UserSeed::parse(&Config::text("GRIDWAY_TFCHAIN_USER_SEED")?)
+        .context("GRIDWAY_TFCHAIN_USER_SEED")
 }

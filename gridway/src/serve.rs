@@ -52,9 +52,14 @@ pub fn on_signal() -> Result<CancellationToken> {
 
 async fn listen(setting: &str) -> Result<TcpListener> {
     let address: SocketAddr = Config::parse(setting)?;
-    let listener = TcpListener::bind(address).await.with_context(|| format!("{setting}={address} cannot be listened on"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{setting}={address} cannot be listened on"))?;
     // For whoever started this process with port 0.
-    println!("{}", serde_json::json!({ "listening": format!("http://{}", listener.local_addr()?) }));
+    println!(
+        "{}",
+        serde_json::json!({ "listening": format!("http://{}", listener.local_addr()?) })
+    );
     Ok(listener)
 }
 
@@ -69,9 +74,12 @@ fn metrics() -> String {
 
 async fn serve_metrics(stop: CancellationToken) -> Result<()> {
     let listener = listen("GRIDWAY_METRICS_LISTEN").await?;
-    let router = Router::new().route("/metrics", get(|| async { metrics() })).route("/healthz", get(|| async { "ok\n" }));
+    let router = Router::new()
+        .route("/metrics", get(|| async { metrics() }))
+        .route("/healthz", get(|| async { "ok\n" }));
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
         if let Err(error) = served.await {
             tracing::error!(%error, "metrics are no longer served");
         }
@@ -90,15 +98,21 @@ pub async fn run(part: Part) -> Result<()> {
             Part::Api => {
                 let listener = listen("GRIDWAY_API_LISTEN").await?;
                 let state = ports::api_state().await?;
-                api::serve(listener, state, stop.clone()).await.context("the API")
+                api::serve(listener, state, stop.clone())
+                    .await
+                    .context("the API")
             }
             Part::Processor { name, slot } => {
                 serve_metrics(stop.clone()).await?;
-                processors::run(&name, Slot(slot), stop.clone()).await.with_context(|| format!("the processor {name}"))
+                processors::run(&name, Slot(slot), stop.clone())
+                    .await
+                    .with_context(|| format!("the processor {name}"))
             }
             Part::Projections => {
                 serve_metrics(stop.clone()).await?;
-                ports::projections(stop.clone()).await.context("the projections")
+                ports::projections(stop.clone())
+                    .await
+                    .context("the projections")
             }
         }
     };

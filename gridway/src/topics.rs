@@ -36,6 +36,9 @@ pub async fn run(action: Action) -> Result<()> {
             }
         }
     }
-    println!("{} topics are as they must be", topics::ALL.len() + processors::ALL.len());
+    println!(
+        "{} topics are as they must be",
+        topics::ALL.len() + processors::ALL.len()
+    );
     Ok(())
 }

@@ -48,8 +48,15 @@ pub fn program() -> Result<PathBuf> {
     let own = std::env::current_exe().context("finding the gridway binary")?;
     let beside = own.with_file_name("gridway");
     // Test binaries stand one folder deeper.
-    let above = own.parent().and_then(|p| p.parent()).map(|p| p.join("gridway"));
-    Ok([Some(beside), above].into_iter().flatten().find(|p| p.is_file()).unwrap_or(own))
+    let above = own
+        .parent()
+        .and_then(|p| p.parent())
+        .map(|p| p.join("gridway"));
+    Ok([Some(beside), above]
+        .into_iter()
+        .flatten()
+        .find(|p| p.is_file())
+        .unwrap_or(own))
 }
 
 /// Settings of the sandbox that are not the stack's.
@@ -90,16 +97,32 @@ pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sand
     eprintln!("opening payment lanes on Stellar …");
     fleet.once(&["lanes", "open"]).await?;
     fleet.start_all(&parts()).await?;
-    let webhook = format!("{}/payments/webhook", fleet.address("api").unwrap_or_default());
-    stack.set_webhook(&webhook).await.context("telling the Stripe stand-in where the webhook is")?;
-    eprintln!("gridway runs, {:.1} s after the start", begun.elapsed().as_secs_f32());
-    Ok(Sandbox { stack, fleet, environment })
+    let webhook = format!(
+        "{}/payments/webhook",
+        fleet.address("api").unwrap_or_default()
+    );
+    stack
+        .set_webhook(&webhook)
+        .await
+        .context("telling the Stripe stand-in where the webhook is")?;
+    eprintln!(
+        "gridway runs, {:.1} s after the start",
+        begun.elapsed().as_secs_f32()
+    );
+    Ok(Sandbox {
+        stack,
+        fleet,
+        environment,
+    })
 }
 
 /// The value of a setting in an environment.
 #[must_use]
 pub fn setting<'a>(environment: &'a [(String, String)], name: &str) -> &'a str {
-    environment.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value)
+    environment
+        .iter()
+        .find(|(n, _)| n == name)
+        .map_or("", |(_, value)| value)
 }
 
 impl Sandbox {
@@ -137,10 +160,15 @@ pub async fn run(options: &Options) -> Result<()> {
     println!("  API          {}", sandbox.api());
     println!("  token        {SANDBOX_TOKEN}   (Authorization: Bearer …)");
     for part in parts().iter().filter(|p| **p != "api") {
-        println!("  metrics      {}/metrics   {part}", sandbox.fleet.address(part).unwrap_or_default());
+        println!(
+            "  metrics      {}/metrics   {part}",
+            sandbox.fleet.address(part).unwrap_or_default()
+        );
     }
     for (name, value) in &sandbox.environment {
-        let hidden = ["SECRET", "SEED", "KEY", "TOKENS"].iter().any(|word| name.contains(word));
+        let hidden = ["SECRET", "SEED", "KEY", "TOKENS"]
+            .iter()
+            .any(|word| name.contains(word));
         println!("  {name}={}", if hidden { "…" } else { value });
     }
     println!("  logs         {}", sandbox.stack.folder().display());

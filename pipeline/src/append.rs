@@ -24,7 +24,11 @@ pub struct Planned<E> {
 impl<E> Planned<E> {
     /// The only event of its type that the cause leads to.
     pub fn new(event: impl Into<E>) -> Self {
-        Self { event: event.into(), discriminator: String::new(), id: None }
+        Self {
+            event: event.into(),
+            discriminator: String::new(),
+            id: None,
+        }
     }
 
     /// With an identity of its own.
@@ -45,7 +49,10 @@ impl Forward {
     /// An event for the topic of `E`, keyed by `key`.
     pub fn new<E: EventSet>(key: impl Into<String>, event: impl Into<E>) -> Self {
         let event: E = event.into();
-        Self { key: key.into(), event: Box::new(event) }
+        Self {
+            key: key.into(),
+            event: Box::new(event),
+        }
     }
 
     /// The event, if it is one of `E`.
@@ -57,7 +64,13 @@ impl Forward {
 
 impl std::fmt::Debug for Forward {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} to {}/{}", self.event.name(), self.event.topic(), self.key)
+        write!(
+            f,
+            "{} to {}/{}",
+            self.event.name(),
+            self.event.topic(),
+            self.key
+        )
     }
 }
 
@@ -127,7 +140,11 @@ pub fn caused_id(cause: EventId, processor: &str, name: &str, discriminator: &st
 
 /// The correlation id to hand on: the cause's own, else its key.
 fn correlation_of<E>(cause: &Record<E>) -> String {
-    cause.envelope.correlation.clone().unwrap_or_else(|| cause.envelope.subject.clone())
+    cause
+        .envelope
+        .correlation
+        .clone()
+        .unwrap_or_else(|| cause.envelope.subject.clone())
 }
 
 fn envelope_for<E>(processor: &str, cause: &Record<E>, id: EventId, subject: &str) -> Envelope {
@@ -162,9 +179,14 @@ pub(crate) fn own<E: EventSet>(
     cause: &Record<E>,
     planned: &Planned<E>,
 ) -> Result<(EventId, Append), EncodeError> {
-    let id = planned
-        .id
-        .unwrap_or_else(|| caused_id(cause.id(), processor, planned.event.name(), &planned.discriminator));
+    let id = planned.id.unwrap_or_else(|| {
+        caused_id(
+            cause.id(),
+            processor,
+            planned.event.name(),
+            &planned.discriminator,
+        )
+    });
     let key = &cause.envelope.subject;
     let envelope = envelope_for(processor, cause, id, key);
     let append = Append {
@@ -185,7 +207,12 @@ pub(crate) fn forwarded<E: EventSet>(
     cause: &Record<E>,
     forward: &Forward,
 ) -> Result<Append, EncodeError> {
-    let id = caused_id(cause.id(), processor, forward.event.name(), forward.event.topic());
+    let id = caused_id(
+        cause.id(),
+        processor,
+        forward.event.name(),
+        forward.event.topic(),
+    );
     let envelope = envelope_for(processor, cause, id, &forward.key);
     Ok(Append {
         topic: forward.event.topic().to_owned(),

@@ -29,16 +29,29 @@ impl Breaker {
     /// A closed breaker; `name` labels its metric.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, state: Mutex::new(State { failures: 0, pause: FIRST_PAUSE, until: None }) }
+        Self {
+            name,
+            state: Mutex::new(State {
+                failures: 0,
+                pause: FIRST_PAUSE,
+                until: None,
+            }),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The counterparty answered.
     pub fn success(&self) {
-        *self.state() = State { failures: 0, pause: FIRST_PAUSE, until: None };
+        *self.state() = State {
+            failures: 0,
+            pause: FIRST_PAUSE,
+            until: None,
+        };
         metrics::breaker(self.name, false);
     }
 
@@ -56,7 +69,9 @@ impl Breaker {
     /// Whether the counterparty is taken to be down.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.state().until.is_some_and(|until| until > Instant::now())
+        self.state()
+            .until
+            .is_some_and(|until| until > Instant::now())
     }
 
     /// Waits until a try is allowed.

@@ -4,7 +4,10 @@ use events::time::Timestamp;
 
 /// Now, by the system's clock.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the edge at which time enters the runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge at which time enters the runtime"
+)]
 pub fn now() -> Timestamp {
     chrono::Utc::now().into()
 }

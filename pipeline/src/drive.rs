@@ -41,7 +41,12 @@ enum Known {
 
 /// Drives an effect to its end. `fresh` says that nobody can have tried it yet, so the first
 /// look is left out. Ends only with a verdict; the caller may drop the future at any time.
-pub async fn drive<E: Effect>(processor: &'static str, effect: &E, fresh: bool, breaker: &Breaker) -> Verdict<E::Proof> {
+pub async fn drive<E: Effect>(
+    processor: &'static str,
+    effect: &E,
+    fresh: bool,
+    breaker: &Breaker,
+) -> Verdict<E::Proof> {
     let mut known = if fresh { Known::Free } else { Known::Nothing };
     let mut backoff = Backoff::new();
     loop {
@@ -84,14 +89,22 @@ pub async fn drive<E: Effect>(processor: &'static str, effect: &E, fresh: bool, 
                 Attempt::NotSent(reason) => {
                     breaker.failure();
                     metrics::outcome(processor, "not_sent");
-                    tracing::warn!(processor, reason, "the effect was not sent, it will be tried again");
+                    tracing::warn!(
+                        processor,
+                        reason,
+                        "the effect was not sent, it will be tried again"
+                    );
                     backoff.wait().await;
                     // Its deadline may have passed meanwhile, and only `find` knows of deadlines.
                     known = Known::Nothing;
                 }
                 Attempt::Unknown(reason) => {
                     metrics::outcome(processor, "unknown");
-                    tracing::info!(processor, reason, "the outcome of the effect is unknown, looking for it");
+                    tracing::info!(
+                        processor,
+                        reason,
+                        "the outcome of the effect is unknown, looking for it"
+                    );
                     known = Known::Nothing;
                     backoff.wait().await;
                 }
@@ -112,10 +125,15 @@ impl Backoff {
     }
 
     fn next(&mut self) -> Duration {
-        let base = 2_000_u64.saturating_mul(1 << self.step.min(10)).min(2_000_000);
+        let base = 2_000_u64
+            .saturating_mul(1 << self.step.min(10))
+            .min(2_000_000);
         self.step += 1;
         // The address of the waiting task is as good as chance for spreading waits.
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(std::ptr::from_ref(self) as u64 | 1);
+        self.seed = self
+            .seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(std::ptr::from_ref(self) as u64 | 1);
         let spread = base / 4;
         Duration::from_micros(base - spread / 2 + (self.seed >> 33) % spread.max(1))
     }
@@ -144,7 +162,11 @@ mod tests {
             };
             let mut attempts = attempts;
             attempts.reverse();
-            Self { finds: Mutex::new(reversed(finds)), attempts: Mutex::new(attempts), calls: Mutex::default() }
+            Self {
+                finds: Mutex::new(reversed(finds)),
+                attempts: Mutex::new(attempts),
+                calls: Mutex::default(),
+            }
         }
 
         fn calls(&self) -> Vec<&'static str> {
@@ -156,11 +178,19 @@ mod tests {
         type Proof = &'static str;
         async fn find(&self) -> Find<&'static str> {
             self.calls.lock().map(|mut c| c.push("find")).ok();
-            self.finds.lock().ok().and_then(|mut f| f.pop()).unwrap_or(Find::NeverWill("script ended".into()))
+            self.finds
+                .lock()
+                .ok()
+                .and_then(|mut f| f.pop())
+                .unwrap_or(Find::NeverWill("script ended".into()))
         }
         async fn attempt(&self) -> Attempt<&'static str> {
             self.calls.lock().map(|mut c| c.push("attempt")).ok();
-            self.attempts.lock().ok().and_then(|mut a| a.pop()).unwrap_or(Attempt::Unknown("script ended".into()))
+            self.attempts
+                .lock()
+                .ok()
+                .and_then(|mut a| a.pop())
+                .unwrap_or(Attempt::Unknown("script ended".into()))
         }
     }
 
@@ -195,14 +225,20 @@ mod tests {
 
     #[tokio::test]
     async fn only_an_absence_that_was_seen_leads_to_another_attempt() {
-        let script = Script::new(vec![Find::Absent], vec![Attempt::Unknown("lost".into()), Attempt::Landed("p")]);
+        let script = Script::new(
+            vec![Find::Absent],
+            vec![Attempt::Unknown("lost".into()), Attempt::Landed("p")],
+        );
         assert_eq!(run(&script, true).await, Verdict::Landed("p"));
         assert_eq!(script.calls(), ["attempt", "find", "attempt"]);
     }
 
     #[tokio::test]
     async fn what_was_not_sent_is_looked_for_and_then_tried_again() {
-        let script = Script::new(vec![Find::Absent], vec![Attempt::NotSent("down".into()), Attempt::Landed("p")]);
+        let script = Script::new(
+            vec![Find::Absent],
+            vec![Attempt::NotSent("down".into()), Attempt::Landed("p")],
+        );
         assert_eq!(run(&script, true).await, Verdict::Landed("p"));
         assert_eq!(script.calls(), ["attempt", "find", "attempt"]);
     }

@@ -56,7 +56,11 @@ pub trait Executor: Send + Sync + 'static {
         Self: Sized;
 
     /// The outcome as an event, with what was observed.
-    fn outcome(&self, job: &Job<Self>, verdict: Verdict<Self::Proof>) -> impl Future<Output = Self::Event> + Send
+    fn outcome(
+        &self,
+        job: &Job<Self>,
+        verdict: Verdict<Self::Proof>,
+    ) -> impl Future<Output = Self::Event> + Send
     where
         Self: Sized;
 }
@@ -75,7 +79,9 @@ pub struct Job<X: Executor> {
 
 /// A handle to prove that the partition is still ours.
 #[derive(Clone)]
-pub struct Owner(pub(crate) Option<Arc<dyn Fn() -> tokio::sync::oneshot::Receiver<bool> + Send + Sync>>);
+pub struct Owner(
+    pub(crate) Option<Arc<dyn Fn() -> tokio::sync::oneshot::Receiver<bool> + Send + Sync>>,
+);
 
 impl Owner {
     /// One that always agrees; for tests of executors.
@@ -147,7 +153,12 @@ pub(crate) struct Done<E> {
 }
 
 impl<X: Executor> ExecutorPartition<X> {
-    pub fn new(executor: Arc<X>, breaker: Arc<Breaker>, codecs: Arc<Codecs>, partition: i32) -> Self {
+    pub fn new(
+        executor: Arc<X>,
+        breaker: Arc<Breaker>,
+        codecs: Arc<Codecs>,
+        partition: i32,
+    ) -> Self {
         Self {
             executor,
             breaker,
@@ -165,7 +176,12 @@ impl<X: Executor> ExecutorPartition<X> {
         }
     }
 
-    fn take(&mut self, record: Record<X::Event>, fresh: bool, host: &mut Option<&mut Host<'_, Done<X::Event>>>) {
+    fn take(
+        &mut self,
+        record: Record<X::Event>,
+        fresh: bool,
+        host: &mut Option<&mut Host<'_, Done<X::Event>>>,
+    ) {
         if !self.seen.insert(record.id()) {
             metrics::records(X::NAME, "echo");
             return;
@@ -175,17 +191,31 @@ impl<X: Executor> ExecutorPartition<X> {
             self.close(request, host);
         }
         self.executor.observe(&mut self.context, &record);
-        let Some(request) = self.executor.request(&record) else { return };
+        let Some(request) = self.executor.request(&record) else {
+            return;
+        };
         let (offset, id) = (record.offset, record.id());
         if self.blocked.contains(&record.envelope.subject) {
             metrics::records(X::NAME, "blocked");
             return;
         }
         let owner = self.owner.clone().unwrap_or_else(Owner::unchecked);
-        let job = Job { record, request, context: self.context.clone(), owner };
+        let job = Job {
+            record,
+            request,
+            context: self.context.clone(),
+            owner,
+        };
         let queue = self.executor.queue(&job);
         self.offsets.insert(id, offset);
-        self.open.insert(offset, Open { job: Arc::new(job), fresh, queue: queue.clone() });
+        self.open.insert(
+            offset,
+            Open {
+                job: Arc::new(job),
+                fresh,
+                queue: queue.clone(),
+            },
+        );
         let waiting = self.queues.entry(queue).or_default();
         waiting.push_back(offset);
         if waiting.len() == 1 {
@@ -195,14 +225,25 @@ impl<X: Executor> ExecutorPartition<X> {
 
     /// The outcome of a request stands in the log.
     fn close(&mut self, request: EventId, host: &mut Option<&mut Host<'_, Done<X::Event>>>) {
-        let Some(offset) = self.offsets.remove(&request) else { return };
-        let Some(open) = self.open.remove(&offset) else { return };
+        let Some(offset) = self.offsets.remove(&request) else {
+            return;
+        };
+        let Some(open) = self.open.remove(&offset) else {
+            return;
+        };
         self.leave(&open.queue, offset, host);
     }
 
     /// Takes a request out of its queue and starts the next one there.
-    fn leave(&mut self, queue: &str, offset: i64, host: &mut Option<&mut Host<'_, Done<X::Event>>>) {
-        let Some(waiting) = self.queues.get_mut(queue) else { return };
+    fn leave(
+        &mut self,
+        queue: &str,
+        offset: i64,
+        host: &mut Option<&mut Host<'_, Done<X::Event>>>,
+    ) {
+        let Some(waiting) = self.queues.get_mut(queue) else {
+            return;
+        };
         let was_first = waiting.front() == Some(&offset);
         waiting.retain(|o| *o != offset);
         let next = waiting.front().copied();
@@ -216,9 +257,17 @@ impl<X: Executor> ExecutorPartition<X> {
 
     /// Starts a request, if the partition is live.
     fn start(&self, offset: i64, host: &mut Option<&mut Host<'_, Done<X::Event>>>) {
-        let (true, Some(host), Some(open)) = (self.live, host.as_deref_mut(), self.open.get(&offset)) else { return };
-        let (executor, breaker, job, fresh) =
-            (Arc::clone(&self.executor), Arc::clone(&self.breaker), Arc::clone(&open.job), open.fresh);
+        let (true, Some(host), Some(open)) =
+            (self.live, host.as_deref_mut(), self.open.get(&offset))
+        else {
+            return;
+        };
+        let (executor, breaker, job, fresh) = (
+            Arc::clone(&self.executor),
+            Arc::clone(&self.breaker),
+            Arc::clone(&open.job),
+            open.fresh,
+        );
         let (stop, post) = (self.stop.clone(), host.post());
         let span = tracing::info_span!(
             "effect",
@@ -231,7 +280,16 @@ impl<X: Executor> ExecutorPartition<X> {
         );
         let work = async move {
             let began = Instant::now();
-            let verdict = drive(X::NAME, &Bound { executor: &*executor, job: &job }, fresh, &breaker).await;
+            let verdict = drive(
+                X::NAME,
+                &Bound {
+                    executor: &*executor,
+                    job: &job,
+                },
+                fresh,
+                &breaker,
+            )
+            .await;
             metrics::effect(X::NAME, began.elapsed());
             let event = executor.outcome(&job, verdict).await;
             tracing::debug!(outcome = event.name(), "the effect came to its end");
@@ -271,7 +329,11 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
                 owner: owner.clone(),
             });
         }
-        let first: Vec<i64> = self.queues.values().filter_map(|q| q.front().copied()).collect();
+        let first: Vec<i64> = self
+            .queues
+            .values()
+            .filter_map(|q| q.front().copied())
+            .collect();
         let host = &mut Some(host);
         for offset in first {
             self.start(offset, host);
@@ -279,17 +341,30 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
         Ok(())
     }
 
-    fn record(&mut self, record: Record<X::Event>, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+    fn record(
+        &mut self,
+        record: Record<X::Event>,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault> {
         self.take(record, true, &mut Some(host));
         Ok(())
     }
 
-    fn message(&mut self, done: Self::Message, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+    fn message(
+        &mut self,
+        done: Self::Message,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault> {
         let Some(open) = self.open.get(&done.offset) else {
             // Its outcome came into the log by another way meanwhile.
             return Ok(());
         };
-        let (_, append) = own(&self.codecs, X::NAME, &open.job.record, &Planned::new(done.event))?;
+        let (_, append) = own(
+            &self.codecs,
+            X::NAME,
+            &open.job.record,
+            &Planned::new(done.event),
+        )?;
         host.outbox.push(append);
         // The outcome is known: the next of the queue may go. The request itself stays open
         // until the outcome stands in the log.
@@ -302,7 +377,11 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
         self.blocked.insert(key.to_owned());
     }
 
-    fn tick(&mut self, _: Timestamp, _: &mut Host<'_, Self::Message>) -> Result<Option<Timestamp>, Fault> {
+    fn tick(
+        &mut self,
+        _: Timestamp,
+        _: &mut Host<'_, Self::Message>,
+    ) -> Result<Option<Timestamp>, Fault> {
         Ok(None)
     }
 
@@ -311,8 +390,11 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
     }
 
     fn gauges(&self, partition: i32, now: Timestamp) {
-        let oldest = self.open.values().next().map_or(0, |o| now.millis_since(o.job.record.time()));
+        let oldest = self
+            .open
+            .values()
+            .next()
+            .map_or(0, |o| now.millis_since(o.job.record.time()));
         metrics::open_requests(X::NAME, partition, self.open.len(), oldest);
     }
 }
-

@@ -59,8 +59,14 @@ impl KafkaConfig {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", self.heartbeat.as_millis().to_string())
+            .set(
+                "session.timeout.ms",
+                self.session_timeout.as_millis().to_string(),
+            )
+            .set(
+                "heartbeat.interval.ms",
+                self.heartbeat.as_millis().to_string(),
+            )
             .set("statistics.interval.ms", "5000")
             // What is read is small and read fast; the default of 64 MiB per consumer is not needed.
             .set("queued.max.messages.kbytes", "16384")
@@ -73,7 +79,10 @@ impl KafkaConfig {
         config
             .set("client.id", instance)
             .set("transactional.id", instance)
-            .set("transaction.timeout.ms", self.transaction_timeout.as_millis().to_string())
+            .set(
+                "transaction.timeout.ms",
+                self.transaction_timeout.as_millis().to_string(),
+            )
             .set("linger.ms", "0")
             .set("retry.backoff.ms", "5")
             .set("partitioner", "murmur2_random")
@@ -85,7 +94,9 @@ impl KafkaConfig {
 
     /// A consumer outside any group that sees uncommitted ends too.
     pub(crate) fn watcher(&self) -> Result<BaseConsumer, KafkaError> {
-        self.client().set("isolation.level", "read_uncommitted").create()
+        self.client()
+            .set("isolation.level", "read_uncommitted")
+            .create()
     }
 }
 
@@ -93,7 +104,9 @@ impl KafkaConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The broker did not answer.
-    #[error("Kafka at {brokers} is not reachable: {cause}. Check GRIDWAY_KAFKA_BROKERS and that the broker runs")]
+    #[error(
+        "Kafka at {brokers} is not reachable: {cause}. Check GRIDWAY_KAFKA_BROKERS and that the broker runs"
+    )]
     Unreachable {
         /// Where it should be.
         brokers: String,
@@ -126,15 +139,27 @@ pub enum TopicError {
 /// # Errors
 /// See [`TopicError`].
 pub fn check(config: &KafkaConfig, name: &str, partitions: i32) -> Result<(), TopicError> {
-    let unreachable =
-        |e: KafkaError| TopicError::Unreachable { brokers: config.brokers.clone(), cause: e.to_string() };
+    let unreachable = |e: KafkaError| TopicError::Unreachable {
+        brokers: config.brokers.clone(),
+        cause: e.to_string(),
+    };
     let consumer: BaseConsumer = config.client().create().map_err(unreachable)?;
-    let metadata = consumer.fetch_metadata(Some(name), Duration::from_secs(10)).map_err(unreachable)?;
-    let found = metadata.topics().iter().find(|t| t.name() == name).map_or(0, |t| t.partitions().len());
+    let metadata = consumer
+        .fetch_metadata(Some(name), Duration::from_secs(10))
+        .map_err(unreachable)?;
+    let found = metadata
+        .topics()
+        .iter()
+        .find(|t| t.name() == name)
+        .map_or(0, |t| t.partitions().len());
     match found {
         0 => Err(TopicError::Missing(name.to_owned())),
         n if i32::try_from(n) == Ok(partitions) => Ok(()),
-        found => Err(TopicError::Partitions { name: name.to_owned(), found, expected: partitions }),
+        found => Err(TopicError::Partitions {
+            name: name.to_owned(),
+            found,
+            expected: partitions,
+        }),
     }
 }
 
@@ -149,13 +174,23 @@ pub async fn create(
     replication: i32,
     min_isr: i32,
 ) -> Result<(), TopicError> {
-    let admin: AdminClient<DefaultClientContext> = config
-        .client()
-        .create()
-        .map_err(|e| TopicError::Unreachable { brokers: config.brokers.clone(), cause: e.to_string() })?;
-    let mut wanted: Vec<(String, i32)> =
-        events::topics::ALL.iter().map(|t| (t.name.to_owned(), t.partitions)).collect();
-    wanted.extend(processors.iter().map(|(p, t)| (events::topics::dead_letters(p), t.partitions)));
+    let admin: AdminClient<DefaultClientContext> =
+        config
+            .client()
+            .create()
+            .map_err(|e| TopicError::Unreachable {
+                brokers: config.brokers.clone(),
+                cause: e.to_string(),
+            })?;
+    let mut wanted: Vec<(String, i32)> = events::topics::ALL
+        .iter()
+        .map(|t| (t.name.to_owned(), t.partitions))
+        .collect();
+    wanted.extend(
+        processors
+            .iter()
+            .map(|(p, t)| (events::topics::dead_letters(p), t.partitions)),
+    );
     let min_isr = min_isr.to_string();
     let topics: Vec<NewTopic<'_>> = wanted
         .iter()
@@ -170,10 +205,14 @@ pub async fn create(
         })
         .collect();
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)));
-    let results = admin
-        .create_topics(&topics, &options)
-        .await
-        .map_err(|e| TopicError::Unreachable { brokers: config.brokers.clone(), cause: e.to_string() })?;
+    let results =
+        admin
+            .create_topics(&topics, &options)
+            .await
+            .map_err(|e| TopicError::Unreachable {
+                brokers: config.brokers.clone(),
+                cause: e.to_string(),
+            })?;
     for result in results {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}

@@ -1,8 +1,8 @@
 //! Metrics of the runtime, in the default registry. Names carry their unit.
 
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGaugeVec, exponential_buckets, register_histogram_vec, register_int_counter_vec,
-    register_int_gauge_vec,
+    HistogramVec, IntCounterVec, IntGaugeVec, exponential_buckets, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge_vec,
 };
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -29,29 +29,78 @@ macro_rules! seconds {
     };
 }
 
-static RECORDS: Lazy<IntCounterVec> =
-    counter!("gridway_records_total", "Records read: fact, echo, blocked or poison.", ["processor", "kind"]);
-static APPENDED: Lazy<IntCounterVec> = counter!("gridway_appended_total", "Events appended.", ["processor"]);
+static RECORDS: Lazy<IntCounterVec> = counter!(
+    "gridway_records_total",
+    "Records read: fact, echo, blocked or poison.",
+    ["processor", "kind"]
+);
+static APPENDED: Lazy<IntCounterVec> =
+    counter!("gridway_appended_total", "Events appended.", ["processor"]);
 static OUTCOMES: Lazy<IntCounterVec> = counter!(
     "gridway_effect_steps_total",
     "Steps of effects: landed, found, refused, never_will, pending, not_sent, unknown.",
     ["processor", "step"]
 );
-static DEAD_LETTERS: Lazy<IntCounterVec> = counter!("gridway_dead_letters_total", "Records that could not be read.", ["processor"]);
-static RESTARTS: Lazy<IntCounterVec> = counter!("gridway_worker_restarts_total", "Workers rebuilt after trouble.", ["processor"]);
-static TRANSACTION: Lazy<HistogramVec> = seconds!("gridway_transaction_seconds", "From begin to commit.", ["processor"]);
-static EFFECT: Lazy<HistogramVec> = seconds!("gridway_effect_seconds", "From the start of an effect to its outcome.", ["processor"]);
-static FOLD: Lazy<HistogramVec> = seconds!("gridway_fold_seconds", "From assignment to live.", ["processor"]);
-static LAG: Lazy<IntGaugeVec> = gauge!("gridway_lag_records", "Records behind the end.", ["processor", "partition"]);
-static OPEN: Lazy<IntGaugeVec> = gauge!("gridway_open_requests", "Requests without an outcome in the log.", ["processor", "partition"]);
-static OLDEST: Lazy<IntGaugeVec> =
-    gauge!("gridway_oldest_open_request_ms", "Age of the oldest open request.", ["processor", "partition"]);
-static AGGREGATES: Lazy<IntGaugeVec> = gauge!("gridway_aggregates", "Aggregates in memory.", ["processor", "partition"]);
-static BLOCKED: Lazy<IntGaugeVec> =
-    gauge!("gridway_blocked_aggregates", "Aggregates that wait behind a dead letter.", ["processor", "partition"]);
-static STATE: Lazy<IntGaugeVec> =
-    gauge!("gridway_partition_state", "0 not ours, 1 folding, 2 live, 3 paused.", ["processor", "partition"]);
-static BREAKER: Lazy<IntGaugeVec> = gauge!("gridway_breaker_open", "1 while a counterparty is taken to be down.", ["processor"]);
+static DEAD_LETTERS: Lazy<IntCounterVec> = counter!(
+    "gridway_dead_letters_total",
+    "Records that could not be read.",
+    ["processor"]
+);
+static RESTARTS: Lazy<IntCounterVec> = counter!(
+    "gridway_worker_restarts_total",
+    "Workers rebuilt after trouble.",
+    ["processor"]
+);
+static TRANSACTION: Lazy<HistogramVec> = seconds!(
+    "gridway_transaction_seconds",
+    "From begin to commit.",
+    ["processor"]
+);
+static EFFECT: Lazy<HistogramVec> = seconds!(
+    "gridway_effect_seconds",
+    "From the start of an effect to its outcome.",
+    ["processor"]
+);
+static FOLD: Lazy<HistogramVec> = seconds!(
+    "gridway_fold_seconds",
+    "From assignment to live.",
+    ["processor"]
+);
+static LAG: Lazy<IntGaugeVec> = gauge!(
+    "gridway_lag_records",
+    "Records behind the end.",
+    ["processor", "partition"]
+);
+static OPEN: Lazy<IntGaugeVec> = gauge!(
+    "gridway_open_requests",
+    "Requests without an outcome in the log.",
+    ["processor", "partition"]
+);
+static OLDEST: Lazy<IntGaugeVec> = gauge!(
+    "gridway_oldest_open_request_ms",
+    "Age of the oldest open request.",
+    ["processor", "partition"]
+);
+static AGGREGATES: Lazy<IntGaugeVec> = gauge!(
+    "gridway_aggregates",
+    "Aggregates in memory.",
+    ["processor", "partition"]
+);
+static BLOCKED: Lazy<IntGaugeVec> = gauge!(
+    "gridway_blocked_aggregates",
+    "Aggregates that wait behind a dead letter.",
+    ["processor", "partition"]
+);
+static STATE: Lazy<IntGaugeVec> = gauge!(
+    "gridway_partition_state",
+    "0 not ours, 1 folding, 2 live, 3 paused.",
+    ["processor", "partition"]
+);
+static BREAKER: Lazy<IntGaugeVec> = gauge!(
+    "gridway_breaker_open",
+    "1 while a counterparty is taken to be down.",
+    ["processor"]
+);
 
 pub(crate) fn records(processor: &str, kind: &str) {
     if let Some(m) = &*RECORDS {
@@ -85,7 +134,8 @@ pub(crate) fn restart(processor: &str) {
 
 fn observe(metric: &Lazy<HistogramVec>, processor: &str, took: Duration) {
     if let Some(m) = &**metric {
-        m.with_label_values(&[processor]).observe(took.as_secs_f64());
+        m.with_label_values(&[processor])
+            .observe(took.as_secs_f64());
     }
 }
 
@@ -103,7 +153,8 @@ pub(crate) fn fold(processor: &str, took: Duration) {
 
 fn set(metric: &Lazy<IntGaugeVec>, processor: &str, partition: i32, value: i64) {
     if let Some(m) = &**metric {
-        m.with_label_values(&[processor, &partition.to_string()]).set(value);
+        m.with_label_values(&[processor, &partition.to_string()])
+            .set(value);
     }
 }
 

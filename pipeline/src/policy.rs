@@ -51,7 +51,10 @@ pub struct Decision<E> {
 
 impl<E> Default for Decision<E> {
     fn default() -> Self {
-        Self { own: Vec::new(), forward: Vec::new() }
+        Self {
+            own: Vec::new(),
+            forward: Vec::new(),
+        }
     }
 }
 
@@ -108,7 +111,10 @@ impl Encoded {
     }
 
     fn into_appends(self) -> impl Iterator<Item = Append> {
-        self.own.into_iter().map(|(_, append)| append).chain(self.forward)
+        self.own
+            .into_iter()
+            .map(|(_, append)| append)
+            .chain(self.forward)
     }
 }
 
@@ -155,8 +161,15 @@ impl<P: Policy> PolicyPartition<P> {
         metrics::records(P::NAME, "fact");
         self.firing.remove(&record.id());
         let entry = self.aggregates.remove(key);
-        let (state, old_timers) = entry.map_or_else(|| (P::State::default(), Vec::new()), |a| (a.state, a.timers));
-        let decided = if decides { self.encode(record, &self.policy.decide(&state, record))? } else { Encoded::default() };
+        let (state, old_timers) = entry.map_or_else(
+            || (P::State::default(), Vec::new()),
+            |a| (a.state, a.timers),
+        );
+        let decided = if decides {
+            self.encode(record, &self.policy.decide(&state, record))?
+        } else {
+            Encoded::default()
+        };
         let state = self.policy.evolve(state, record);
         for timer in old_timers {
             self.timers.remove(&(timer, key.clone()));
@@ -176,7 +189,11 @@ impl<P: Policy> PolicyPartition<P> {
         Ok(decided)
     }
 
-    fn encode(&self, cause: &Record<P::Event>, decision: &Decision<P::Event>) -> Result<Encoded, Fault> {
+    fn encode(
+        &self,
+        cause: &Record<P::Event>,
+        decision: &Decision<P::Event>,
+    ) -> Result<Encoded, Fault> {
         let mut encoded = Encoded::default();
         for planned in &decision.own {
             let (id, append) = own(&self.codecs, P::NAME, cause, planned)?;
@@ -185,7 +202,9 @@ impl<P: Policy> PolicyPartition<P> {
             }
         }
         for forward in &decision.forward {
-            encoded.forward.push(forwarded(&self.codecs, P::NAME, cause, forward)?);
+            encoded
+                .forward
+                .push(forwarded(&self.codecs, P::NAME, cause, forward)?);
         }
         Ok(encoded)
     }
@@ -216,7 +235,8 @@ impl<P: Policy> Logic for PolicyPartition<P> {
     }
 
     fn go_live(&mut self, host: &mut Host<'_, ()>) -> Result<(), Fault> {
-        host.outbox.extend(self.missing.drain(..).flat_map(Encoded::into_appends));
+        host.outbox
+            .extend(self.missing.drain(..).flat_map(Encoded::into_appends));
         Ok(())
     }
 
@@ -233,18 +253,26 @@ impl<P: Policy> Logic for PolicyPartition<P> {
         self.blocked.insert(key.to_owned());
     }
 
-    fn tick(&mut self, now: Timestamp, host: &mut Host<'_, ()>) -> Result<Option<Timestamp>, Fault> {
+    fn tick(
+        &mut self,
+        now: Timestamp,
+        host: &mut Host<'_, ()>,
+    ) -> Result<Option<Timestamp>, Fault> {
         let mut next = None;
         for (timer, key) in &self.timers {
             if timer.due > now {
                 next = Some(timer.due);
                 break;
             }
-            let id = EventId::derive(&[P::NAME, "timer", key, &timer.name, &timer.due.0.to_string()]);
+            let id =
+                EventId::derive(&[P::NAME, "timer", key, &timer.name, &timer.due.0.to_string()]);
             if self.blocked.contains(key) || self.seen.contains(&id) || !self.firing.insert(id) {
                 continue;
             }
-            let (Some(event), Some(aggregate)) = (self.policy.timer_fired(key, timer), self.aggregates.get(key)) else {
+            let (Some(event), Some(aggregate)) = (
+                self.policy.timer_fired(key, timer),
+                self.aggregates.get(key),
+            ) else {
                 continue;
             };
             // The cause of the timer is the last event of its aggregate.
@@ -262,7 +290,11 @@ impl<P: Policy> Logic for PolicyPartition<P> {
                 },
                 event,
             };
-            let planned = Planned { event: cause.event.clone(), discriminator: String::new(), id: Some(id) };
+            let planned = Planned {
+                event: cause.event.clone(),
+                discriminator: String::new(),
+                id: Some(id),
+            };
             let (_, append) = own(&self.codecs, P::NAME, &cause, &planned)?;
             host.outbox.push(append);
         }
@@ -274,7 +306,12 @@ impl<P: Policy> Logic for PolicyPartition<P> {
     }
 
     fn gauges(&self, partition: i32, _: Timestamp) {
-        metrics::aggregates(P::NAME, partition, self.aggregates.len(), self.blocked.len());
+        metrics::aggregates(
+            P::NAME,
+            partition,
+            self.aggregates.len(),
+            self.blocked.len(),
+        );
     }
 }
 

@@ -34,7 +34,11 @@ pub trait Source: Send + Sync + 'static {
     /// Facts after `cursor` (`None`: from the configured beginning). Waits until there are some,
     /// but not for ever. A start after a stop passes a cursor with `restarted`, so that an
     /// overlap is read again.
-    fn read(&self, cursor: Option<&str>, restarted: bool) -> impl Future<Output = Reading<Self::Fact>> + Send;
+    fn read(
+        &self,
+        cursor: Option<&str>,
+        restarted: bool,
+    ) -> impl Future<Output = Reading<Self::Fact>> + Send;
 
     /// Whether the fact belongs to this partition. Asked only once the partition has been read up
     /// to where it ended after the fact was read: what led to the fact has been seen.
@@ -116,7 +120,9 @@ impl<S: Source> SourcePartition<S> {
 
     /// Claims what can be claimed; the cursor moves only over a reading that was claimed whole.
     fn claim(&mut self, host: &mut Host<'_, Read<S::Fact>>) -> Result<(), Fault> {
-        let Some(pending) = &mut self.pending else { return Ok(()) };
+        let Some(pending) = &mut self.pending else {
+            return Ok(());
+        };
         while let Some(fact) = pending.facts.front() {
             match self.source.claim(&self.state, self.partition, fact) {
                 Claim::NotMine => {}
@@ -173,15 +179,28 @@ impl<S: Source> Logic for SourcePartition<S> {
         Ok(())
     }
 
-    fn record(&mut self, record: Record<S::Event>, _: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+    fn record(
+        &mut self,
+        record: Record<S::Event>,
+        _: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault> {
         self.take(&record);
         Ok(())
     }
 
-    fn message(&mut self, read: Self::Message, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+    fn message(
+        &mut self,
+        read: Self::Message,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault> {
         let facts: VecDeque<S::Fact> = read.reading.facts.into();
         let end = if facts.is_empty() { 0 } else { host.end()? };
-        self.pending = Some(Pending { facts, end, cursor: read.reading.cursor, done: read.done });
+        self.pending = Some(Pending {
+            facts,
+            end,
+            cursor: read.reading.cursor,
+            done: read.done,
+        });
         if end == 0 { self.claim(host) } else { Ok(()) }
     }
 
@@ -195,7 +214,11 @@ impl<S: Source> Logic for SourcePartition<S> {
 
     fn poison(&mut self, _: &str) {}
 
-    fn tick(&mut self, _: Timestamp, _: &mut Host<'_, Self::Message>) -> Result<Option<Timestamp>, Fault> {
+    fn tick(
+        &mut self,
+        _: Timestamp,
+        _: &mut Host<'_, Self::Message>,
+    ) -> Result<Option<Timestamp>, Fault> {
         Ok(None)
     }
 

@@ -70,7 +70,9 @@ pub(crate) fn commit(
     limit: Duration,
 ) -> Result<(), TransactionError> {
     let deadline = Instant::now() + limit;
-    producer.begin_transaction().map_err(|e| TransactionError::of("begin", &e))?;
+    producer
+        .begin_transaction()
+        .map_err(|e| TransactionError::of("begin", &e))?;
     let result = fill(producer, appends, offsets, group, deadline);
     if let Err(error) = &result {
         if matches!(error, TransactionError::Failed(_)) {
@@ -91,11 +93,16 @@ fn fill(
 ) -> Result<(), TransactionError> {
     let late = |step: &str| TransactionError::Failed(format!("{step}: out of time"));
     for append in appends {
-        let mut record: BaseRecord<'_, [u8], [u8]> =
-            BaseRecord::to(&append.topic).key(append.key.as_slice()).payload(append.payload.as_slice()).headers(append.headers.clone());
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&append.topic)
+            .key(append.key.as_slice())
+            .payload(append.payload.as_slice())
+            .headers(append.headers.clone());
         record.partition = append.partition;
         while let Err((error, back)) = producer.send(record) {
-            if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
+            if !matches!(
+                error,
+                KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
+            ) {
                 return Err(TransactionError::of("produce", &error));
             }
             if Instant::now() > deadline {
@@ -117,13 +124,21 @@ fn fill(
         }
     }
     if producer.context().failed.swap(0, Ordering::Relaxed) > 0 {
-        return Err(TransactionError::Failed("deliver: a record was refused".to_owned()));
+        return Err(TransactionError::Failed(
+            "deliver: a record was refused".to_owned(),
+        ));
     }
-    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let left = || {
+        deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1))
+    };
     if offsets.count() > 0 {
         producer
             .send_offsets_to_transaction(offsets, group, left())
             .map_err(|e| TransactionError::of("send offsets", &e))?;
     }
-    producer.commit_transaction(left()).map_err(|e| TransactionError::of("commit", &e))
+    producer
+        .commit_transaction(left())
+        .map_err(|e| TransactionError::of("commit", &e))
 }

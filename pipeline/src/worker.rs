@@ -55,7 +55,9 @@ pub struct Slot(pub u32);
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// Another process has the slot.
-    #[error("{processor} stops: {cause}. Give each running process of a processor a slot of its own")]
+    #[error(
+        "{processor} stops: {cause}. Give each running process of a processor a slot of its own"
+    )]
     Fenced {
         /// Processor.
         processor: &'static str,
@@ -94,13 +96,25 @@ pub(crate) trait Logic: Send {
     /// The fold is complete.
     fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault>;
     /// Takes a new record.
-    fn record(&mut self, record: Record<Self::Event>, host: &mut Host<'_, Self::Message>) -> Result<(), Fault>;
+    fn record(
+        &mut self,
+        record: Record<Self::Event>,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault>;
     /// Takes what a task of this partition posted.
-    fn message(&mut self, message: Self::Message, host: &mut Host<'_, Self::Message>) -> Result<(), Fault>;
+    fn message(
+        &mut self,
+        message: Self::Message,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<(), Fault>;
     /// A record of this key cannot be read.
     fn poison(&mut self, key: &str);
     /// Fires what is due; gives when something is due next.
-    fn tick(&mut self, now: Timestamp, host: &mut Host<'_, Self::Message>) -> Result<Option<Timestamp>, Fault>;
+    fn tick(
+        &mut self,
+        now: Timestamp,
+        host: &mut Host<'_, Self::Message>,
+    ) -> Result<Option<Timestamp>, Fault>;
     /// The offset up to which the partition must be read before the logic can go on.
     fn waits_for(&self) -> Option<i64> {
         None
@@ -118,8 +132,16 @@ pub(crate) trait Logic: Send {
 enum Signal<M> {
     /// The consumer's queue is no longer empty.
     Kafka,
-    Task { partition: i32, generation: u64, message: M },
-    Prove { partition: i32, generation: u64, reply: oneshot::Sender<bool> },
+    Task {
+        partition: i32,
+        generation: u64,
+        message: M,
+    },
+    Prove {
+        partition: i32,
+        generation: u64,
+        reply: oneshot::Sender<bool>,
+    },
     Stop,
 }
 
@@ -132,7 +154,11 @@ pub(crate) struct Post<M> {
 
 impl<M> Post<M> {
     pub fn send(&self, message: M) {
-        let signal = Signal::Task { partition: self.partition, generation: self.generation, message };
+        let signal = Signal::Task {
+            partition: self.partition,
+            generation: self.generation,
+            message,
+        };
         // A worker that is gone has dropped the partition, too: the next owner starts over.
         let _ = self.signals.send(signal);
     }
@@ -154,21 +180,32 @@ pub(crate) struct Host<'a, M> {
 impl<M: Send + 'static> Host<'_, M> {
     /// Where the partition ends right now, uncommitted records included.
     pub fn end(&self) -> Result<i64, Fault> {
-        let (_, end) = self.watcher.fetch_watermarks(self.topic, self.partition, Duration::from_secs(10))?;
+        let (_, end) =
+            self.watcher
+                .fetch_watermarks(self.topic, self.partition, Duration::from_secs(10))?;
         Ok(end)
     }
 
     pub fn post(&self) -> Post<M> {
-        Post { signals: self.signals.clone(), partition: self.partition, generation: self.generation }
+        Post {
+            signals: self.signals.clone(),
+            partition: self.partition,
+            generation: self.generation,
+        }
     }
 
     pub fn owner(&self) -> Owner {
-        let (signals, partition, generation) = (self.signals.clone(), self.partition, self.generation);
+        let (signals, partition, generation) =
+            (self.signals.clone(), self.partition, self.generation);
         let signals = Mutex::new(signals);
         Owner(Some(Arc::new(move || {
             let (reply, answer) = oneshot::channel();
             let signals = signals.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = signals.send(Signal::Prove { partition, generation, reply });
+            let _ = signals.send(Signal::Prove {
+                partition,
+                generation,
+                reply,
+            });
             answer
         })))
     }
@@ -192,7 +229,9 @@ struct Group {
 
 impl ClientContext for Group {
     fn stats(&self, statistics: Statistics) {
-        let Some(topic) = statistics.topics.get(self.topic) else { return };
+        let Some(topic) = statistics.topics.get(self.topic) else {
+            return;
+        };
         for (partition, stats) in &topic.partitions {
             if *partition >= 0 && stats.consumer_lag >= 0 {
                 metrics::lag(self.name, *partition, stats.consumer_lag);
@@ -202,8 +241,17 @@ impl ClientContext for Group {
 }
 
 impl ConsumerContext for Group {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, tpl: &mut TopicPartitionList) {
-        let partitions: Vec<i32> = tpl.elements().iter().map(rdkafka::topic_partition_list::TopicPartitionListElem::partition).collect();
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: RDKafkaRespErr,
+        tpl: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<i32> = tpl
+            .elements()
+            .iter()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+            .collect();
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let mut from_start = TopicPartitionList::new();
@@ -226,7 +274,10 @@ impl ConsumerContext for Group {
 
 enum Phase {
     /// Reading up to `end`.
-    Folding { end: i64, since: Instant },
+    Folding {
+        end: i64,
+        since: Instant,
+    },
     Live,
 }
 
@@ -284,9 +335,23 @@ pub async fn run_policy<P: Policy>(
     slot: Slot,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let (policy, codec, codecs) = (Arc::new(policy), codecs.of::<P::Event>()?.clone(), Arc::new(codecs));
+    let (policy, codec, codecs) = (
+        Arc::new(policy),
+        codecs.of::<P::Event>()?.clone(),
+        Arc::new(codecs),
+    );
     let make = Box::new(move |p| PolicyPartition::new(Arc::clone(&policy), Arc::clone(&codecs), p));
-    run(Plan { name: P::NAME, kafka, slot, codec, breaker: None, make, runtime: tokio::runtime::Handle::current(), stop }).await
+    run(Plan {
+        name: P::NAME,
+        kafka,
+        slot,
+        codec,
+        breaker: None,
+        make,
+        runtime: tokio::runtime::Handle::current(),
+        stop,
+    })
+    .await
 }
 
 /// Runs an executor until `stop`.
@@ -300,13 +365,33 @@ pub async fn run_executor<X: Executor>(
     slot: Slot,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let (executor, codec, codecs) = (Arc::new(executor), codecs.of::<X::Event>()?.clone(), Arc::new(codecs));
+    let (executor, codec, codecs) = (
+        Arc::new(executor),
+        codecs.of::<X::Event>()?.clone(),
+        Arc::new(codecs),
+    );
     let breaker = Arc::new(Breaker::new(X::NAME));
     let shared = Arc::clone(&breaker);
-    let make =
-        Box::new(move |p| ExecutorPartition::new(Arc::clone(&executor), Arc::clone(&shared), Arc::clone(&codecs), p));
+    let make = Box::new(move |p| {
+        ExecutorPartition::new(
+            Arc::clone(&executor),
+            Arc::clone(&shared),
+            Arc::clone(&codecs),
+            p,
+        )
+    });
     let runtime = tokio::runtime::Handle::current();
-    run(Plan { name: X::NAME, kafka, slot, codec, breaker: Some(breaker), make, runtime, stop }).await
+    run(Plan {
+        name: X::NAME,
+        kafka,
+        slot,
+        codec,
+        breaker: Some(breaker),
+        make,
+        runtime,
+        stop,
+    })
+    .await
 }
 
 /// Runs a source until `stop`.
@@ -320,17 +405,33 @@ pub async fn run_source<S: Source>(
     slot: Slot,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let (source, codec, codecs) = (Arc::new(source), codecs.of::<S::Event>()?.clone(), Arc::new(codecs));
+    let (source, codec, codecs) = (
+        Arc::new(source),
+        codecs.of::<S::Event>()?.clone(),
+        Arc::new(codecs),
+    );
     let make = Box::new(move |p| SourcePartition::new(Arc::clone(&source), Arc::clone(&codecs), p));
-    run(Plan { name: S::NAME, kafka, slot, codec, breaker: None, make, runtime: tokio::runtime::Handle::current(), stop }).await
+    run(Plan {
+        name: S::NAME,
+        kafka,
+        slot,
+        codec,
+        breaker: None,
+        make,
+        runtime: tokio::runtime::Handle::current(),
+        stop,
+    })
+    .await
 }
 
 async fn run<L: Logic + 'static>(plan: Plan<L>) -> Result<(), RunError> {
     let name = plan.name;
     let (done, ended) = oneshot::channel();
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _ = done.send(supervise(&plan));
-    });
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _ = done.send(supervise(&plan));
+        });
     if thread.is_err() {
         return Err(RunError::Died(name));
     }
@@ -350,7 +451,12 @@ fn supervise<L: Logic>(plan: &Plan<L>) -> Result<(), RunError> {
                 if began.elapsed() > Duration::from_secs(30) {
                     pause = Duration::from_millis(100);
                 }
-                tracing::warn!(processor = plan.name, cause, pause_ms = pause.as_millis(), "the worker starts over");
+                tracing::warn!(
+                    processor = plan.name,
+                    cause,
+                    pause_ms = pause.as_millis(),
+                    "the worker starts over"
+                );
                 if plan.stop.is_cancelled() {
                     return Ok(());
                 }
@@ -388,21 +494,34 @@ impl<'a, L: Logic> Worker<'a, L> {
     fn build(plan: &'a Plan<L>) -> Result<Self, Exit> {
         let topic = L::Event::TOPIC;
         let partitions = topics::of::<L::Event>().map_or(0, |t| t.partitions);
-        for (name, expected) in [(topic.to_owned(), partitions), (topics::dead_letters(plan.name), partitions)] {
+        for (name, expected) in [
+            (topic.to_owned(), partitions),
+            (topics::dead_letters(plan.name), partitions),
+        ] {
             match kafka::check(&plan.kafka, &name, expected) {
                 Ok(()) => {}
-                Err(error @ TopicError::Unreachable { .. }) => return Err(Exit::Restart(error.to_string())),
+                Err(error @ TopicError::Unreachable { .. }) => {
+                    return Err(Exit::Restart(error.to_string()));
+                }
                 Err(error) => return Err(Exit::Failed(error.into())),
             }
         }
         let instance = format!("{}-{}", plan.name, plan.slot.0);
-        let producer: BaseProducer<Deliveries> =
-            BaseProducer::from_config_and_context(&plan.kafka.producer(&instance), Deliveries::default())
-                .map_err(restart("producer"))?;
-        let group = Group { name: plan.name, topic, events: Mutex::default() };
-        let mut consumer: BaseConsumer<Group> =
-            BaseConsumer::from_config_and_context(&plan.kafka.consumer(plan.name, &instance), group)
-                .map_err(restart("consumer"))?;
+        let producer: BaseProducer<Deliveries> = BaseProducer::from_config_and_context(
+            &plan.kafka.producer(&instance),
+            Deliveries::default(),
+        )
+        .map_err(restart("producer"))?;
+        let group = Group {
+            name: plan.name,
+            topic,
+            events: Mutex::default(),
+        };
+        let mut consumer: BaseConsumer<Group> = BaseConsumer::from_config_and_context(
+            &plan.kafka.consumer(plan.name, &instance),
+            group,
+        )
+        .map_err(restart("consumer"))?;
         let (signals, inbox) = channel();
         let woken = Arc::new(AtomicBool::new(false));
         let (wake, flag) = (signals.clone(), Arc::clone(&woken));
@@ -419,7 +538,9 @@ impl<'a, L: Logic> Worker<'a, L> {
         });
         consumer.subscribe(&[topic]).map_err(restart("subscribe"))?;
         // Fences whoever had this slot before, and ends its open transaction.
-        producer.init_transactions(plan.kafka.session_timeout.max(Duration::from_secs(30))).map_err(restart("init transactions"))?;
+        producer
+            .init_transactions(plan.kafka.session_timeout.max(Duration::from_secs(30)))
+            .map_err(restart("init transactions"))?;
         let watcher = plan.kafka.watcher().map_err(restart("watcher"))?;
         let now = Instant::now();
         Ok(Self {
@@ -442,7 +563,11 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn work(&mut self) -> Result<Exit, Exit> {
-        tracing::info!(processor = self.plan.name, slot = self.plan.slot.0, "the worker has started");
+        tracing::info!(
+            processor = self.plan.name,
+            slot = self.plan.slot.0,
+            "the worker has started"
+        );
         let mut more = true;
         loop {
             let wait = if more { Duration::ZERO } else { self.wait() };
@@ -455,10 +580,20 @@ impl<'a, L: Logic> Worker<'a, L> {
             while let Some(next) = signal {
                 match next {
                     Signal::Kafka => self.woken.store(false, Ordering::Release),
-                    Signal::Task { partition, generation, message } => {
-                        self.with(partition, Some(generation), |logic, host| logic.message(message, host))?;
+                    Signal::Task {
+                        partition,
+                        generation,
+                        message,
+                    } => {
+                        self.with(partition, Some(generation), |logic, host| {
+                            logic.message(message, host)
+                        })?;
                     }
-                    Signal::Prove { partition, generation, reply } => proofs.push((partition, generation, reply)),
+                    Signal::Prove {
+                        partition,
+                        generation,
+                        reply,
+                    } => proofs.push((partition, generation, reply)),
                     Signal::Stop => stop = true,
                 }
                 signal = self.inbox.try_recv().ok();
@@ -470,7 +605,10 @@ impl<'a, L: Logic> Worker<'a, L> {
             self.pause_or_resume()?;
             self.transact(!proofs.is_empty())?;
             for (partition, generation, reply) in proofs {
-                let ours = self.partitions.get(&partition).is_some_and(|p| p.generation == generation);
+                let ours = self
+                    .partitions
+                    .get(&partition)
+                    .is_some_and(|p| p.generation == generation);
                 let _ = reply.send(ours);
             }
             if stop || self.plan.stop.is_cancelled() {
@@ -482,13 +620,18 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn wait(&self) -> Duration {
-        if self.partitions.values().any(|p| matches!(p.phase, Phase::Folding { .. }) || p.logic.waits_for().is_some()) {
+        if self
+            .partitions
+            .values()
+            .any(|p| matches!(p.phase, Phase::Folding { .. }) || p.logic.waits_for().is_some())
+        {
             return Duration::from_millis(5);
         }
         let now = clock::now();
         let next = self.partitions.values().filter_map(|p| p.due).min();
         next.map_or(TICK, |due| {
-            Duration::from_millis(u64::try_from(due.millis_since(now)).unwrap_or(0)).clamp(Duration::from_millis(1), TICK)
+            Duration::from_millis(u64::try_from(due.millis_since(now)).unwrap_or(0))
+                .clamp(Duration::from_millis(1), TICK)
         })
     }
 
@@ -498,7 +641,9 @@ impl<'a, L: Logic> Worker<'a, L> {
         generation: Option<u64>,
         act: impl FnOnce(&mut L, &mut Host<'_, L::Message>) -> Result<(), Fault>,
     ) -> Result<(), Exit> {
-        let Some(entry) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let Some(entry) = self.partitions.get_mut(&partition) else {
+            return Ok(());
+        };
         if generation.is_some_and(|g| g != entry.generation) {
             return Ok(());
         }
@@ -547,7 +692,10 @@ impl<'a, L: Logic> Worker<'a, L> {
         let name = self.plan.name;
         match &error {
             KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
-                Err(Exit::Failed(RunError::Fenced { processor: name, cause: error.to_string() }))
+                Err(Exit::Failed(RunError::Fenced {
+                    processor: name,
+                    cause: error.to_string(),
+                }))
             }
             KafkaError::MessageConsumptionFatal(_)
             | KafkaError::MessageConsumption(
@@ -566,12 +714,23 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn rebalanced(&mut self) -> Result<(), Exit> {
-        let events = std::mem::take(&mut *self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner));
+        let events = std::mem::take(
+            &mut *self
+                .consumer
+                .context()
+                .events
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         for event in events {
             match event {
                 Rebalance::Assigned(partitions) => self.assigned(&partitions)?,
                 Rebalance::Revoked(partitions) => {
-                    tracing::info!(processor = self.plan.name, ?partitions, "partitions were given back");
+                    tracing::info!(
+                        processor = self.plan.name,
+                        ?partitions,
+                        "partitions were given back"
+                    );
                     for partition in partitions {
                         self.partitions.remove(&partition);
                         self.committed.remove(&partition);
@@ -593,8 +752,13 @@ impl<'a, L: Logic> Worker<'a, L> {
         }
         // Blocks while the previous owner has a transaction open: only after it ended is the
         // end of the partition final for what that owner could append.
-        let limit = self.plan.kafka.transaction_timeout + self.plan.kafka.session_timeout + Duration::from_secs(5);
-        let committed = self.consumer.committed_offsets(wanted, limit).map_err(restart("committed offsets"))?;
+        let limit = self.plan.kafka.transaction_timeout
+            + self.plan.kafka.session_timeout
+            + Duration::from_secs(5);
+        let committed = self
+            .consumer
+            .committed_offsets(wanted, limit)
+            .map_err(restart("committed offsets"))?;
         for entry in committed.elements() {
             let partition = entry.partition();
             let (_, end) = self
@@ -608,13 +772,22 @@ impl<'a, L: Logic> Worker<'a, L> {
             self.generation += 1;
             let logic = (self.plan.make)(partition);
             let metadata = Some(entry.metadata().to_owned()).filter(|m| !m.is_empty());
-            tracing::info!(processor = self.plan.name, partition, committed = offset, end, "a partition is folded");
+            tracing::info!(
+                processor = self.plan.name,
+                partition,
+                committed = offset,
+                end,
+                "a partition is folded"
+            );
             metrics::partition_state(self.plan.name, partition, 1);
             self.partitions.insert(
                 partition,
                 Partition {
                     logic,
-                    phase: Phase::Folding { end, since: Instant::now() },
+                    phase: Phase::Folding {
+                        end,
+                        since: Instant::now(),
+                    },
                     generation: self.generation,
                     committed: offset,
                     metadata,
@@ -639,7 +812,11 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn finish_folds(&mut self) -> Result<(), Exit> {
-        if !self.partitions.values().any(|p| matches!(p.phase, Phase::Folding { .. })) {
+        if !self
+            .partitions
+            .values()
+            .any(|p| matches!(p.phase, Phase::Folding { .. }))
+        {
             return Ok(());
         }
         // The position steps over transaction markers, the last record's offset + 1 does not.
@@ -648,7 +825,9 @@ impl<'a, L: Logic> Worker<'a, L> {
             .partitions
             .iter()
             .filter(|(id, p)| match p.phase {
-                Phase::Folding { end, .. } => end == 0 || positions.get(id).is_some_and(|at| *at >= end),
+                Phase::Folding { end, .. } => {
+                    end == 0 || positions.get(id).is_some_and(|at| *at >= end)
+                }
                 Phase::Live => false,
             })
             .map(|(id, _)| *id)
@@ -672,7 +851,11 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     /// Lets go on who waited for the partition to be read up to an offset.
     fn reached(&mut self) -> Result<(), Exit> {
-        if !self.partitions.values().any(|p| p.logic.waits_for().is_some()) {
+        if !self
+            .partitions
+            .values()
+            .any(|p| p.logic.waits_for().is_some())
+        {
             return Ok(());
         }
         let positions = self.positions()?;
@@ -680,7 +863,9 @@ impl<'a, L: Logic> Worker<'a, L> {
             .partitions
             .iter()
             .filter(|(id, p)| {
-                p.logic.waits_for().is_some_and(|end| end == 0 || positions.get(id).is_some_and(|at| *at >= end))
+                p.logic
+                    .waits_for()
+                    .is_some_and(|end| end == 0 || positions.get(id).is_some_and(|at| *at >= end))
             })
             .map(|(id, _)| *id)
             .collect();
@@ -692,18 +877,32 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     fn take(&mut self, polled: Polled) -> Result<(), Exit> {
         let (partition, offset) = (polled.partition, polled.offset);
-        let Some(entry) = self.partitions.get(&partition) else { return Ok(()) };
-        let (committed, folding) = (entry.committed, matches!(entry.phase, Phase::Folding { .. }));
+        let Some(entry) = self.partitions.get(&partition) else {
+            return Ok(());
+        };
+        let (committed, folding) = (
+            entry.committed,
+            matches!(entry.phase, Phase::Folding { .. }),
+        );
         let decoded = self.decode(&polled)?;
         match decoded {
             Ok(record) => self.with(partition, None, |logic, host| {
-                if folding { logic.fold(record, committed) } else { logic.record(record, host) }
+                if folding {
+                    logic.fold(record, committed)
+                } else {
+                    logic.record(record, host)
+                }
             })?,
             Err(reason) => {
                 let key = String::from_utf8_lossy(&polled.key).into_owned();
                 metrics::records(self.plan.name, "poison");
                 tracing::error!(
-                    processor = self.plan.name, topic = self.topic, partition, offset, key, reason,
+                    processor = self.plan.name,
+                    topic = self.topic,
+                    partition,
+                    offset,
+                    key,
+                    reason,
                     "a record cannot be read; its aggregate waits, the rest goes on"
                 );
                 if let Some(entry) = self.partitions.get_mut(&partition) {
@@ -711,7 +910,11 @@ impl<'a, L: Logic> Worker<'a, L> {
                     if offset >= committed {
                         metrics::dead_letter(self.plan.name);
                         let letter = polled.dead_letter(self.plan.name, self.topic, &reason);
-                        if folding { entry.dead_letters.push(letter) } else { self.outbox.push(letter) }
+                        if folding {
+                            entry.dead_letters.push(letter)
+                        } else {
+                            self.outbox.push(letter)
+                        }
                     }
                 }
             }
@@ -729,7 +932,11 @@ impl<'a, L: Logic> Worker<'a, L> {
             match self.plan.codec.decode(polled.payload.as_deref()) {
                 Ok(event) => break event,
                 Err(DecodeError::Unresolved(id)) => {
-                    match self.plan.runtime.block_on(self.plan.codec.registry().resolve(id)) {
+                    match self
+                        .plan
+                        .runtime
+                        .block_on(self.plan.codec.registry().resolve(id))
+                    {
                         Ok(_) => {}
                         Err(error @ RegistryError::Unavailable { .. }) => {
                             tracing::warn!(processor = self.plan.name, %error, "waiting for the schema registry");
@@ -748,7 +955,12 @@ impl<'a, L: Logic> Worker<'a, L> {
             Ok(envelope) => envelope.clone(),
             Err(reason) => return Ok(Err(reason.clone())),
         };
-        Ok(Ok(Record { partition: polled.partition, offset: polled.offset, envelope, event }))
+        Ok(Ok(Record {
+            partition: polled.partition,
+            offset: polled.offset,
+            envelope,
+            event,
+        }))
     }
 
     fn tick(&mut self) -> Result<(), Exit> {
@@ -774,18 +986,27 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     /// While the counterparty is down nothing more is taken in.
     fn pause_or_resume(&mut self) -> Result<(), Exit> {
-        let Some(breaker) = &self.plan.breaker else { return Ok(()) };
+        let Some(breaker) = &self.plan.breaker else {
+            return Ok(());
+        };
         let open = breaker.is_open();
         if open == self.paused {
             return Ok(());
         }
         let mut list = TopicPartitionList::new();
-        for (id, _) in self.partitions.iter().filter(|(_, p)| matches!(p.phase, Phase::Live)) {
+        for (id, _) in self
+            .partitions
+            .iter()
+            .filter(|(_, p)| matches!(p.phase, Phase::Live))
+        {
             list.add_partition(self.topic, *id);
             metrics::partition_state(self.plan.name, *id, if open { 3 } else { 2 });
         }
         if open {
-            tracing::warn!(processor = self.plan.name, "the counterparty is down: partitions are paused");
+            tracing::warn!(
+                processor = self.plan.name,
+                "the counterparty is down: partitions are paused"
+            );
             self.consumer.pause(&list).map_err(restart("pause"))?;
         } else {
             tracing::info!(processor = self.plan.name, "partitions are resumed");
@@ -801,7 +1022,9 @@ impl<'a, L: Logic> Worker<'a, L> {
         let mut list = TopicPartitionList::new();
         let mut moved = false;
         for (id, entry) in &self.partitions {
-            let (Phase::Live, Some(at)) = (&entry.phase, positions.get(id)) else { continue };
+            let (Phase::Live, Some(at)) = (&entry.phase, positions.get(id)) else {
+                continue;
+            };
             moved |= self.committed.get(id) != Some(at) || entry.logic.cursor().is_some();
             let mut element = list.add_partition(self.topic, *id);
             // Cannot fail: a position is a valid offset.
@@ -823,8 +1046,14 @@ impl<'a, L: Logic> Worker<'a, L> {
             let (list, moved) = self.offsets()?;
             if list.count() > 0 && (prove || moved) {
                 // Outside a transaction, the group's generation is the fence.
-                let mode = if prove { CommitMode::Sync } else { CommitMode::Async };
-                self.consumer.commit(&list, mode).map_err(restart("commit offsets"))?;
+                let mode = if prove {
+                    CommitMode::Sync
+                } else {
+                    CommitMode::Async
+                };
+                self.consumer
+                    .commit(&list, mode)
+                    .map_err(restart("commit offsets"))?;
                 self.remember(&list);
             }
             return Ok(());
@@ -844,9 +1073,10 @@ impl<'a, L: Logic> Worker<'a, L> {
                 self.remember(&list);
                 Ok(())
             }
-            Err(TransactionError::Fenced(cause)) => {
-                Err(Exit::Failed(RunError::Fenced { processor: self.plan.name, cause }))
-            }
+            Err(TransactionError::Fenced(cause)) => Err(Exit::Failed(RunError::Fenced {
+                processor: self.plan.name,
+                cause,
+            })),
             Err(error) => Err(error.into()),
         }
     }
@@ -901,7 +1131,10 @@ impl Polled {
             key: message.key().unwrap_or_default().to_vec(),
             payload: message.payload().map(<[u8]>::to_vec),
             envelope: Envelope::read(message.headers()).map_err(|e| e.to_string()),
-            headers: message.headers().map(rdkafka::message::BorrowedHeaders::detach).unwrap_or_default(),
+            headers: message
+                .headers()
+                .map(rdkafka::message::BorrowedHeaders::detach)
+                .unwrap_or_default(),
         }
     }
 
@@ -915,7 +1148,10 @@ impl Polled {
             ("dl_offset", &self.offset.to_string()),
             ("dl_reason", reason),
         ] {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header {
+                key,
+                value: Some(value),
+            });
         }
         Append {
             topic: topics::dead_letters(processor),

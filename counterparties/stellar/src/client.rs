@@ -5,7 +5,8 @@ use crate::find::{self, landed};
 use crate::ids::{AccountId, AssetId, PathAsset};
 use crate::outcome::{Hint, hint};
 use crate::port::{
-    AccountView, LandedTransaction, PaymentsPage, QuoteError, ReadError, Stellar, StrictReceiveQuote, TransactionView,
+    AccountView, LandedTransaction, PaymentsPage, QuoteError, ReadError, Stellar,
+    StrictReceiveQuote, TransactionView,
 };
 use crate::records::{self, TransactionsPage};
 use crate::signing::SignedTransaction;
@@ -113,20 +114,40 @@ impl HorizonClient {
         // A trailing slash, or joining would replace the last part of the path.
         let text = format!("{}/", config.horizon_url.trim().trim_end_matches('/'));
         let base = Url::parse(&text).map_err(|_| wrong())?;
-        if !matches!(base.scheme(), "http" | "https") || !base.has_host() || base.query().is_some() || base.fragment().is_some() {
+        if !matches!(base.scheme(), "http" | "https")
+            || !base.has_host()
+            || base.query().is_some()
+            || base.fragment().is_some()
+        {
             return Err(wrong());
         }
         if config.submit_timeout.is_zero() || config.read_timeout.is_zero() {
             return Err(ConfigError::Timeout);
         }
-        let http = reqwest::Client::builder().tcp_nodelay(true).connect_timeout(CONNECT_TIMEOUT).build()?;
-        Ok(Self { http, base, submit_timeout: config.submit_timeout, read_timeout: config.read_timeout })
+        let http = reqwest::Client::builder()
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            base,
+            submit_timeout: config.submit_timeout,
+            read_timeout: config.read_timeout,
+        })
     }
 
     /// The JSON that a request gives and the `Latest-Ledger` of the answer (0: not said); `None` for 404.
     async fn get<R: Request>(&self, request: &R) -> Result<Option<(Value, u32)>, ReadError> {
-        let url = request.uri(&self.base).map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let answer = self.http.get(url.as_str()).timeout(self.read_timeout).send().await.map_err(unreachable)?;
+        let url = request
+            .uri(&self.base)
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let answer = self
+            .http
+            .get(url.as_str())
+            .timeout(self.read_timeout)
+            .send()
+            .await
+            .map_err(unreachable)?;
         let status = answer.status();
         if status.as_u16() == 404 {
             return Ok(None);
@@ -136,7 +157,8 @@ impl HorizonClient {
         }
         let ledger = latest_ledger(answer.headers());
         let bytes = answer.bytes().await.map_err(unreachable)?;
-        let value = serde_json::from_slice(&bytes).map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|e| ReadError::Malformed(e.to_string()))?;
         Ok(Some((value, ledger)))
     }
 
@@ -147,22 +169,32 @@ impl HorizonClient {
         cursor: Option<&str>,
         limit: u64,
     ) -> Result<TransactionsPage, ReadError> {
-        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let mut request =
-            api::transactions::for_account(&key).with_include_failed(true).with_order(&Order::Descending).with_limit(limit);
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let mut request = api::transactions::for_account(&key)
+            .with_include_failed(true)
+            .with_order(&Order::Descending)
+            .with_limit(limit);
         if let Some(cursor) = cursor {
             request = request.with_cursor(cursor);
         }
         let Some((page, _)) = self.get(&request).await? else {
-            return Err(ReadError::Malformed("an account without a list of transactions".to_owned()));
+            return Err(ReadError::Malformed(
+                "an account without a list of transactions".to_owned(),
+            ));
         };
         records::transactions(&page)
     }
 
     /// Whether this Horizon still shows how the account was created.
     pub(crate) async fn shows_creation(&self, account: &AccountId) -> Result<bool, ReadError> {
-        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let request = api::payments::for_account(&key).with_order(&Order::Ascending).with_limit(1);
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let request = api::payments::for_account(&key)
+            .with_order(&Order::Ascending)
+            .with_limit(1);
         match self.get(&request).await? {
             Some((page, _)) => records::begins_with_creation(&page, account),
             None => Ok(false),
@@ -170,38 +202,85 @@ impl HorizonClient {
     }
 
     async fn post(&self, envelope: &str) -> Result<(u16, Value), Unanswered> {
-        let url = self.base.join("transactions").map_err(|e| Unanswered::NotSent(e.to_string()))?;
-        let sent = self.http.post(url).timeout(self.submit_timeout).form(&[("tx", envelope)]).send().await;
-        let answer = sent.map_err(|e| if e.is_connect() { Unanswered::NotSent(described(e)) } else { Unanswered::Lost(described(e)) })?;
+        let url = self
+            .base
+            .join("transactions")
+            .map_err(|e| Unanswered::NotSent(e.to_string()))?;
+        let sent = self
+            .http
+            .post(url)
+            .timeout(self.submit_timeout)
+            .form(&[("tx", envelope)])
+            .send()
+            .await;
+        let answer = sent.map_err(|e| {
+            if e.is_connect() {
+                Unanswered::NotSent(described(e))
+            } else {
+                Unanswered::Lost(described(e))
+            }
+        })?;
         let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.map_err(|e| Unanswered::Lost(described(e)))?;
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        let bytes = answer
+            .bytes()
+            .await
+            .map_err(|e| Unanswered::Lost(described(e)))?;
+        Ok((
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        ))
     }
 }
 
 fn latest_ledger(headers: &HeaderMap) -> u32 {
-    headers.get("latest-ledger").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or_default()
+    headers
+        .get("latest-ledger")
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse().ok())
+        .unwrap_or_default()
 }
 
 /// The code by which the table knows an answer.
 fn code(answer: &Value) -> Option<&str> {
     let result = answer["extras"]["result_codes"]["transaction"].as_str();
-    result.or_else(|| answer["type"].as_str().and_then(|kind| kind.rsplit('/').next()))
+    result.or_else(|| {
+        answer["type"]
+            .as_str()
+            .and_then(|kind| kind.rsplit('/').next())
+    })
 }
 
 /// What the answer to a submission means.
-fn meaning(transaction: &SignedTransaction, answered: Result<(u16, Value), Unanswered>) -> Attempt<LandedTransaction> {
+fn meaning(
+    transaction: &SignedTransaction,
+    answered: Result<(u16, Value), Unanswered>,
+) -> Attempt<LandedTransaction> {
     let (status, answer) = match answered {
         Ok(answered) => answered,
-        Err(Unanswered::NotSent(why)) => return Attempt::NotSent(format!("Horizon could not be reached: {why}")),
-        Err(Unanswered::Lost(why)) => return Attempt::Unknown(format!("Horizon did not answer: {why}")),
+        Err(Unanswered::NotSent(why)) => {
+            return Attempt::NotSent(format!("Horizon could not be reached: {why}"));
+        }
+        Err(Unanswered::Lost(why)) => {
+            return Attempt::Unknown(format!("Horizon did not answer: {why}"));
+        }
     };
     let code = code(&answer);
-    let said = || format!("HTTP {status} {} {}", code.unwrap_or_default(), answer["extras"]["result_codes"]["operations"]);
+    let said = || {
+        format!(
+            "HTTP {status} {} {}",
+            code.unwrap_or_default(),
+            answer["extras"]["result_codes"]["operations"]
+        )
+    };
     match hint(status, code) {
         Hint::Landed => match records::transaction(&answer) {
-            Ok(view) if view.successful && view.hash == transaction.hash && view.ledger > 0 => Attempt::Landed(landed(transaction, &view)),
-            Ok(view) => Attempt::Unknown(format!("the answer is about {} in ledger {}", view.hash, view.ledger)),
+            Ok(view) if view.successful && view.hash == transaction.hash && view.ledger > 0 => {
+                Attempt::Landed(landed(transaction, &view))
+            }
+            Ok(view) => Attempt::Unknown(format!(
+                "the answer is about {} in ledger {}",
+                view.hash, view.ledger
+            )),
             Err(error) => Attempt::Unknown(error.to_string()),
         },
         Hint::NotSent => Attempt::NotSent(said()),
@@ -215,7 +294,10 @@ fn meaning(transaction: &SignedTransaction, answered: Result<(u16, Value), Unans
 
 fn stellar_asset(asset: &AssetId) -> Result<CreditAsset, QuoteError> {
     let unavailable = |_| QuoteError::Unavailable(format!("{asset} is no asset"));
-    let issuer = asset.issuer.public_key().map_err(|_| QuoteError::Unavailable(format!("{asset} has no issuer")))?;
+    let issuer = asset
+        .issuer
+        .public_key()
+        .map_err(|_| QuoteError::Unavailable(format!("{asset} has no issuer")))?;
     CreditAsset::new(asset.code.clone(), issuer).map_err(unavailable)
 }
 
@@ -250,7 +332,12 @@ impl Stellar for HorizonClient {
         }
     }
 
-    async fn quote_strict_receive(&self, send: &AssetId, receive: &AssetId, wanted: Amount<Tft>) -> Result<StrictReceiveQuote, QuoteError> {
+    async fn quote_strict_receive(
+        &self,
+        send: &AssetId,
+        receive: &AssetId,
+        wanted: Amount<Tft>,
+    ) -> Result<StrictReceiveQuote, QuoteError> {
         let unavailable = |e: ReadError| QuoteError::Unavailable(e.to_string());
         let request = api::aggregations::paths_strict_receive(
             vec![stellar_asset(send)?],
@@ -259,26 +346,47 @@ impl Stellar for HorizonClient {
         )
         .map_err(|e| QuoteError::Unavailable(e.to_string()))?;
         let Some((page, ledger)) = self.get(&request).await.map_err(unavailable)? else {
-            return Err(QuoteError::Unavailable("there are no paths at this address: HTTP 404".to_owned()));
+            return Err(QuoteError::Unavailable(
+                "there are no paths at this address: HTTP 404".to_owned(),
+            ));
         };
         let mut best: Option<StrictReceiveQuote> = None;
         for record in records::records(&page).map_err(unavailable)? {
             // The same code of another issuer is another asset.
-            let of_ours = records::asset(record, "source_").is_ok_and(|a| a == PathAsset::Credit(send.clone()))
-                && records::asset(record, "destination_").is_ok_and(|a| a == PathAsset::Credit(receive.clone()))
+            let of_ours = records::asset(record, "source_")
+                .is_ok_and(|a| a == PathAsset::Credit(send.clone()))
+                && records::asset(record, "destination_")
+                    .is_ok_and(|a| a == PathAsset::Credit(receive.clone()))
                 && records::amount(record, "destination_amount").is_ok_and(|n| n == wanted.minor());
-            let cost = records::amount(record, "source_amount").ok().and_then(|n| Amount::<Usdc>::from_minor(n).ok());
-            let path = record["path"].as_array().map(|p| p.iter().map(|a| records::asset(a, "")).collect::<Result<Vec<_>, _>>());
-            let (true, Some(source_amount), Some(Ok(path))) = (of_ours, cost, path) else { continue };
-            if best.as_ref().is_none_or(|b| source_amount < b.source_amount) {
-                best = Some(StrictReceiveQuote { source_amount, path, ledger });
+            let cost = records::amount(record, "source_amount")
+                .ok()
+                .and_then(|n| Amount::<Usdc>::from_minor(n).ok());
+            let path = record["path"].as_array().map(|p| {
+                p.iter()
+                    .map(|a| records::asset(a, ""))
+                    .collect::<Result<Vec<_>, _>>()
+            });
+            let (true, Some(source_amount), Some(Ok(path))) = (of_ours, cost, path) else {
+                continue;
+            };
+            if best
+                .as_ref()
+                .is_none_or(|b| source_amount < b.source_amount)
+            {
+                best = Some(StrictReceiveQuote {
+                    source_amount,
+                    path,
+                    ledger,
+                });
             }
         }
         best.ok_or(QuoteError::NoPath)
     }
 
     async fn account(&self, account: &AccountId) -> Result<Option<AccountView>, ReadError> {
-        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
         match self.get(&api::accounts::single(&key)).await? {
             Some((record, ledger)) => records::account(&record, ledger).map(Some),
             None => Ok(None),
@@ -294,14 +402,26 @@ impl Stellar for HorizonClient {
 
     async fn latest_ledger(&self) -> Result<(u32, Timestamp), ReadError> {
         let none = || ReadError::Malformed("no ledgers".to_owned());
-        let request = api::ledgers::all().with_order(&Order::Descending).with_limit(1);
+        let request = api::ledgers::all()
+            .with_order(&Order::Descending)
+            .with_limit(1);
         let (page, _) = self.get(&request).await?.ok_or_else(none)?;
         let record = records::records(&page)?.first().ok_or_else(none)?;
-        Ok((records::ledger_number(record, "sequence")?, records::time(record, "closed_at")?))
+        Ok((
+            records::ledger_number(record, "sequence")?,
+            records::time(record, "closed_at")?,
+        ))
     }
 
-    async fn payments_after(&self, account: &AccountId, cursor: Option<&str>, limit: u8) -> Result<PaymentsPage, ReadError> {
-        let key = account.public_key().map_err(|e| ReadError::Malformed(e.to_string()))?;
+    async fn payments_after(
+        &self,
+        account: &AccountId,
+        cursor: Option<&str>,
+        limit: u8,
+    ) -> Result<PaymentsPage, ReadError> {
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
         let mut request = api::payments::for_account(&key)
             .with_join(Join::Transactions)
             .with_order(&Order::Ascending)
@@ -310,7 +430,9 @@ impl Stellar for HorizonClient {
             request = request.with_cursor(cursor);
         }
         let Some((page, _)) = self.get(&request).await? else {
-            return Err(ReadError::Malformed(format!("there is no account {account}")));
+            return Err(ReadError::Malformed(format!(
+                "there is no account {account}"
+            )));
         };
         records::payments(&page, cursor)
     }
@@ -327,10 +449,19 @@ mod tests {
             assert!(matches!(made, Err(ConfigError::Url(_))), "{wrong}");
         }
         for right in ["http://127.0.0.1:8000", "https://horizon.example/api/"] {
-            assert!(HorizonClient::new(&StellarConfig::new(right, "p")).is_ok(), "{right}");
+            assert!(
+                HorizonClient::new(&StellarConfig::new(right, "p")).is_ok(),
+                "{right}"
+            );
         }
-        let config = StellarConfig { read_timeout: Duration::ZERO, ..StellarConfig::new("http://x", "p") };
-        assert!(matches!(HorizonClient::new(&config), Err(ConfigError::Timeout)));
+        let config = StellarConfig {
+            read_timeout: Duration::ZERO,
+            ..StellarConfig::new("http://x", "p")
+        };
+        assert!(matches!(
+            HorizonClient::new(&config),
+            Err(ConfigError::Timeout)
+        ));
     }
 
     #[test]
@@ -338,7 +469,8 @@ mod tests {
         let failed = serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_failed",
             "extras": {"result_codes": {"transaction": "tx_bad_seq"}}});
         assert_eq!(code(&failed), Some("tx_bad_seq"));
-        let malformed = serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_malformed"});
+        let malformed =
+            serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_malformed"});
         assert_eq!(code(&malformed), Some("transaction_malformed"));
         assert_eq!(code(&Value::Null), None);
     }

@@ -28,12 +28,21 @@ const PAGE: u64 = 200;
 
 type Found = Find<LandedTransaction>;
 
-pub(crate) async fn find(horizon: &HorizonClient, ours: &SignedTransaction) -> Result<Found, ReadError> {
+pub(crate) async fn find(
+    horizon: &HorizonClient,
+    ours: &SignedTransaction,
+) -> Result<Found, ReadError> {
     let Some(account) = horizon.account(&ours.lane).await? else {
-        return Ok(Find::Pending(format!("lane {} is not opened: there is no such account", ours.lane)));
+        return Ok(Find::Pending(format!(
+            "lane {} is not opened: there is no such account",
+            ours.lane
+        )));
     };
     if account.sequence < ours.base {
-        return Ok(Find::Pending(format!("lane {} is not opened: its sequence is {}", ours.lane, account.sequence)));
+        return Ok(Find::Pending(format!(
+            "lane {} is not opened: its sequence is {}",
+            ours.lane, account.sequence
+        )));
     }
     if account.sequence < ours.sequence {
         return not_taken(horizon, ours).await;
@@ -50,23 +59,30 @@ async fn not_taken(horizon: &HorizonClient, ours: &SignedTransaction) -> Result<
     // A ledger closed after maxTime, so ours is in none after it. What the account shows at or
     // after that ledger is final; another replica may not be as far.
     Ok(match horizon.account(&ours.lane).await? {
-        Some(account) if account.ledger < ledger => {
-            Find::Pending(format!("the account was read before ledger {ledger}, which closed after the deadline"))
-        }
-        Some(account) if account.sequence < ours.sequence => {
-            Find::NeverWill(format!("ledger {ledger} closed after the deadline, and number {} was not taken", ours.sequence))
-        }
+        Some(account) if account.ledger < ledger => Find::Pending(format!(
+            "the account was read before ledger {ledger}, which closed after the deadline"
+        )),
+        Some(account) if account.sequence < ours.sequence => Find::NeverWill(format!(
+            "ledger {ledger} closed after the deadline, and number {} was not taken",
+            ours.sequence
+        )),
         _ => Find::Pending("the lane moved while it was read".to_owned()),
     })
 }
 
 /// The number is taken, or was passed: the list says by whom.
-async fn taken(horizon: &HorizonClient, ours: &SignedTransaction, account: &AccountView) -> Result<Found, ReadError> {
+async fn taken(
+    horizon: &HorizonClient,
+    ours: &SignedTransaction,
+    account: &AccountView,
+) -> Result<Found, ReadError> {
     let mut search = Search::new(ours, account);
     let mut cursor: Option<String> = None;
     for page in 0..PAGES {
         let limit = if page == 0 { FIRST_PAGE } else { PAGE };
-        let read = horizon.transactions_desc(&ours.lane, cursor.as_deref(), limit).await?;
+        let read = horizon
+            .transactions_desc(&ours.lane, cursor.as_deref(), limit)
+            .await?;
         for record in &read.records {
             if let Some(found) = search.take(record) {
                 return Ok(found);
@@ -80,7 +96,10 @@ async fn taken(horizon: &HorizonClient, ours: &SignedTransaction, account: &Acco
             return Ok(search.end(whole));
         }
     }
-    Ok(Find::Pending(format!("number {} is further back than {PAGES} pages", ours.sequence)))
+    Ok(Find::Pending(format!(
+        "number {} is further back than {PAGES} pages",
+        ours.sequence
+    )))
 }
 
 /// Reads a lane's list, newest first.
@@ -95,7 +114,12 @@ struct Search<'a> {
 
 impl<'a> Search<'a> {
     const fn new(ours: &'a SignedTransaction, account: &'a AccountView) -> Self {
-        Self { ours, account, shows_current: false, unread: None }
+        Self {
+            ours,
+            account,
+            shows_current: false,
+            unread: None,
+        }
     }
 
     /// The answer, if this record gives one.
@@ -108,7 +132,10 @@ impl<'a> Search<'a> {
             }
         };
         // Any record of that ledger shows that the list has it, and a ledger is ingested whole.
-        self.shows_current |= self.account.sequence_ledger.is_some_and(|ledger| view.ledger >= ledger);
+        self.shows_current |= self
+            .account
+            .sequence_ledger
+            .is_some_and(|ledger| view.ledger >= ledger);
         let applied = Applied::read(&view.result);
         if is_ours(self.ours, view) {
             return Some(verdict(self.ours, view, applied));
@@ -149,7 +176,10 @@ impl<'a> Search<'a> {
         if !self.shows_current {
             return Find::Pending("the list is older than the account".to_owned());
         }
-        Find::NeverWill(format!("number {} was passed without this transaction", self.ours.sequence))
+        Find::NeverWill(format!(
+            "number {} was passed without this transaction",
+            self.ours.sequence
+        ))
     }
 }
 
@@ -160,11 +190,17 @@ fn is_ours(ours: &SignedTransaction, view: &TransactionView) -> bool {
 fn foreign(ours: &SignedTransaction, view: &TransactionView) -> Found {
     if ours.base == 0 {
         // An ordinary account, which others may use as well: its number is gone.
-        return Find::NeverWill(format!("number {} was used by {}", ours.sequence, view.hash));
+        return Find::NeverWill(format!(
+            "number {} was used by {}",
+            ours.sequence, view.hash
+        ));
     }
     count_foreign();
     tracing::error!(lane = %ours.lane, sequence = ours.sequence, ours = ours.hash, foreign = view.hash, "a foreign transaction has our number: the lane stops until an operator has looked");
-    Find::Pending(format!("foreign transaction {} at our number {}", view.hash, ours.sequence))
+    Find::Pending(format!(
+        "foreign transaction {} at our number {}",
+        view.hash, ours.sequence
+    ))
 }
 
 fn verdict(ours: &SignedTransaction, view: &TransactionView, applied: Option<Applied>) -> Found {
@@ -172,13 +208,22 @@ fn verdict(ours: &SignedTransaction, view: &TransactionView, applied: Option<App
         return Find::Landed(landed(ours, view));
     }
     let Some(applied) = applied else {
-        return Find::Pending(format!("{} failed, and its result cannot be read", view.hash));
+        return Find::Pending(format!(
+            "{} failed, and its result cannot be read",
+            view.hash
+        ));
     };
     if applied.was_fenced() {
-        return Find::NeverWill(format!("{} was fenced: its number had been passed when it was applied", view.hash));
+        return Find::NeverWill(format!(
+            "{} was fenced: its number had been passed when it was applied",
+            view.hash
+        ));
     }
     let code = applied.reason();
-    let detail = format!("transaction {} failed in ledger {}: {code}", view.hash, view.ledger);
+    let detail = format!(
+        "transaction {} failed in ledger {}: {code}",
+        view.hash, view.ledger
+    );
     Find::Refused(Refusal::new(code, detail).with_evidence(view.hash.clone()))
 }
 

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use events::time::Timestamp;
 use stellar_base::xdr::{
-    Limits, OperationResult, OperationResultTr, PathPaymentStrictReceiveResult, TransactionResult, TransactionResultExt,
-    TransactionResultResult as Outcome, WriteXdr,
+    Limits, OperationResult, OperationResultTr, PathPaymentStrictReceiveResult, TransactionResult,
+    TransactionResultExt, TransactionResultResult as Outcome, WriteXdr,
 };
 
 const BASE: i64 = 1 << 62;
@@ -42,9 +42,19 @@ fn failure(result: PathPaymentStrictReceiveResult) -> Outcome {
     Outcome::TxFailed(vec![operation].try_into().unwrap())
 }
 
-fn view(hash: &str, source: AccountId, sequence: i64, ledger: u32, result: Outcome) -> TransactionView {
+fn view(
+    hash: &str,
+    source: AccountId,
+    sequence: i64,
+    ledger: u32,
+    result: Outcome,
+) -> TransactionView {
     let successful = matches!(result, Outcome::TxSuccess(_));
-    let result = TransactionResult { fee_charged: 100, result, ext: TransactionResultExt::V0 };
+    let result = TransactionResult {
+        fee_charged: 100,
+        result,
+        ext: TransactionResultExt::V0,
+    };
     TransactionView {
         hash: hash.to_owned(),
         inner_hash: None,
@@ -71,7 +81,12 @@ fn dust(ledger: u32) -> Listed {
 
 /// An account whose number was set in ledger 50.
 fn account(sequence: i64) -> AccountView {
-    AccountView { sequence, sequence_ledger: Some(50), balances: Vec::new(), ledger: 60 }
+    AccountView {
+        sequence,
+        sequence_ledger: Some(50),
+        balances: Vec::new(),
+        ledger: 60,
+    }
 }
 
 fn search(current: i64, records: &[Listed], whole: bool) -> Found {
@@ -88,16 +103,38 @@ fn search(current: i64, records: &[Listed], whole: bool) -> Found {
 #[test]
 fn our_hash_tells_by_its_result() {
     let landed = search(BASE + 5, &[listed("ours", BASE + 5, 50, success())], false);
-    assert!(matches!(landed, Find::Landed(l) if l.ledger == 50 && l.sequence == BASE + 5 && l.fee_charged == 100));
+    assert!(
+        matches!(landed, Find::Landed(l) if l.ledger == 50 && l.sequence == BASE + 5 && l.fee_charged == 100)
+    );
     for (result, code) in [
-        (PathPaymentStrictReceiveResult::OverSendmax, "op_over_source_max"),
-        (PathPaymentStrictReceiveResult::TooFewOffers, "op_too_few_offers"),
-        (PathPaymentStrictReceiveResult::Underfunded, "op_underfunded"),
+        (
+            PathPaymentStrictReceiveResult::OverSendmax,
+            "op_over_source_max",
+        ),
+        (
+            PathPaymentStrictReceiveResult::TooFewOffers,
+            "op_too_few_offers",
+        ),
+        (
+            PathPaymentStrictReceiveResult::Underfunded,
+            "op_underfunded",
+        ),
     ] {
-        let refused = search(BASE + 5, &[listed("ours", BASE + 5, 50, failure(result))], false);
-        assert!(matches!(&refused, Find::Refused(r) if r.code == code && r.evidence == "ours"), "{refused:?}");
+        let refused = search(
+            BASE + 5,
+            &[listed("ours", BASE + 5, 50, failure(result))],
+            false,
+        );
+        assert!(
+            matches!(&refused, Find::Refused(r) if r.code == code && r.evidence == "ours"),
+            "{refused:?}"
+        );
     }
-    let fenced = search(BASE + 9, &[listed("ours", BASE + 5, 50, Outcome::TxBadSeq)], false);
+    let fenced = search(
+        BASE + 9,
+        &[listed("ours", BASE + 5, 50, Outcome::TxBadSeq)],
+        false,
+    );
     assert!(matches!(fenced, Find::NeverWill(_)), "{fenced:?}");
 }
 
@@ -112,13 +149,22 @@ fn a_fee_bump_of_ours_is_ours() {
 #[test]
 fn a_foreign_transaction_at_our_number_stops_the_lane_and_is_counted() {
     let before = foreign_total();
-    for result in [success(), failure(PathPaymentStrictReceiveResult::OverSendmax)] {
+    for result in [
+        success(),
+        failure(PathPaymentStrictReceiveResult::OverSendmax),
+    ] {
         let found = search(BASE + 5, &[listed("other", BASE + 5, 50, result)], true);
-        assert!(matches!(&found, Find::Pending(why) if why.contains("foreign")), "{found:?}");
+        assert!(
+            matches!(&found, Find::Pending(why) if why.contains("foreign")),
+            "{found:?}"
+        );
     }
     assert!(foreign_total() >= before + 2);
     // Fenced, it was never executed: ours may well have been.
-    let records = [listed("other", BASE + 5, 50, Outcome::TxBadSeq), listed("ours", BASE + 5, 50, success())];
+    let records = [
+        listed("other", BASE + 5, 50, Outcome::TxBadSeq),
+        listed("ours", BASE + 5, 50, success()),
+    ];
     assert!(matches!(search(BASE + 5, &records, false), Find::Landed(_)));
     // On an ordinary account others have their own numbers.
     let ours = SignedTransaction { base: 0, ..ours() };
@@ -131,38 +177,73 @@ fn a_foreign_transaction_at_our_number_stops_the_lane_and_is_counted() {
 fn a_passed_number_never_will_if_the_list_shows_both_ends() {
     let above = || listed("next", BASE + 8, 50, success());
     let below = || listed("last", BASE + 4, 40, success());
-    assert!(matches!(search(BASE + 8, &[above(), below()], false), Find::NeverWill(_)));
-    assert!(matches!(search(BASE + 8, &[above()], true), Find::NeverWill(_)));
+    assert!(matches!(
+        search(BASE + 8, &[above(), below()], false),
+        Find::NeverWill(_)
+    ));
+    assert!(matches!(
+        search(BASE + 8, &[above()], true),
+        Find::NeverWill(_)
+    ));
     // The end of what this Horizon keeps is not the beginning of the lane.
-    assert!(matches!(search(BASE + 8, &[above()], false), Find::Pending(_)));
+    assert!(matches!(
+        search(BASE + 8, &[above()], false),
+        Find::Pending(_)
+    ));
 }
 
 #[test]
 fn a_list_older_than_the_account_proves_nothing() {
     let below = || listed("last", BASE + 4, 40, success());
-    assert!(matches!(search(BASE + 8, &[below()], true), Find::Pending(_)));
-    assert!(matches!(search(BASE + 8, &[dust(49), below()], true), Find::Pending(_)));
+    assert!(matches!(
+        search(BASE + 8, &[below()], true),
+        Find::Pending(_)
+    ));
+    assert!(matches!(
+        search(BASE + 8, &[dust(49), below()], true),
+        Find::Pending(_)
+    ));
     // A bump by another account set the number: any record of its ledger shows the list has it.
-    assert!(matches!(search(BASE + 8, &[dust(50), below()], true), Find::NeverWill(_)));
+    assert!(matches!(
+        search(BASE + 8, &[dust(50), below()], true),
+        Find::NeverWill(_)
+    ));
 }
 
 #[test]
 fn a_fenced_record_below_ours_is_no_proof_of_what_came_before() {
-    let records = [listed("zombie", BASE + 3, 50, Outcome::TxBadSeq), listed("ours", BASE + 5, 50, success())];
+    let records = [
+        listed("zombie", BASE + 3, 50, Outcome::TxBadSeq),
+        listed("ours", BASE + 5, 50, success()),
+    ];
     assert!(matches!(search(BASE + 5, &records, true), Find::Landed(_)));
 }
 
 #[test]
 fn what_cannot_be_read_may_be_ours() {
-    let records = [Listed::Unread("strange".to_owned()), listed("next", BASE + 8, 50, success()), listed("last", BASE + 4, 40, success())];
+    let records = [
+        Listed::Unread("strange".to_owned()),
+        listed("next", BASE + 8, 50, success()),
+        listed("last", BASE + 4, 40, success()),
+    ];
     assert!(matches!(search(BASE + 8, &records, true), Find::Pending(_)));
-    let records = [Listed::Unread("strange".to_owned()), listed("ours", BASE + 5, 50, success())];
+    let records = [
+        Listed::Unread("strange".to_owned()),
+        listed("ours", BASE + 5, 50, success()),
+    ];
     assert!(matches!(search(BASE + 5, &records, true), Find::Landed(_)));
     let mut broken = view("ours", lane(), BASE + 5, 50, Outcome::TxBadSeq);
     broken.result = "?".to_owned();
-    assert!(matches!(search(BASE + 5, &[Listed::Read(Box::new(broken))], true), Find::Pending(_)));
+    assert!(matches!(
+        search(BASE + 5, &[Listed::Read(Box::new(broken))], true),
+        Find::Pending(_)
+    ));
     let mut broken = view("other", lane(), BASE + 4, 40, success());
     broken.result = "?".to_owned();
-    let records = [listed("next", BASE + 8, 50, success()), Listed::Read(Box::new(broken)), listed("last", BASE + 3, 39, success())];
+    let records = [
+        listed("next", BASE + 8, 50, success()),
+        Listed::Read(Box::new(broken)),
+        listed("last", BASE + 3, 39, success()),
+    ];
     assert!(matches!(search(BASE + 8, &records, true), Find::Pending(_)));
 }

@@ -58,7 +58,10 @@ impl FromStr for AccountId {
     type Err = InvalidStellarId;
     fn from_str(text: &str) -> Result<Self, InvalidStellarId> {
         let key = PublicKey::from_account_id(text).map_err(|_| InvalidStellarId::Account)?;
-        let bytes: [u8; 32] = key.as_bytes().try_into().map_err(|_| InvalidStellarId::Account)?;
+        let bytes: [u8; 32] = key
+            .as_bytes()
+            .try_into()
+            .map_err(|_| InvalidStellarId::Account)?;
         Ok(Self(text.to_owned(), bytes))
     }
 }
@@ -78,11 +81,17 @@ impl AssetId {
         if code.len() <= 4 {
             let mut padded = [0; 4];
             padded[..code.len()].copy_from_slice(code);
-            Ok(xdr::Asset::CreditAlphanum4(xdr::AlphaNum4 { asset_code: xdr::AssetCode4(padded), issuer }))
+            Ok(xdr::Asset::CreditAlphanum4(xdr::AlphaNum4 {
+                asset_code: xdr::AssetCode4(padded),
+                issuer,
+            }))
         } else if code.len() <= 12 {
             let mut padded = [0; 12];
             padded[..code.len()].copy_from_slice(code);
-            Ok(xdr::Asset::CreditAlphanum12(xdr::AlphaNum12 { asset_code: xdr::AssetCode12(padded), issuer }))
+            Ok(xdr::Asset::CreditAlphanum12(xdr::AlphaNum12 {
+                asset_code: xdr::AssetCode12(padded),
+                issuer,
+            }))
         } else {
             Err(InvalidStellarId::Asset)
         }
@@ -99,11 +108,15 @@ impl FromStr for AssetId {
     type Err = InvalidStellarId;
     fn from_str(text: &str) -> Result<Self, InvalidStellarId> {
         let (code, issuer) = text.split_once(':').ok_or(InvalidStellarId::Asset)?;
-        let fits = (1..=12).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
+        let fits =
+            (1..=12).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
         if !fits {
             return Err(InvalidStellarId::Asset);
         }
-        Ok(Self { code: code.to_owned(), issuer: issuer.parse().map_err(|_| InvalidStellarId::Asset)? })
+        Ok(Self {
+            code: code.to_owned(),
+            issuer: issuer.parse().map_err(|_| InvalidStellarId::Asset)?,
+        })
     }
 }
 
@@ -137,7 +150,11 @@ impl fmt::Display for PathAsset {
 impl FromStr for PathAsset {
     type Err = InvalidStellarId;
     fn from_str(text: &str) -> Result<Self, InvalidStellarId> {
-        if text == "native" { Ok(Self::Native) } else { text.parse().map(Self::Credit) }
+        if text == "native" {
+            Ok(Self::Native)
+        } else {
+            text.parse().map(Self::Credit)
+        }
     }
 }
 
@@ -173,7 +190,10 @@ impl SecretKey {
         let public = self.key.verifying_key().to_bytes();
         let hint = [public[28], public[29], public[30], public[31]];
         let signature = self.key.sign(hash).to_bytes().to_vec().try_into().ok()?;
-        Some(xdr::DecoratedSignature { hint: xdr::SignatureHint(hint), signature: xdr::Signature(signature) })
+        Some(xdr::DecoratedSignature {
+            hint: xdr::SignatureHint(hint),
+            signature: xdr::Signature(signature),
+        })
     }
 }
 
@@ -204,7 +224,13 @@ mod tests {
         let text = format!("TFT:{ISSUER}");
         assert_eq!(text.parse::<AssetId>().unwrap().to_string(), text);
         assert_eq!("native".parse::<PathAsset>().unwrap(), PathAsset::Native);
-        for wrong in ["TFT", "TFT:GABC", ":", &format!("TOOLONGACODE1:{ISSUER}"), &format!("T-T:{ISSUER}")] {
+        for wrong in [
+            "TFT",
+            "TFT:GABC",
+            ":",
+            &format!("TOOLONGACODE1:{ISSUER}"),
+            &format!("T-T:{ISSUER}"),
+        ] {
             assert!(wrong.parse::<AssetId>().is_err(), "{wrong}");
         }
     }
@@ -212,8 +238,14 @@ mod tests {
     #[test]
     fn a_secret_does_not_show() {
         let key = SecretKey::from_seed(&[7; 32]);
-        assert_eq!(key.expose().parse::<SecretKey>().unwrap().account(), key.account());
+        assert_eq!(
+            key.expose().parse::<SecretKey>().unwrap().account(),
+            key.account()
+        );
         assert!(!format!("{key:?}").contains(&key.expose()));
-        assert_eq!(format!("{}", "S123".parse::<SecretKey>().unwrap_err()).contains("S123"), false);
+        assert_eq!(
+            format!("{}", "S123".parse::<SecretKey>().unwrap_err()).contains("S123"),
+            false
+        );
     }
 }

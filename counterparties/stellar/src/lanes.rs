@@ -61,7 +61,9 @@ pub const fn sequence(base: i64, offset: i64) -> Result<i64, InvalidLane> {
 #[must_use]
 pub fn lane_index(event: &EventId, lanes: u16) -> u16 {
     let hash = Sha256::digest(event.as_bytes());
-    let number = u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
+    let number = u64::from_be_bytes([
+        hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7],
+    ]);
     u16::try_from(number % u64::from(lanes.max(1))).unwrap_or_default()
 }
 
@@ -101,7 +103,9 @@ impl LaneSeed {
         info.extend_from_slice(&name.epoch.to_be_bytes());
         info.extend_from_slice(&name.index.to_be_bytes());
         let mut seed = [0; 32];
-        Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed).map_err(|_| InvalidLane::Name)?;
+        Hkdf::<Sha256>::new(None, &self.0)
+            .expand(&info, &mut seed)
+            .map_err(|_| InvalidLane::Name)?;
         Ok(LaneKey(SecretKey::from_seed(&seed)))
     }
 }
@@ -134,7 +138,10 @@ impl LaneKey {
     /// Moves the lane's number on, in an ordinary transaction: opens it, or fences what is below.
     #[must_use]
     pub fn bump_to(&self, to: i64) -> SetupOperation {
-        SetupOperation::BumpSequence { account: self.0.clone(), to }
+        SetupOperation::BumpSequence {
+            account: self.0.clone(),
+            to,
+        }
     }
 }
 
@@ -144,7 +151,14 @@ mod tests {
     use super::*;
 
     fn name() -> LaneName<'static> {
-        LaneName { cluster: "c", executor: "swaps", topic: "purchases", partition: 0, epoch: FIRST_EPOCH, index: 0 }
+        LaneName {
+            cluster: "c",
+            executor: "swaps",
+            topic: "purchases",
+            partition: 0,
+            epoch: FIRST_EPOCH,
+            index: 0,
+        }
     }
 
     #[test]
@@ -152,12 +166,18 @@ mod tests {
         assert_eq!(base(FIRST_EPOCH).unwrap(), 1 << 62);
         assert!(base(END_EPOCH - 1).unwrap() > 0);
         assert_eq!(base(END_EPOCH), Err(InvalidLane::Epoch(END_EPOCH)));
-        assert_eq!(base(FIRST_EPOCH - 1), Err(InvalidLane::Epoch(FIRST_EPOCH - 1)));
+        assert_eq!(
+            base(FIRST_EPOCH - 1),
+            Err(InvalidLane::Epoch(FIRST_EPOCH - 1))
+        );
         let last = sequence(base(FIRST_EPOCH).unwrap(), (1 << OFFSET_BITS) - 2).unwrap();
         assert!(last < base(FIRST_EPOCH + 1).unwrap());
         assert!(sequence(base(FIRST_EPOCH).unwrap(), -1).is_err());
         assert!(sequence(base(FIRST_EPOCH).unwrap(), (1 << OFFSET_BITS) - 1).is_err());
-        assert_eq!(sequence(base(FIRST_EPOCH).unwrap(), 0).unwrap(), (1 << 62) + 1);
+        assert_eq!(
+            sequence(base(FIRST_EPOCH).unwrap(), 0).unwrap(),
+            (1 << 62) + 1
+        );
     }
 
     #[test]
@@ -167,11 +187,26 @@ mod tests {
         let first = key(name());
         assert_eq!(first, key(name()));
         for other in [
-            LaneName { cluster: "d", ..name() },
-            LaneName { executor: "handoffs", ..name() },
-            LaneName { topic: "t", ..name() },
-            LaneName { partition: 1, ..name() },
-            LaneName { epoch: FIRST_EPOCH + 1, ..name() },
+            LaneName {
+                cluster: "d",
+                ..name()
+            },
+            LaneName {
+                executor: "handoffs",
+                ..name()
+            },
+            LaneName {
+                topic: "t",
+                ..name()
+            },
+            LaneName {
+                partition: 1,
+                ..name()
+            },
+            LaneName {
+                epoch: FIRST_EPOCH + 1,
+                ..name()
+            },
             LaneName { index: 1, ..name() },
         ] {
             assert_ne!(key(other), first, "{other:?}");
@@ -181,8 +216,9 @@ mod tests {
 
     #[test]
     fn records_spread_over_all_lanes() {
-        let used: std::collections::BTreeSet<u16> =
-            (0..200).map(|n| lane_index(&EventId::derive(&[&n.to_string()]), 8)).collect();
+        let used: std::collections::BTreeSet<u16> = (0..200)
+            .map(|n| lane_index(&EventId::derive(&[&n.to_string()]), 8))
+            .collect();
         assert_eq!(used.len(), 8);
         assert!(used.iter().all(|n| *n < 8));
     }

@@ -24,9 +24,10 @@ pub use client::{ConfigError, HorizonClient, StellarConfig};
 pub use ids::{AccountId, AssetId, InvalidStellarId, PathAsset, SecretKey};
 pub use lanes::{InvalidLane, LaneKey, LaneName, LaneSeed, base, lane_index, sequence};
 pub use port::{
-    AccountView, LandedTransaction, PaymentRecord, PaymentView, PaymentsPage, QuoteError, ReadError, Stellar,
-    StrictReceiveQuote, TransactionView,
+    AccountView, LandedTransaction, PaymentRecord, PaymentView, PaymentsPage, QuoteError,
+    ReadError, Stellar, StrictReceiveQuote, TransactionView,
 };
 pub use signing::{
-    LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign, sign_setup,
+    LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign,
+    sign_setup,
 };

@@ -41,10 +41,14 @@ pub enum OpeningError {
     #[error(transparent)]
     Sign(#[from] SignError),
     /// The account that pays for it does not exist.
-    #[error("account {0}, which is to pay for it, does not exist on this network: check its secret and the network")]
+    #[error(
+        "account {0}, which is to pay for it, does not exist on this network: check its secret and the network"
+    )]
     NoTreasury(String),
     /// The lane was used under this base, or beyond it.
-    #[error("lane {account} has sequence {sequence}, above {base}: this epoch was used before; open with the next --epoch")]
+    #[error(
+        "lane {account} has sequence {sequence}, above {base}: this epoch was used before; open with the next --epoch"
+    )]
     Used {
         /// Account.
         account: String,
@@ -96,11 +100,20 @@ pub async fn run_setup(
     let mut reason = String::new();
     let mut used = 0;
     for _ in 0..3 {
-        let view = stellar.account(&account).await?.ok_or_else(|| OpeningError::NoTreasury(account.to_string()))?;
+        let view = stellar
+            .account(&account)
+            .await?
+            .ok_or_else(|| OpeningError::NoTreasury(account.to_string()))?;
         let (_, now) = stellar.latest_ledger().await?;
         // A replica that lags would give a number that was used a moment ago.
         let number = view.sequence.max(used) + 1;
-        let signed = sign_setup(source, number, operations, now.after(DEADLINE).seconds(), passphrase)?;
+        let signed = sign_setup(
+            source,
+            number,
+            operations,
+            now.after(DEADLINE).seconds(),
+            passphrase,
+        )?;
         match drive(stellar, &signed).await? {
             None => return Ok(()),
             Some(why) => reason = why,
@@ -111,7 +124,10 @@ pub async fn run_setup(
 }
 
 /// Sends it until its outcome is known: `None` when it landed, `Some` when it never will.
-async fn drive(stellar: &dyn Stellar, signed: &SignedTransaction) -> Result<Option<String>, OpeningError> {
+async fn drive(
+    stellar: &dyn Stellar,
+    signed: &SignedTransaction,
+) -> Result<Option<String>, OpeningError> {
     let give_up = Instant::now() + PATIENCE;
     let mut said = String::new();
     let mut free = true;
@@ -119,7 +135,9 @@ async fn drive(stellar: &dyn Stellar, signed: &SignedTransaction) -> Result<Opti
         if free {
             match stellar.submit(signed).await {
                 Attempt::Landed(_) => return Ok(None),
-                Attempt::Refused(refusal) => return Err(OpeningError::NotLanded(refusal.to_string())),
+                Attempt::Refused(refusal) => {
+                    return Err(OpeningError::NotLanded(refusal.to_string()));
+                }
                 Attempt::NotSent(why) | Attempt::Unknown(why) => said = why,
             }
         }
@@ -131,14 +149,20 @@ async fn drive(stellar: &dyn Stellar, signed: &SignedTransaction) -> Result<Opti
             Find::Pending(_) => false,
         };
         if Instant::now() > give_up {
-            return Err(OpeningError::NotLanded(format!("{} is still open: {said}", signed.hash)));
+            return Err(OpeningError::NotLanded(format!(
+                "{} is still open: {said}",
+                signed.hash
+            )));
         }
         sleep(LOOK_EVERY).await;
     }
 }
 
 /// The accounts of lanes, in their order; several are read at the same time.
-async fn accounts(stellar: &dyn Stellar, lanes: &[LaneKey]) -> Result<Vec<(AccountId, Option<AccountView>)>, ReadError> {
+async fn accounts(
+    stellar: &dyn Stellar,
+    lanes: &[LaneKey],
+) -> Result<Vec<(AccountId, Option<AccountView>)>, ReadError> {
     // Collected first: a stream that borrows from the closure's argument is not `Send`.
     let ids: Vec<AccountId> = lanes.iter().map(LaneKey::account).collect();
     stream::iter(ids)
@@ -167,11 +191,18 @@ pub async fn open(
     for (lane, (account, view)) in lanes.iter().zip(accounts(stellar, lanes).await?) {
         match view {
             None => {
-                missing.push(SetupOperation::CreateAccount { account, balance: STARTING_BALANCE });
+                missing.push(SetupOperation::CreateAccount {
+                    account,
+                    balance: STARTING_BALANCE,
+                });
                 low.push(lane);
             }
             Some(view) if view.sequence > base => {
-                return Err(OpeningError::Used { account: account.to_string(), sequence: view.sequence, base });
+                return Err(OpeningError::Used {
+                    account: account.to_string(),
+                    sequence: view.sequence,
+                    base,
+                });
             }
             Some(view) if view.sequence < base => low.push(lane),
             Some(_) => {}
@@ -181,8 +212,7 @@ pub async fn open(
         run_setup(stellar, treasury, batch, passphrase).await?;
     }
     for batch in low.chunks(BUMPED_AT_ONCE) {
-        let bumps: Vec<SetupOperation> =
-            batch.iter().map(|lane| lane.bump_to(base)).collect();
+        let bumps: Vec<SetupOperation> = batch.iter().map(|lane| lane.bump_to(base)).collect();
         run_setup(stellar, treasury, &bumps, passphrase).await?;
     }
     verify(stellar, lanes, base).await
@@ -198,15 +228,25 @@ async fn verify(stellar: &dyn Stellar, lanes: &[LaneKey], base: i64) -> Result<(
             let sequence = view.map_or(0, |view| view.sequence);
             let account = account.to_string();
             if sequence > base {
-                return Err(OpeningError::Used { account, sequence, base });
+                return Err(OpeningError::Used {
+                    account,
+                    sequence,
+                    base,
+                });
             }
             if sequence < base {
                 behind = Some((account, sequence));
             }
         }
-        let Some((account, sequence)) = behind else { return Ok(()) };
+        let Some((account, sequence)) = behind else {
+            return Ok(());
+        };
         if Instant::now() > give_up {
-            return Err(OpeningError::NotBumped { account, sequence, base });
+            return Err(OpeningError::NotBumped {
+                account,
+                sequence,
+                base,
+            });
         }
         sleep(LOOK_EVERY).await;
     }
@@ -223,27 +263,51 @@ pub async fn check(
     end_offset: i64,
 ) -> Result<Vec<LaneReport>, OpeningError> {
     let accounts = accounts(stellar, lanes).await?;
-    Ok(accounts.into_iter().map(|(account, view)| report(&account, view.as_ref(), base, end_offset)).collect())
+    Ok(accounts
+        .into_iter()
+        .map(|(account, view)| report(&account, view.as_ref(), base, end_offset))
+        .collect())
 }
 
-fn report(account: &AccountId, view: Option<&AccountView>, base: i64, end_offset: i64) -> LaneReport {
+fn report(
+    account: &AccountId,
+    view: Option<&AccountView>,
+    base: i64,
+    end_offset: i64,
+) -> LaneReport {
     let account = account.to_string();
     let Some(view) = view else {
         let problem = Some("there is no such account".to_owned());
-        return LaneReport { account, sequence: 0, balance: Amount::ZERO, problem };
+        return LaneReport {
+            account,
+            sequence: 0,
+            balance: Amount::ZERO,
+            problem,
+        };
     };
     let lumens = view.balance(&PathAsset::Native);
     let last = base.saturating_add(end_offset).saturating_add(1);
     let problem = if view.sequence < base {
-        Some(format!("sequence {} is below the base {base}: it was not opened", view.sequence))
+        Some(format!(
+            "sequence {} is below the base {base}: it was not opened",
+            view.sequence
+        ))
     } else if view.sequence > last {
-        Some(format!("sequence {} is beyond the partition's end, {last}: somebody else uses it", view.sequence))
+        Some(format!(
+            "sequence {} is beyond the partition's end, {last}: somebody else uses it",
+            view.sequence
+        ))
     } else if lumens < LOW_BALANCE {
         Some("it holds too few lumens for fees: pay it some".to_owned())
     } else {
         None
     };
-    LaneReport { account, sequence: view.sequence, balance: Amount::from_minor(lumens).unwrap_or(Amount::ZERO), problem }
+    LaneReport {
+        account,
+        sequence: view.sequence,
+        balance: Amount::from_minor(lumens).unwrap_or(Amount::ZERO),
+        problem,
+    }
 }
 
 #[cfg(test)]
@@ -267,8 +331,17 @@ mod tests {
             (100, LOW_BALANCE - 1, Some("too few lumens")),
         ] {
             let report = report(&account, Some(&view(sequence, lumens)), 100, 10);
-            assert_eq!(report.problem.is_some(), wrong.is_some(), "{sequence} {lumens}");
-            assert!(report.problem.unwrap_or_default().contains(wrong.unwrap_or_default()));
+            assert_eq!(
+                report.problem.is_some(),
+                wrong.is_some(),
+                "{sequence} {lumens}"
+            );
+            assert!(
+                report
+                    .problem
+                    .unwrap_or_default()
+                    .contains(wrong.unwrap_or_default())
+            );
         }
         assert!(report(&account, None, 100, 10).problem.is_some());
     }

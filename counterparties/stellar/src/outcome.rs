@@ -63,18 +63,36 @@ pub fn hint(status: u16, code: Option<&str>) -> Hint {
         (
             400,
             Some(
-                "tx_bad_auth" | "tx_bad_auth_extra" | "tx_missing_operation" | "tx_insufficient_balance" | "tx_no_source_account"
-                | "tx_malformed" | "tx_not_supported" | "tx_bad_sponsorship" | "transaction_malformed",
+                "tx_bad_auth"
+                | "tx_bad_auth_extra"
+                | "tx_missing_operation"
+                | "tx_insufficient_balance"
+                | "tx_no_source_account"
+                | "tx_malformed"
+                | "tx_not_supported"
+                | "tx_bad_sponsorship"
+                | "transaction_malformed",
             ),
         ) => Hint::Misconfigured,
         (
             400,
-            Some("tx_failed" | "tx_fee_bump_inner_failed" | "tx_bad_seq" | "tx_too_late" | "tx_too_early" | "tx_bad_min_seq_age_or_gap"),
+            Some(
+                "tx_failed"
+                | "tx_fee_bump_inner_failed"
+                | "tx_bad_seq"
+                | "tx_too_late"
+                | "tx_too_early"
+                | "tx_bad_min_seq_age_or_gap",
+            ),
         )
         | (408 | 500..=599, _) => Hint::Unknown,
         _ => {
             UNMAPPED.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(status, code, "an answer to a submission stands in no row of the outcome table");
+            tracing::warn!(
+                status,
+                code,
+                "an answer to a submission stands in no row of the outcome table"
+            );
             Hint::Unknown
         }
     }

@@ -79,7 +79,10 @@ impl AccountView {
     /// What it holds of an asset, in 10^-7 units.
     #[must_use]
     pub fn balance(&self, asset: &PathAsset) -> i64 {
-        self.balances.iter().find(|(held, _)| held == asset).map_or(0, |(_, amount)| *amount)
+        self.balances
+            .iter()
+            .find(|(held, _)| held == asset)
+            .map_or(0, |(_, amount)| *amount)
     }
 }
 
@@ -181,7 +184,12 @@ pub trait Stellar: Send + Sync + 'static {
     async fn find(&self, transaction: &SignedTransaction) -> Find<LandedTransaction>;
 
     /// What it costs now to receive exactly `amount`.
-    async fn quote_strict_receive(&self, send: &AssetId, receive: &AssetId, amount: Amount<Tft>) -> Result<StrictReceiveQuote, QuoteError>;
+    async fn quote_strict_receive(
+        &self,
+        send: &AssetId,
+        receive: &AssetId,
+        amount: Amount<Tft>,
+    ) -> Result<StrictReceiveQuote, QuoteError>;
 
     /// An account; `None` when there is none.
     async fn account(&self, account: &AccountId) -> Result<Option<AccountView>, ReadError>;
@@ -193,5 +201,10 @@ pub trait Stellar: Send + Sync + 'static {
     async fn latest_ledger(&self) -> Result<(u32, Timestamp), ReadError>;
 
     /// Payments into and out of an account after `cursor`, oldest first, at most `limit` (200).
-    async fn payments_after(&self, account: &AccountId, cursor: Option<&str>, limit: u8) -> Result<PaymentsPage, ReadError>;
+    async fn payments_after(
+        &self,
+        account: &AccountId,
+        cursor: Option<&str>,
+        limit: u8,
+    ) -> Result<PaymentsPage, ReadError>;
 }

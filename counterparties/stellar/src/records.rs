@@ -1,7 +1,9 @@
 //! Horizon's JSON, decoded record by record: one that is strange spoils no page.
 
 use crate::ids::{AccountId, AssetId, PathAsset};
-use crate::port::{AccountView, PaymentRecord, PaymentView, PaymentsPage, ReadError, TransactionView};
+use crate::port::{
+    AccountView, PaymentRecord, PaymentView, PaymentsPage, ReadError, TransactionView,
+};
 use events::money::{Amount, Usdc};
 use events::time::Timestamp;
 use serde_json::Value;
@@ -28,11 +30,15 @@ fn malformed(what: impl Into<String>) -> ReadError {
 
 /// The records of a page.
 pub(crate) fn records(page: &Value) -> Result<&Vec<Value>, ReadError> {
-    page["_embedded"]["records"].as_array().ok_or_else(|| malformed("a page without records"))
+    page["_embedded"]["records"]
+        .as_array()
+        .ok_or_else(|| malformed("a page without records"))
 }
 
 pub(crate) fn text<'a>(record: &'a Value, field: &str) -> Result<&'a str, ReadError> {
-    record[field].as_str().ok_or_else(|| malformed(format!("{field} is missing")))
+    record[field]
+        .as_str()
+        .ok_or_else(|| malformed(format!("{field} is missing")))
 }
 
 /// Horizon writes large numbers as text, small ones as numbers.
@@ -54,11 +60,15 @@ pub(crate) fn time(record: &Value, field: &str) -> Result<Timestamp, ReadError> 
 
 /// An amount in 10^-7 units. All assets of Stellar have seven decimals, so any of ours reads them.
 pub(crate) fn amount(record: &Value, field: &str) -> Result<i64, ReadError> {
-    Amount::<Usdc>::parse(text(record, field)?).map(Amount::minor).map_err(|e| malformed(format!("{field}: {e}")))
+    Amount::<Usdc>::parse(text(record, field)?)
+        .map(Amount::minor)
+        .map_err(|e| malformed(format!("{field}: {e}")))
 }
 
 fn account_id(record: &Value, field: &str) -> Result<AccountId, ReadError> {
-    text(record, field)?.parse().map_err(|_| malformed(format!("{field} is no account")))
+    text(record, field)?
+        .parse()
+        .map_err(|_| malformed(format!("{field} is no account")))
 }
 
 pub(crate) fn asset(record: &Value, prefix: &str) -> Result<PathAsset, ReadError> {
@@ -82,30 +92,45 @@ pub(crate) fn account(record: &Value, ledger: u32) -> Result<AccountView, ReadEr
         Value::Null => None,
         _ => Some(ledger_number(record, "sequence_ledger")?),
     };
-    Ok(AccountView { sequence: number(record, "sequence")?, sequence_ledger, balances, ledger })
+    Ok(AccountView {
+        sequence: number(record, "sequence")?,
+        sequence_ledger,
+        balances,
+        ledger,
+    })
 }
 
 pub(crate) fn transaction(record: &Value) -> Result<TransactionView, ReadError> {
     Ok(TransactionView {
         hash: text(record, "hash")?.to_owned(),
-        inner_hash: record["inner_transaction"]["hash"].as_str().map(ToOwned::to_owned),
+        inner_hash: record["inner_transaction"]["hash"]
+            .as_str()
+            .map(ToOwned::to_owned),
         source_account: account_id(record, "source_account")?,
         sequence: number(record, "source_account_sequence")?,
-        successful: record["successful"].as_bool().ok_or_else(|| malformed("successful is missing"))?,
+        successful: record["successful"]
+            .as_bool()
+            .ok_or_else(|| malformed("successful is missing"))?,
         memo_type: record["memo_type"].as_str().unwrap_or("none").to_owned(),
         memo: record["memo"].as_str().map(ToOwned::to_owned),
         ledger: ledger_number(record, "ledger")?,
         created_at: time(record, "created_at")?,
         fee_charged: number(record, "fee_charged")?,
         result: text(record, "result_xdr")?.to_owned(),
-        paging_token: record["paging_token"].as_str().unwrap_or_default().to_owned(),
+        paging_token: record["paging_token"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
     })
 }
 
 /// The token of the last record, from which the next page begins. A page whose last record has
 /// none cannot be paged on from.
 fn last_token(records: &[Value]) -> Result<Option<String>, ReadError> {
-    records.last().map(|last| text(last, "paging_token").map(ToOwned::to_owned)).transpose()
+    records
+        .last()
+        .map(|last| text(last, "paging_token").map(ToOwned::to_owned))
+        .transpose()
 }
 
 pub(crate) fn transactions(page: &Value) -> Result<TransactionsPage, ReadError> {
@@ -114,33 +139,57 @@ pub(crate) fn transactions(page: &Value) -> Result<TransactionsPage, ReadError> 
         Ok(view) => Listed::Read(Box::new(view)),
         Err(error) => Listed::Unread(error.to_string()),
     });
-    Ok(TransactionsPage { records: listed.collect(), next: last_token(records)? })
+    Ok(TransactionsPage {
+        records: listed.collect(),
+        next: last_token(records)?,
+    })
 }
 
 pub(crate) fn payments(page: &Value, asked: Option<&str>) -> Result<PaymentsPage, ReadError> {
     let records = records(page)?;
     let read = records.iter().map(|record| match payment(record) {
         Ok(view) => PaymentRecord::Read(Box::new(view)),
-        Err(error) => PaymentRecord::Unread { why: error.to_string(), raw: record.clone() },
+        Err(error) => PaymentRecord::Unread {
+            why: error.to_string(),
+            raw: record.clone(),
+        },
     });
-    Ok(PaymentsPage { records: read.collect(), cursor: last_token(records)?.or_else(|| asked.map(ToOwned::to_owned)) })
+    Ok(PaymentsPage {
+        records: read.collect(),
+        cursor: last_token(records)?.or_else(|| asked.map(ToOwned::to_owned)),
+    })
 }
 
 fn payment(record: &Value) -> Result<PaymentView, ReadError> {
     let kind = text(record, "type")?;
     let (from, to, asset, amount) = match kind {
-        "payment" | "path_payment_strict_receive" | "path_payment_strict_send" => {
-            (account_id(record, "from")?, account_id(record, "to")?, asset(record, "")?, amount(record, "amount")?)
-        }
-        "create_account" => {
-            (account_id(record, "funder")?, account_id(record, "account")?, PathAsset::Native, amount(record, "starting_balance")?)
-        }
+        "payment" | "path_payment_strict_receive" | "path_payment_strict_send" => (
+            account_id(record, "from")?,
+            account_id(record, "to")?,
+            asset(record, "")?,
+            amount(record, "amount")?,
+        ),
+        "create_account" => (
+            account_id(record, "funder")?,
+            account_id(record, "account")?,
+            PathAsset::Native,
+            amount(record, "starting_balance")?,
+        ),
         // Merges and contract calls move money, too, but do not say here what and whose.
-        other => return Err(malformed(format!("operation {other} does not tell what was paid"))),
+        other => {
+            return Err(malformed(format!(
+                "operation {other} does not tell what was paid"
+            )));
+        }
     };
     let to_muxed_id = match &record["to_muxed_id"] {
         Value::Null => None,
-        id => Some(id.as_str().and_then(|t| t.parse().ok()).or_else(|| id.as_u64()).ok_or_else(|| malformed("to_muxed_id"))?),
+        id => Some(
+            id.as_str()
+                .and_then(|t| t.parse().ok())
+                .or_else(|| id.as_u64())
+                .ok_or_else(|| malformed("to_muxed_id"))?,
+        ),
     };
     let transaction = &record["transaction"];
     Ok(PaymentView {
@@ -148,7 +197,9 @@ fn payment(record: &Value) -> Result<PaymentView, ReadError> {
         paging_token: text(record, "paging_token")?.to_owned(),
         kind: kind.to_owned(),
         transaction_hash: text(record, "transaction_hash")?.to_owned(),
-        successful: record["transaction_successful"].as_bool().ok_or_else(|| malformed("transaction_successful is missing"))?,
+        successful: record["transaction_successful"]
+            .as_bool()
+            .ok_or_else(|| malformed("transaction_successful is missing"))?,
         created_at: time(record, "created_at")?,
         from,
         to,
@@ -192,8 +243,13 @@ mod tests {
     #[test]
     fn a_payment_is_read_with_its_transaction() {
         let read = payments(&page(&[paid()]), None).unwrap();
-        let [PaymentRecord::Read(view)] = read.records.as_slice() else { panic!("{read:?}") };
-        assert_eq!((view.amount, view.to_muxed_id, view.sequence), (10_000_001, Some(u64::MAX), 9));
+        let [PaymentRecord::Read(view)] = read.records.as_slice() else {
+            panic!("{read:?}")
+        };
+        assert_eq!(
+            (view.amount, view.to_muxed_id, view.sequence),
+            (10_000_001, Some(u64::MAX), 9)
+        );
         assert_eq!(view.asset.to_string(), format!("USDC:{A}"));
         assert_eq!(read.cursor.as_deref(), Some("7"));
     }
@@ -204,7 +260,11 @@ mod tests {
         nameless["asset_issuer"] = Value::Null;
         let merge = json!({"id": "8", "paging_token": "8", "type": "account_merge"});
         let read = payments(&page(&[nameless.clone(), paid(), merge]), Some("1")).unwrap();
-        let kinds: Vec<bool> = read.records.iter().map(|r| matches!(r, PaymentRecord::Read(_))).collect();
+        let kinds: Vec<bool> = read
+            .records
+            .iter()
+            .map(|r| matches!(r, PaymentRecord::Read(_)))
+            .collect();
         assert_eq!(kinds, [false, true, false]);
         assert!(matches!(&read.records[0], PaymentRecord::Unread { raw, .. } if *raw == nameless));
         assert_eq!(read.cursor.as_deref(), Some("8"));
@@ -212,7 +272,10 @@ mod tests {
 
     #[test]
     fn an_empty_page_stays_where_it_was_and_a_page_without_tokens_is_no_page() {
-        assert_eq!(payments(&page(&[]), Some("5")).unwrap().cursor.as_deref(), Some("5"));
+        assert_eq!(
+            payments(&page(&[]), Some("5")).unwrap().cursor.as_deref(),
+            Some("5")
+        );
         assert!(payments(&page(&[json!({"type": "payment"})]), Some("5")).is_err());
         assert!(payments(&json!({}), None).is_err());
     }

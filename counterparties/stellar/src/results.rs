@@ -6,7 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use stellar_base::xdr::{self, Limits, ReadXdr};
 
 /// Far above what a transaction of 100 operations needs, and a bound for what a vendor sends.
-const LIMITS: Limits = Limits { depth: 100, len: 1_000_000 };
+const LIMITS: Limits = Limits {
+    depth: 100,
+    len: 1_000_000,
+};
 
 /// The result of a transaction, of the inner one if it is a fee-bump.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +25,23 @@ impl Applied {
     pub(crate) fn read(result: &str) -> Option<Self> {
         use xdr::{InnerTransactionResultResult as Inner, TransactionResultResult as Outer};
         let bytes = STANDARD.decode(result).ok()?;
-        let (name, operations) = match xdr::TransactionResult::from_xdr(bytes, LIMITS).ok()?.result {
+        let (name, operations) = match xdr::TransactionResult::from_xdr(bytes, LIMITS).ok()?.result
+        {
             Outer::TxSuccess(operations) => ("TxSuccess", operations.to_vec()),
             Outer::TxFailed(operations) => ("TxFailed", operations.to_vec()),
-            Outer::TxFeeBumpInnerSuccess(pair) | Outer::TxFeeBumpInnerFailed(pair) => match pair.result.result {
-                Inner::TxSuccess(operations) => ("TxSuccess", operations.to_vec()),
-                Inner::TxFailed(operations) => ("TxFailed", operations.to_vec()),
-                other => (other.name(), Vec::new()),
-            },
+            Outer::TxFeeBumpInnerSuccess(pair) | Outer::TxFeeBumpInnerFailed(pair) => {
+                match pair.result.result {
+                    Inner::TxSuccess(operations) => ("TxSuccess", operations.to_vec()),
+                    Inner::TxFailed(operations) => ("TxFailed", operations.to_vec()),
+                    other => (other.name(), Vec::new()),
+                }
+            }
             other => (other.name(), Vec::new()),
         };
-        Some(Self { code: horizon_name(name), operations })
+        Some(Self {
+            code: horizon_name(name),
+            operations,
+        })
     }
 
     /// Its number had been passed when it was applied: charged, never executed.
@@ -47,7 +56,11 @@ impl Applied {
 
     /// The code that says why it failed: the first failed operation's, or the transaction's.
     pub(crate) fn reason(&self) -> String {
-        let failed = self.operations.iter().map(operation_code).find(|code| *code != "op_success");
+        let failed = self
+            .operations
+            .iter()
+            .map(operation_code)
+            .find(|code| *code != "op_success");
         failed.map_or_else(|| self.code.clone(), ToOwned::to_owned)
     }
 }
@@ -69,7 +82,10 @@ fn horizon_name(name: &str) -> String {
 
 /// Horizon's name of an operation's result.
 fn operation_code(result: &xdr::OperationResult) -> &'static str {
-    use xdr::{OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap, PaymentResult as Pay};
+    use xdr::{
+        OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap,
+        PaymentResult as Pay,
+    };
     match result {
         Op::OpInner(Tr::PathPaymentStrictReceive(swap)) => match swap {
             Swap::Success(_) => "op_success",
@@ -104,7 +120,9 @@ fn operation_code(result: &xdr::OperationResult) -> &'static str {
             | Tr::BumpSequence(xdr::BumpSequenceResult::Success)
             | Tr::ManageSellOffer(xdr::ManageSellOfferResult::Success(_)),
         ) => "op_success",
-        Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::AlreadyExist)) => "op_already_exists",
+        Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::AlreadyExist)) => {
+            "op_already_exists"
+        }
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::Underfunded)) => "op_underfunded",
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::LowReserve)) => "op_low_reserve",
         // The other operations are nothing that Gridway sends; it is told that one failed.
@@ -120,9 +138,11 @@ fn operation_code(result: &xdr::OperationResult) -> &'static str {
 
 /// What a strict receive spent and bought, in 10^-7 units; `None` for any other transaction.
 pub(crate) fn swapped(transaction: &SignedTransaction, applied: &Applied) -> Option<(i64, i64)> {
-    let [xdr::OperationResult::OpInner(xdr::OperationResultTr::PathPaymentStrictReceive(
-        xdr::PathPaymentStrictReceiveResult::Success(success),
-    ))] = applied.operations.as_slice()
+    let [
+        xdr::OperationResult::OpInner(xdr::OperationResultTr::PathPaymentStrictReceive(
+            xdr::PathPaymentStrictReceiveResult::Success(success),
+        )),
+    ] = applied.operations.as_slice()
     else {
         return None;
     };
@@ -149,7 +169,11 @@ pub(crate) fn swapped(transaction: &SignedTransaction, applied: &Applied) -> Opt
 
 fn sent_asset(transaction: &SignedTransaction) -> Option<xdr::Asset> {
     let bytes = STANDARD.decode(&transaction.envelope).ok()?;
-    let xdr::TransactionEnvelope::Tx(envelope) = xdr::TransactionEnvelope::from_xdr(bytes, LIMITS).ok()? else { return None };
+    let xdr::TransactionEnvelope::Tx(envelope) =
+        xdr::TransactionEnvelope::from_xdr(bytes, LIMITS).ok()?
+    else {
+        return None;
+    };
     match &envelope.tx.operations.first()?.body {
         xdr::OperationBody::PathPaymentStrictReceive(op) => Some(op.send_asset.clone()),
         _ => None,
@@ -160,10 +184,16 @@ fn sent_asset(transaction: &SignedTransaction) -> Option<xdr::Asset> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
-    use stellar_base::xdr::{TransactionResult, TransactionResultExt, TransactionResultResult as Outer, WriteXdr};
+    use stellar_base::xdr::{
+        TransactionResult, TransactionResultExt, TransactionResultResult as Outer, WriteXdr,
+    };
 
     fn result(result: Outer) -> Applied {
-        let result = TransactionResult { fee_charged: 100, result, ext: TransactionResultExt::V0 };
+        let result = TransactionResult {
+            fee_charged: 100,
+            result,
+            ext: TransactionResultExt::V0,
+        };
         Applied::read(&STANDARD.encode(result.to_xdr(Limits::none()).unwrap())).unwrap()
     }
 
@@ -171,27 +201,59 @@ mod tests {
     fn codes_are_written_as_horizon_writes_them() {
         assert_eq!(result(Outer::TxBadSeq).code, "tx_bad_seq");
         assert_eq!(result(Outer::TxNoAccount).code, "tx_no_source_account");
-        assert_eq!(result(Outer::TxBadMinSeqAgeOrGap).code, "tx_bad_min_seq_age_or_gap");
+        assert_eq!(
+            result(Outer::TxBadMinSeqAgeOrGap).code,
+            "tx_bad_min_seq_age_or_gap"
+        );
         assert!(result(Outer::TxBadSeq).was_fenced() && !result(Outer::TxBadSeq).used_its_number());
     }
 
     #[test]
     fn the_first_failed_operation_is_the_reason() {
-        use xdr::{OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap, PaymentResult as Pay};
+        use xdr::{
+            OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap,
+            PaymentResult as Pay,
+        };
         for (operations, code) in [
-            (vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::OverSendmax))], "op_over_source_max"),
-            (vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::TooFewOffers))], "op_too_few_offers"),
-            (vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::Underfunded))], "op_underfunded"),
-            (vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::LineFull))], "op_line_full"),
-            (vec![Op::OpInner(Tr::Payment(Pay::Success)), Op::OpInner(Tr::Payment(Pay::NoTrust))], "op_no_trust"),
-            (vec![Op::OpInner(Tr::Payment(Pay::NoDestination))], "op_no_destination"),
+            (
+                vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::OverSendmax))],
+                "op_over_source_max",
+            ),
+            (
+                vec![Op::OpInner(Tr::PathPaymentStrictReceive(
+                    Swap::TooFewOffers,
+                ))],
+                "op_too_few_offers",
+            ),
+            (
+                vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::Underfunded))],
+                "op_underfunded",
+            ),
+            (
+                vec![Op::OpInner(Tr::PathPaymentStrictReceive(Swap::LineFull))],
+                "op_line_full",
+            ),
+            (
+                vec![
+                    Op::OpInner(Tr::Payment(Pay::Success)),
+                    Op::OpInner(Tr::Payment(Pay::NoTrust)),
+                ],
+                "op_no_trust",
+            ),
+            (
+                vec![Op::OpInner(Tr::Payment(Pay::NoDestination))],
+                "op_no_destination",
+            ),
             (vec![Op::OpBadAuth], "op_bad_auth"),
         ] {
             let applied = result(Outer::TxFailed(operations.try_into().unwrap()));
             assert_eq!(applied.reason(), code);
             assert!(applied.used_its_number());
         }
-        assert_eq!(result(Outer::TxInsufficientBalance).reason(), "tx_insufficient_balance");
+        assert_eq!(
+            result(Outer::TxInsufficientBalance).reason(),
+            "tx_insufficient_balance"
+        );
     }
 
     #[test]

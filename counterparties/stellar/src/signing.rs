@@ -113,8 +113,18 @@ fn bounded<T, U: TryInto<T>>(value: U, what: &'static str) -> Result<T, SignErro
 
 fn body(operation: &LaneOperation) -> Result<xdr::OperationBody, SignError> {
     Ok(match operation {
-        LaneOperation::PathPaymentStrictReceive { send_asset, send_max, destination, dest_asset, dest_amount, path } => {
-            let path = path.iter().map(PathAsset::xdr).collect::<Result<Vec<_>, _>>()?;
+        LaneOperation::PathPaymentStrictReceive {
+            send_asset,
+            send_max,
+            destination,
+            dest_asset,
+            dest_amount,
+            path,
+        } => {
+            let path = path
+                .iter()
+                .map(PathAsset::xdr)
+                .collect::<Result<Vec<_>, _>>()?;
             xdr::OperationBody::PathPaymentStrictReceive(xdr::PathPaymentStrictReceiveOp {
                 send_asset: send_asset.xdr()?,
                 send_max: send_max.minor(),
@@ -124,7 +134,11 @@ fn body(operation: &LaneOperation) -> Result<xdr::OperationBody, SignError> {
                 path: bounded(path, "the path")?,
             })
         }
-        LaneOperation::Payment { destination, asset, amount } => xdr::OperationBody::Payment(xdr::PaymentOp {
+        LaneOperation::Payment {
+            destination,
+            asset,
+            amount,
+        } => xdr::OperationBody::Payment(xdr::PaymentOp {
             destination: destination.muxed(),
             asset: asset.xdr()?,
             amount: *amount,
@@ -136,30 +150,48 @@ fn memo(memo: &LaneMemo) -> Result<xdr::Memo, SignError> {
     Ok(match memo {
         LaneMemo::Hash(hash) => xdr::Memo::Hash(xdr::Hash(*hash)),
         LaneMemo::Return(hash) => xdr::Memo::Return(xdr::Hash(*hash)),
-        LaneMemo::Text(text) => xdr::Memo::Text(bounded(text.as_bytes().to_vec(), "the memo text")?),
+        LaneMemo::Text(text) => {
+            xdr::Memo::Text(bounded(text.as_bytes().to_vec(), "the memo text")?)
+        }
     })
 }
 
 fn time_bounds(deadline: i64) -> xdr::TimeBounds {
     let max = u64::try_from(deadline.max(1)).unwrap_or(1);
-    xdr::TimeBounds { min_time: xdr::TimePoint(0), max_time: xdr::TimePoint(max) }
+    xdr::TimeBounds {
+        min_time: xdr::TimePoint(0),
+        max_time: xdr::TimePoint(max),
+    }
 }
 
 /// Signs with each key and encodes.
-fn seal(transaction: xdr::Transaction, keys: &[&SecretKey], passphrase: &str) -> Result<(String, String), SignError> {
+fn seal(
+    transaction: xdr::Transaction,
+    keys: &[&SecretKey],
+    passphrase: &str,
+) -> Result<(String, String), SignError> {
     let payload = xdr::TransactionSignaturePayload {
         network_id: xdr::Hash(Sha256::digest(passphrase.as_bytes()).into()),
-        tagged_transaction: xdr::TransactionSignaturePayloadTaggedTransaction::Tx(transaction.clone()),
+        tagged_transaction: xdr::TransactionSignaturePayloadTaggedTransaction::Tx(
+            transaction.clone(),
+        ),
     };
-    let bytes = payload.to_xdr(Limits::none()).map_err(|_| SignError::TooLarge("the transaction"))?;
+    let bytes = payload
+        .to_xdr(Limits::none())
+        .map_err(|_| SignError::TooLarge("the transaction"))?;
     let hash: [u8; 32] = Sha256::digest(bytes).into();
-    let signatures =
-        keys.iter().map(|key| key.sign(&hash)).collect::<Option<Vec<_>>>().ok_or(SignError::TooLarge("a signature"))?;
+    let signatures = keys
+        .iter()
+        .map(|key| key.sign(&hash))
+        .collect::<Option<Vec<_>>>()
+        .ok_or(SignError::TooLarge("a signature"))?;
     let envelope = xdr::TransactionEnvelope::Tx(xdr::TransactionV1Envelope {
         tx: transaction,
         signatures: bounded(signatures, "the number of signatures")?,
     });
-    let bytes = envelope.to_xdr(Limits::none()).map_err(|_| SignError::TooLarge("the envelope"))?;
+    let bytes = envelope
+        .to_xdr(Limits::none())
+        .map_err(|_| SignError::TooLarge("the envelope"))?;
     Ok((STANDARD.encode(bytes), hex::encode(hash)))
 }
 
@@ -167,10 +199,17 @@ fn seal(transaction: xdr::Transaction, keys: &[&SecretKey], passphrase: &str) ->
 ///
 /// # Errors
 /// [`SignError`], when the plan does not fit what Stellar allows.
-pub fn sign(plan: &LanePlan, treasury: &SecretKey, passphrase: &str) -> Result<SignedTransaction, SignError> {
+pub fn sign(
+    plan: &LanePlan,
+    treasury: &SecretKey,
+    passphrase: &str,
+) -> Result<SignedTransaction, SignError> {
     let sequence = sequence(plan.base, plan.offset)?;
     let lane = plan.lane.account();
-    let operation = xdr::Operation { source_account: Some(treasury.account().muxed()), body: body(&plan.operation)? };
+    let operation = xdr::Operation {
+        source_account: Some(treasury.account().muxed()),
+        body: body(&plan.operation)?,
+    };
     let transaction = xdr::Transaction {
         source_account: lane.muxed(),
         fee: plan.max_fee,
@@ -189,7 +228,14 @@ pub fn sign(plan: &LanePlan, treasury: &SecretKey, passphrase: &str) -> Result<S
         ext: xdr::TransactionExt::V0,
     };
     let (envelope, hash) = seal(transaction, &[&plan.lane.0, treasury], passphrase)?;
-    Ok(SignedTransaction { envelope, hash, lane, sequence, base: plan.base, deadline: plan.deadline })
+    Ok(SignedTransaction {
+        envelope,
+        hash,
+        lane,
+        sequence,
+        base: plan.base,
+        deadline: plan.deadline,
+    })
 }
 
 /// An operation of an ordinary transaction: setting things up, not moving people's money.
@@ -250,30 +296,60 @@ impl SetupOperation {
     fn parts(&self) -> Result<(Option<&SecretKey>, xdr::OperationBody), SignError> {
         Ok(match self {
             Self::CreateAccount { account, balance } => {
-                let create = xdr::CreateAccountOp { destination: account.xdr(), starting_balance: *balance };
+                let create = xdr::CreateAccountOp {
+                    destination: account.xdr(),
+                    starting_balance: *balance,
+                };
                 (None, xdr::OperationBody::CreateAccount(create))
             }
-            Self::BumpSequence { account, to } => {
-                (Some(account), xdr::OperationBody::BumpSequence(xdr::BumpSequenceOp { bump_to: xdr::SequenceNumber(*to) }))
-            }
+            Self::BumpSequence { account, to } => (
+                Some(account),
+                xdr::OperationBody::BumpSequence(xdr::BumpSequenceOp {
+                    bump_to: xdr::SequenceNumber(*to),
+                }),
+            ),
             Self::Trust { account, asset } => {
                 let line = match asset.xdr()? {
                     xdr::Asset::Native => return Err(InvalidStellarId::Asset.into()),
                     xdr::Asset::CreditAlphanum4(a) => xdr::ChangeTrustAsset::CreditAlphanum4(a),
                     xdr::Asset::CreditAlphanum12(a) => xdr::ChangeTrustAsset::CreditAlphanum12(a),
                 };
-                (Some(account), xdr::OperationBody::ChangeTrust(xdr::ChangeTrustOp { line, limit: i64::MAX }))
+                (
+                    Some(account),
+                    xdr::OperationBody::ChangeTrust(xdr::ChangeTrustOp {
+                        line,
+                        limit: i64::MAX,
+                    }),
+                )
             }
-            Self::Pay(Payment { from, to, asset, amount }) => {
-                let payment = xdr::PaymentOp { destination: to.muxed(), asset: asset.xdr()?, amount: *amount };
+            Self::Pay(Payment {
+                from,
+                to,
+                asset,
+                amount,
+            }) => {
+                let payment = xdr::PaymentOp {
+                    destination: to.muxed(),
+                    asset: asset.xdr()?,
+                    amount: *amount,
+                };
                 (Some(from), xdr::OperationBody::Payment(payment))
             }
-            Self::Sell { account, selling, buying, amount, price } => {
+            Self::Sell {
+                account,
+                selling,
+                buying,
+                amount,
+                price,
+            } => {
                 let offer = xdr::ManageSellOfferOp {
                     selling: selling.xdr()?,
                     buying: buying.xdr()?,
                     amount: *amount,
-                    price: xdr::Price { n: price.0, d: price.1 },
+                    price: xdr::Price {
+                        n: price.0,
+                        d: price.1,
+                    },
                     offer_id: 0,
                 };
                 (Some(account), xdr::OperationBody::ManageSellOffer(offer))
@@ -302,7 +378,10 @@ pub fn sign_setup(
                 keys.push(signer);
             }
         }
-        bodies.push(xdr::Operation { source_account: signer.map(|k| k.account().muxed()), body });
+        bodies.push(xdr::Operation {
+            source_account: signer.map(|k| k.account().muxed()),
+            body,
+        });
     }
     let count: u32 = bounded(bodies.len(), "the operations")?;
     let transaction = xdr::Transaction {
@@ -315,7 +394,14 @@ pub fn sign_setup(
         ext: xdr::TransactionExt::V0,
     };
     let (envelope, hash) = seal(transaction, &keys, passphrase)?;
-    Ok(SignedTransaction { envelope, hash, lane: source.account(), sequence, base: 0, deadline })
+    Ok(SignedTransaction {
+        envelope,
+        hash,
+        lane: source.account(),
+        sequence,
+        base: 0,
+        deadline,
+    })
 }
 
 #[cfg(test)]
@@ -330,7 +416,14 @@ mod tests {
 
     fn plan() -> LanePlan {
         let seed: LaneSeed = "22".repeat(32).parse().unwrap();
-        let name = LaneName { cluster: "c", executor: "swaps", topic: "purchases", partition: 3, epoch: 1 << 18, index: 1 };
+        let name = LaneName {
+            cluster: "c",
+            executor: "swaps",
+            topic: "purchases",
+            partition: 3,
+            epoch: 1 << 18,
+            index: 1,
+        };
         let issuer = SecretKey::from_seed(&[9; 32]).account();
         LanePlan {
             lane: seed.derive(name).unwrap(),
@@ -339,10 +432,16 @@ mod tests {
             deadline: 1_800_000_000,
             memo: LaneMemo::of_event(&EventId::derive(&["x"])),
             operation: LaneOperation::PathPaymentStrictReceive {
-                send_asset: AssetId { code: "USDC".into(), issuer: issuer.clone() },
+                send_asset: AssetId {
+                    code: "USDC".into(),
+                    issuer: issuer.clone(),
+                },
                 send_max: Amount::from_whole(6),
                 destination: SecretKey::from_seed(&[1; 32]).account(),
-                dest_asset: AssetId { code: "TFT".into(), issuer },
+                dest_asset: AssetId {
+                    code: "TFT".into(),
+                    issuer,
+                },
                 dest_amount: Amount::from_whole(251),
                 path: vec![PathAsset::Native],
             },
@@ -357,19 +456,29 @@ mod tests {
         assert_eq!(signed, sign(&plan(), &treasury, PASSPHRASE).unwrap());
         assert_eq!(signed.sequence, (1 << 62) + 42);
         let bytes = STANDARD.decode(&signed.envelope).unwrap();
-        let xdr::TransactionEnvelope::Tx(envelope) = xdr::TransactionEnvelope::from_xdr(bytes, Limits::none()).unwrap() else {
+        let xdr::TransactionEnvelope::Tx(envelope) =
+            xdr::TransactionEnvelope::from_xdr(bytes, Limits::none()).unwrap()
+        else {
             panic!("another envelope")
         };
-        let xdr::Preconditions::V2(conditions) = &envelope.tx.cond else { panic!("other preconditions") };
+        let xdr::Preconditions::V2(conditions) = &envelope.tx.cond else {
+            panic!("other preconditions")
+        };
         assert_eq!(conditions.min_seq_num, Some(xdr::SequenceNumber(1 << 62)));
-        assert_eq!(conditions.time_bounds.as_ref().unwrap().max_time.0, 1_800_000_000);
+        assert_eq!(
+            conditions.time_bounds.as_ref().unwrap().max_time.0,
+            1_800_000_000
+        );
         let hash = hex::decode(&signed.hash).unwrap();
         let keys = [plan().lane.account(), treasury.account()];
         assert_eq!(envelope.signatures.len(), 2);
         for (account, signature) in keys.iter().zip(envelope.signatures.iter()) {
             let key: [u8; 32] = account.public_key().unwrap().as_bytes().try_into().unwrap();
             let signature = Signature::from_slice(signature.signature.0.as_slice()).unwrap();
-            VerifyingKey::from_bytes(&key).unwrap().verify_strict(&hash, &signature).unwrap();
+            VerifyingKey::from_bytes(&key)
+                .unwrap()
+                .verify_strict(&hash, &signature)
+                .unwrap();
         }
     }
 
@@ -378,14 +487,42 @@ mod tests {
         let treasury = SecretKey::from_seed(&[1; 32]);
         let first = sign(&plan(), &treasury, PASSPHRASE).unwrap().hash;
         assert_ne!(first, sign(&plan(), &treasury, "another").unwrap().hash);
-        assert_ne!(first, sign(&LanePlan { offset: 42, ..plan() }, &treasury, PASSPHRASE).unwrap().hash);
+        assert_ne!(
+            first,
+            sign(
+                &LanePlan {
+                    offset: 42,
+                    ..plan()
+                },
+                &treasury,
+                PASSPHRASE
+            )
+            .unwrap()
+            .hash
+        );
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let treasury = SecretKey::from_seed(&[1; 32]);
-        let long = LanePlan { memo: LaneMemo::Text("x".repeat(29)), ..plan() };
-        assert_eq!(sign(&long, &treasury, PASSPHRASE), Err(SignError::TooLarge("the memo text")));
-        assert!(sign(&LanePlan { offset: -1, ..plan() }, &treasury, PASSPHRASE).is_err());
+        let long = LanePlan {
+            memo: LaneMemo::Text("x".repeat(29)),
+            ..plan()
+        };
+        assert_eq!(
+            sign(&long, &treasury, PASSPHRASE),
+            Err(SignError::TooLarge("the memo text"))
+        );
+        assert!(
+            sign(
+                &LanePlan {
+                    offset: -1,
+                    ..plan()
+                },
+                &treasury,
+                PASSPHRASE
+            )
+            .is_err()
+        );
     }
 }

@@ -271,7 +271,9 @@ impl Cards for StripeClient {
                 Next::Page(cursor) => last = Some(cursor),
                 Next::End => return self.not_found("PaymentIntent", plan.requested_at),
                 Next::Stuck => {
-                    return Find::Pending("Stripe's list of PaymentIntents does not advance".into());
+                    return Find::Pending(
+                        "Stripe's list of PaymentIntents does not advance".into(),
+                    );
                 }
             }
         }

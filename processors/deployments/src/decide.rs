@@ -1,7 +1,8 @@
 //! Every rule of deployments. The aggregate is a user: their chain account is one queue.
 
 use events::deployments::{
-    ContractFailed, ContractRequested, DeploymentEvent, DeploymentFailed, DeploymentRequested, TimerFired,
+    ContractFailed, ContractRequested, DeploymentEvent, DeploymentFailed, DeploymentRequested,
+    TimerFired,
 };
 use events::envelope::Record;
 use events::ids::{DeploymentId, PurchaseId, UserId};
@@ -26,7 +27,10 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(600), retry: Duration::from_secs(5) }
+        Self {
+            deadline: Duration::from_secs(600),
+            retry: Duration::from_secs(5),
+        }
     }
 }
 
@@ -80,8 +84,14 @@ impl Deployments {
         self.all
             .iter()
             .filter_map(|(id, deployment)| match deployment.stage {
-                Stage::Retrying { due, .. } => Some(Timer { due, name: format!("{RETRY}{id}") }),
-                Stage::WaitingForFunds(_) | Stage::Submitted { .. } | Stage::Created | Stage::Failed => None,
+                Stage::Retrying { due, .. } => Some(Timer {
+                    due,
+                    name: format!("{RETRY}{id}"),
+                }),
+                Stage::WaitingForFunds(_)
+                | Stage::Submitted { .. }
+                | Stage::Created
+                | Stage::Failed => None,
             })
             .collect()
     }
@@ -89,7 +99,11 @@ impl Deployments {
 
 /// The state after the fact, and what is to be appended because of it.
 #[must_use]
-pub fn transition(rules: &Rules, mut state: Deployments, record: &Record<DeploymentEvent>) -> (Deployments, Decision<DeploymentEvent>) {
+pub fn transition(
+    rules: &Rules,
+    mut state: Deployments,
+    record: &Record<DeploymentEvent>,
+) -> (Deployments, Decision<DeploymentEvent>) {
     let now = record.time();
     let mut out = Decision::nothing();
     match &record.event {
@@ -97,7 +111,13 @@ pub fn transition(rules: &Rules, mut state: Deployments, record: &Record<Deploym
             if !state.all.contains_key(&order.deployment_id) {
                 let (stage, decision) = begin(rules, &state, order, now);
                 out = decision;
-                state.all.insert(order.deployment_id, Deployment { order: order.clone(), stage });
+                state.all.insert(
+                    order.deployment_id,
+                    Deployment {
+                        order: order.clone(),
+                        stage,
+                    },
+                );
             }
         }
         DeploymentEvent::FundsArrived(funds) => {
@@ -130,44 +150,92 @@ pub fn transition(rules: &Rules, mut state: Deployments, record: &Record<Deploym
     (state, out)
 }
 
-fn begin(rules: &Rules, state: &Deployments, order: &DeploymentRequested, now: Timestamp) -> (Stage, Decision<DeploymentEvent>) {
+fn begin(
+    rules: &Rules,
+    state: &Deployments,
+    order: &DeploymentRequested,
+    now: Timestamp,
+) -> (Stage, Decision<DeploymentEvent>) {
     match order.waits_for {
-        Some(purchase) if state.ended.contains(&purchase) => {
-            (Stage::Failed, Decision::nothing().and(failed(order, "purchase_ended", "the purchase that it waits for has ended")))
+        Some(purchase) if state.ended.contains(&purchase) => (
+            Stage::Failed,
+            Decision::nothing().and(failed(
+                order,
+                "purchase_ended",
+                "the purchase that it waits for has ended",
+            )),
+        ),
+        Some(purchase) if !state.funded.contains(&purchase) => {
+            (Stage::WaitingForFunds(purchase), Decision::nothing())
         }
-        Some(purchase) if !state.funded.contains(&purchase) => (Stage::WaitingForFunds(purchase), Decision::nothing()),
-        Some(_) | None => (Stage::Submitted { attempt: 1 }, Decision::nothing().and(request(rules, order, 1, now))),
+        Some(_) | None => (
+            Stage::Submitted { attempt: 1 },
+            Decision::nothing().and(request(rules, order, 1, now)),
+        ),
     }
 }
 
-fn waiting_for(all: &mut BTreeMap<DeploymentId, Deployment>, purchase: PurchaseId) -> impl Iterator<Item = &mut Deployment> {
-    all.values_mut().filter(move |d| d.stage == Stage::WaitingForFunds(purchase))
+fn waiting_for(
+    all: &mut BTreeMap<DeploymentId, Deployment>,
+    purchase: PurchaseId,
+) -> impl Iterator<Item = &mut Deployment> {
+    all.values_mut()
+        .filter(move |d| d.stage == Stage::WaitingForFunds(purchase))
 }
 
-fn contract_failed(rules: &Rules, deployment: &mut Deployment, event: &ContractFailed, now: Timestamp) -> Decision<DeploymentEvent> {
-    let Stage::Submitted { attempt } = deployment.stage else { return Decision::nothing() };
+fn contract_failed(
+    rules: &Rules,
+    deployment: &mut Deployment,
+    event: &ContractFailed,
+    now: Timestamp,
+) -> Decision<DeploymentEvent> {
+    let Stage::Submitted { attempt } = deployment.stage else {
+        return Decision::nothing();
+    };
     if event.attempt != attempt {
         return Decision::nothing();
     }
     // What the chain refuses by name it would refuse again; what never landed may be tried again.
     if event.code == "never_will" && attempt < ATTEMPTS {
         let wait = rules.retry * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10));
-        deployment.stage = Stage::Retrying { attempt, due: now.after(wait) };
+        deployment.stage = Stage::Retrying {
+            attempt,
+            due: now.after(wait),
+        };
         return Decision::nothing();
     }
     deployment.stage = Stage::Failed;
     Decision::nothing().and(failed(&deployment.order, &event.code, &event.detail))
 }
 
-fn timer_fired(rules: &Rules, state: &mut Deployments, timer: &TimerFired, now: Timestamp) -> Decision<DeploymentEvent> {
-    let id = timer.timer.strip_prefix(RETRY).and_then(|id| id.parse::<DeploymentId>().ok());
-    let Some(deployment) = id.and_then(|id| state.all.get_mut(&id)) else { return Decision::nothing() };
-    let Stage::Retrying { attempt, .. } = deployment.stage else { return Decision::nothing() };
-    deployment.stage = Stage::Submitted { attempt: attempt + 1 };
+fn timer_fired(
+    rules: &Rules,
+    state: &mut Deployments,
+    timer: &TimerFired,
+    now: Timestamp,
+) -> Decision<DeploymentEvent> {
+    let id = timer
+        .timer
+        .strip_prefix(RETRY)
+        .and_then(|id| id.parse::<DeploymentId>().ok());
+    let Some(deployment) = id.and_then(|id| state.all.get_mut(&id)) else {
+        return Decision::nothing();
+    };
+    let Stage::Retrying { attempt, .. } = deployment.stage else {
+        return Decision::nothing();
+    };
+    deployment.stage = Stage::Submitted {
+        attempt: attempt + 1,
+    };
     Decision::nothing().and(request(rules, &deployment.order, attempt + 1, now))
 }
 
-fn request(rules: &Rules, order: &DeploymentRequested, attempt: i32, now: Timestamp) -> ContractRequested {
+fn request(
+    rules: &Rules,
+    order: &DeploymentRequested,
+    attempt: i32,
+    now: Timestamp,
+) -> ContractRequested {
     ContractRequested {
         deployment_id: order.deployment_id,
         user_id: order.user_id,

@@ -4,7 +4,9 @@ pub mod decide;
 
 use counterparties_tfchain::{ContractPlan, ContractProof, Tfchain, UserSeed};
 use decide::{Deployments, Rules, transition, user_of};
-use events::deployments::{ContractFailed, ContractRequested, DeploymentCreated, DeploymentEvent, TimerFired};
+use events::deployments::{
+    ContractFailed, ContractRequested, DeploymentCreated, DeploymentEvent, TimerFired,
+};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find, Refusal};
@@ -35,7 +37,11 @@ impl Policy for DeploymentPolicy {
         transition(&self.rules, state, record).0
     }
 
-    fn decide(&self, state: &Deployments, record: &Record<DeploymentEvent>) -> Decision<DeploymentEvent> {
+    fn decide(
+        &self,
+        state: &Deployments,
+        record: &Record<DeploymentEvent>,
+    ) -> Decision<DeploymentEvent> {
         let mut decision = transition(&self.rules, state.clone(), record).1;
         // One fact can wake several deployments: each event is told apart by its deployment.
         for planned in &mut decision.own {
@@ -49,7 +55,14 @@ impl Policy for DeploymentPolicy {
     }
 
     fn timer_fired(&self, key: &str, timer: &Timer) -> Option<DeploymentEvent> {
-        Some(TimerFired { user_id: user_of(key)?, timer: timer.name.clone(), due: timer.due }.into())
+        Some(
+            TimerFired {
+                user_id: user_of(key)?,
+                timer: timer.name.clone(),
+                due: timer.due,
+            }
+            .into(),
+        )
     }
 }
 
@@ -86,7 +99,9 @@ impl Contracts {
             hash: request.hash.clone(),
             data: request.data.clone(),
             public_ips: u32::try_from(request.public_ips).unwrap_or_default(),
-            solution_provider: request.solution_provider.and_then(|p| u64::try_from(p).ok()),
+            solution_provider: request
+                .solution_provider
+                .and_then(|p| u64::try_from(p).ok()),
             deadline: request.deadline.seconds(),
             minimum_balance: request.minimum_balance,
             requested_at: job.record.time(),
@@ -138,7 +153,9 @@ impl Executor for Contracts {
 
     async fn attempt(&self, job: &Job<Self>) -> Attempt<ContractProof> {
         let key = self.seed.user_key(&job.request.user_id);
-        self.chain.create_contract(&Self::plan(job), &key, &Ownership(&job.owner)).await
+        self.chain
+            .create_contract(&Self::plan(job), &key, &Ownership(&job.owner))
+            .await
     }
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<ContractProof>) -> DeploymentEvent {

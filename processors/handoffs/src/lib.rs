@@ -32,7 +32,8 @@ impl Handoffs {
             amount: request.amount.minor(),
         };
         let memo = LaneMemo::Text(format!("twin_{}", request.twin_id));
-        self.treasury.transaction(job, request.deadline, memo, operation)
+        self.treasury
+            .transaction(job, request.deadline, memo, operation)
     }
 }
 

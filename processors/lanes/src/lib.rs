@@ -5,8 +5,8 @@
 //! partition builds the same transaction, byte for byte, and the ledger takes its number once.
 
 use counterparties_stellar::{
-    AccountId, AssetId, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan, LaneSeed, SecretKey,
-    SignedTransaction, Stellar, base, lane_index, sign,
+    AccountId, AssetId, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan,
+    LaneSeed, SecretKey, SignedTransaction, Stellar, base, lane_index, sign,
 };
 use events::envelope::Record;
 use events::outcome::{Attempt, Find};
@@ -55,8 +55,13 @@ pub struct Lanes(Option<Opening>);
 impl Lanes {
     /// Takes an opening in, if it is one of `executor`.
     pub fn observe(&mut self, executor: &str, record: &Record<PurchaseEvent>) {
-        let PurchaseEvent::LanesOpened(opened) = &record.event else { return };
-        let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes)) else { return };
+        let PurchaseEvent::LanesOpened(opened) = &record.event else {
+            return;
+        };
+        let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes))
+        else {
+            return;
+        };
         if opened.executor == executor && lanes > 0 {
             self.0 = Some(Opening {
                 offset: record.offset,
@@ -78,7 +83,9 @@ impl Lanes {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTransaction {
     /// No lanes were open before it: no owner can ever build one.
-    #[error("no lanes of {executor} were open on partition {partition} before offset {offset}: run `gridway lanes open`")]
+    #[error(
+        "no lanes of {executor} were open on partition {partition} before offset {offset}: run `gridway lanes open`"
+    )]
     NoLanes {
         /// Executor.
         executor: &'static str,
@@ -88,7 +95,9 @@ pub enum NoTransaction {
         offset: i64,
     },
     /// The configuration does not give the lanes that were opened: signing would be in vain.
-    #[error("the lane derived for {executor} on partition {partition} is {derived}, but {opened} was opened: GRIDWAY_LANE_SEED or the Kafka cluster is another one")]
+    #[error(
+        "the lane derived for {executor} on partition {partition} is {derived}, but {opened} was opened: GRIDWAY_LANE_SEED or the Kafka cluster is another one"
+    )]
     OtherLane {
         /// Executor.
         executor: &'static str,
@@ -109,12 +118,29 @@ impl Treasury {
     ///
     /// # Errors
     /// [`NoTransaction::NoLanes`] and [`NoTransaction::OtherLane`].
-    pub fn lane<X: Executor<Context = Lanes>>(&self, job: &Job<X>) -> Result<(LaneKey, &'static str, u32), NoTransaction> {
+    pub fn lane<X: Executor<Context = Lanes>>(
+        &self,
+        job: &Job<X>,
+    ) -> Result<(LaneKey, &'static str, u32), NoTransaction> {
         let (executor, partition, offset) = (X::NAME, job.record.partition, job.record.offset);
-        let opening = job.context.opening().ok_or(NoTransaction::NoLanes { executor, partition, offset })?;
+        let opening = job.context.opening().ok_or(NoTransaction::NoLanes {
+            executor,
+            partition,
+            offset,
+        })?;
         let index = lane_index(&job.record.id(), opening.lanes);
-        let name = LaneName { cluster: &self.cluster, executor, topic: "purchases", partition, epoch: opening.epoch, index };
-        let key = self.seed.derive(name).map_err(|e| NoTransaction::Unbuildable(e.to_string()))?;
+        let name = LaneName {
+            cluster: &self.cluster,
+            executor,
+            topic: "purchases",
+            partition,
+            epoch: opening.epoch,
+            index,
+        };
+        let key = self
+            .seed
+            .derive(name)
+            .map_err(|e| NoTransaction::Unbuildable(e.to_string()))?;
         let derived = key.account().to_string();
         match opening.accounts.get(usize::from(index)) {
             Some(opened) if *opened == derived => Ok((key, executor, opening.epoch)),
@@ -129,7 +155,10 @@ impl Treasury {
 
     /// Requests of one lane are carried out one after the other.
     pub fn queue<X: Executor<Context = Lanes>>(&self, job: &Job<X>) -> String {
-        self.lane(job).map_or_else(|_| "without a lane".to_owned(), |(key, _, _)| key.account().to_string())
+        self.lane(job).map_or_else(
+            |_| "without a lane".to_owned(),
+            |(key, _, _)| key.account().to_string(),
+        )
     }
 
     /// The one transaction of a record.
@@ -159,7 +188,10 @@ impl Treasury {
     }
 
     /// Looks for the record's transaction.
-    pub async fn find(&self, signed: Result<SignedTransaction, NoTransaction>) -> Find<LandedTransaction> {
+    pub async fn find(
+        &self,
+        signed: Result<SignedTransaction, NoTransaction>,
+    ) -> Find<LandedTransaction> {
         match signed {
             Ok(signed) => self.stellar.find(&signed).await,
             // Nobody can have sent what nobody can build.
@@ -172,7 +204,10 @@ impl Treasury {
     }
 
     /// Submits the record's transaction.
-    pub async fn attempt(&self, signed: Result<SignedTransaction, NoTransaction>) -> Attempt<LandedTransaction> {
+    pub async fn attempt(
+        &self,
+        signed: Result<SignedTransaction, NoTransaction>,
+    ) -> Attempt<LandedTransaction> {
         match signed {
             Ok(signed) => self.stellar.submit(&signed).await,
             Err(error @ NoTransaction::NoLanes { .. }) => Attempt::Unknown(error.to_string()),
@@ -189,5 +224,6 @@ impl Treasury {
 /// # Errors
 /// When it is no Stellar account id.
 pub fn account(id: &str) -> Result<AccountId, NoTransaction> {
-    id.parse().map_err(|_| NoTransaction::Unbuildable(format!("{id} is no Stellar account id")))
+    id.parse()
+        .map_err(|_| NoTransaction::Unbuildable(format!("{id} is no Stellar account id")))
 }

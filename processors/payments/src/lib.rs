@@ -8,8 +8,8 @@ use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find, Refusal};
 use events::purchases::{
-    CompensationFailed, CompensationRequested, CompensationSettled, PaymentIntentCreated, PaymentIntentFailed,
-    PaymentIntentRequested, PurchaseEvent,
+    CompensationFailed, CompensationRequested, CompensationSettled, PaymentIntentCreated,
+    PaymentIntentFailed, PaymentIntentRequested, PurchaseEvent,
 };
 use events::time::Timestamp;
 use pipeline::{Executor, Job, Verdict, clock};
@@ -110,7 +110,9 @@ impl Executor for Payments {
 
     fn request(&self, record: &Record<PurchaseEvent>) -> Option<Request> {
         match &record.event {
-            PurchaseEvent::PaymentIntentRequested(request) => Some(Request::Intent(request.clone())),
+            PurchaseEvent::PaymentIntentRequested(request) => {
+                Some(Request::Intent(request.clone()))
+            }
             PurchaseEvent::CompensationRequested(request) => Some(Request::Refund(request.clone())),
             _ => None,
         }
@@ -133,8 +135,14 @@ impl Executor for Payments {
 
     async fn find(&self, job: &Job<Self>) -> Find<Proof> {
         let seen = match &job.request {
-            Request::Intent(request) => found(self.cards.find_intent(&intent_plan(job, request)).await, Proof::Intent),
-            Request::Refund(request) => found(self.cards.find_refund(&refund_plan(job, request)).await, Proof::Refund),
+            Request::Intent(request) => found(
+                self.cards.find_intent(&intent_plan(job, request)).await,
+                Proof::Intent,
+            ),
+            Request::Refund(request) => found(
+                self.cards.find_refund(&refund_plan(job, request)).await,
+                Proof::Refund,
+            ),
         };
         match seen {
             Find::Absent if clock::now() >= job.request.deadline().after(GRACE) => {
@@ -152,8 +160,14 @@ impl Executor for Payments {
             return Attempt::Unknown("the deadline has passed".to_owned());
         }
         match &job.request {
-            Request::Intent(request) => attempted(self.cards.create_intent(&intent_plan(job, request)).await, Proof::Intent),
-            Request::Refund(request) => attempted(self.cards.create_refund(&refund_plan(job, request)).await, Proof::Refund),
+            Request::Intent(request) => attempted(
+                self.cards.create_intent(&intent_plan(job, request)).await,
+                Proof::Intent,
+            ),
+            Request::Refund(request) => attempted(
+                self.cards.create_refund(&refund_plan(job, request)).await,
+                Proof::Refund,
+            ),
         }
     }
 

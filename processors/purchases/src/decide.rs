@@ -4,16 +4,17 @@
 //! to and what it decides cannot drift apart. What the policy itself appends changes nothing.
 
 use crate::state::{
-    EXPIRE, MINT_OVERDUE, Next, Order, Purchase, RETRY_HANDOFF, RETRY_REFUND, RETRY_SWAP, Receipt, Rules, Stage,
+    EXPIRE, MINT_OVERDUE, Next, Order, Purchase, RETRY_HANDOFF, RETRY_REFUND, RETRY_SWAP, Receipt,
+    Rules, Stage,
 };
 use events::deployments::{self, DeploymentEvent, FundsArrived};
 use events::envelope::Record;
 use events::money::{Amount, Currency, Fiat, Usdc};
 use events::purchases::{
     CompensationFailed, CompensationRequested, HandoffRequested, HandoffReturned, HandoffSettled,
-    PaymentIntentFailed, PaymentIntentRequested, PaymentQuarantined, PurchaseAlarmed, PurchaseEnded, PurchaseEvent,
-    PurchaseOutcome, PurchaseRequested, StripeEventReceived, SwapFailed, SwapFailure, SwapRequested, TimerFired,
-    UserPaid,
+    PaymentIntentFailed, PaymentIntentRequested, PaymentQuarantined, PurchaseAlarmed,
+    PurchaseEnded, PurchaseEvent, PurchaseOutcome, PurchaseRequested, StripeEventReceived,
+    SwapFailed, SwapFailure, SwapRequested, TimerFired, UserPaid,
 };
 use events::time::Timestamp;
 use pipeline::Forward;
@@ -42,7 +43,11 @@ impl Outputs {
     }
 
     fn alarm(&mut self, order: &Order, alarm: &str, detail: impl Into<String>) {
-        self.push(PurchaseAlarmed { purchase_id: order.purchase, alarm: alarm.to_owned(), detail: detail.into() });
+        self.push(PurchaseAlarmed {
+            purchase_id: order.purchase,
+            alarm: alarm.to_owned(),
+            detail: detail.into(),
+        });
     }
 
     fn ended(&mut self, order: &Order, outcome: PurchaseOutcome, detail: &str) {
@@ -59,7 +64,10 @@ impl Outputs {
                 purchase_id: order.purchase,
                 detail: detail.to_owned(),
             };
-            self.forward.push(Forward::new::<DeploymentEvent>(order.user.to_string(), ended));
+            self.forward.push(Forward::new::<DeploymentEvent>(
+                order.user.to_string(),
+                ended,
+            ));
         }
     }
 }
@@ -72,26 +80,50 @@ struct Rulebook<'a> {
 
 /// The state after the fact, and what is to be appended because of it.
 #[must_use]
-pub fn transition(rules: &Rules, mut purchase: Purchase, record: &Record<PurchaseEvent>) -> (Purchase, Outputs) {
-    let mut book = Rulebook { rules, now: record.time(), out: Outputs::default() };
+pub fn transition(
+    rules: &Rules,
+    mut purchase: Purchase,
+    record: &Record<PurchaseEvent>,
+) -> (Purchase, Outputs) {
+    let mut book = Rulebook {
+        rules,
+        now: record.time(),
+        out: Outputs::default(),
+    };
     match &record.event {
         PurchaseEvent::PurchaseRequested(event) => book.requested(&mut purchase, event),
         PurchaseEvent::PaymentIntentCreated(event) => {
             if let Stage::Opened { order, .. } = purchase.stage {
-                purchase.stage = Stage::AwaitingPayment { order, intent: event.intent_id.clone() };
+                purchase.stage = Stage::AwaitingPayment {
+                    order,
+                    intent: event.intent_id.clone(),
+                };
             }
         }
         PurchaseEvent::PaymentIntentFailed(event) => book.intent_failed(&mut purchase, event),
         PurchaseEvent::StripeEventReceived(event) => book.stripe(&mut purchase, event),
         PurchaseEvent::SwapCompleted(_) => {
             if let Stage::Paid { order, intent, .. } = purchase.stage {
-                let stage = Stage::Swapped { order, intent, attempt: 0, next: Next::Held, returns: 0 };
+                let stage = Stage::Swapped {
+                    order,
+                    intent,
+                    attempt: 0,
+                    next: Next::Held,
+                    returns: 0,
+                };
                 purchase.stage = book.next_handoff(stage, purchase.held);
             }
         }
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
         PurchaseEvent::TftSentToBridge(event) => {
-            if let Stage::Swapped { order, intent, attempt, returns, .. } = purchase.stage {
+            if let Stage::Swapped {
+                order,
+                intent,
+                attempt,
+                returns,
+                ..
+            } = purchase.stage
+            {
                 purchase.stage = Stage::HandedOff {
                     order,
                     intent,
@@ -154,16 +186,25 @@ impl Rulebook<'_> {
     }
 
     fn intent_failed(&mut self, purchase: &mut Purchase, event: &PaymentIntentFailed) {
-        let Stage::Opened { order, attempt } = &purchase.stage else { return };
+        let Stage::Opened { order, attempt } = &purchase.stage else {
+            return;
+        };
         let (order, attempt) = (order.clone(), *attempt);
         if event.attempt != attempt {
             return;
         }
         if attempt < INTENT_ATTEMPTS {
             self.request_intent(&order, attempt + 1);
-            purchase.stage = Stage::Opened { order, attempt: attempt + 1 };
+            purchase.stage = Stage::Opened {
+                order,
+                attempt: attempt + 1,
+            };
         } else {
-            self.out.ended(&order, PurchaseOutcome::NotPaid, &format!("no PaymentIntent: {}", event.detail));
+            self.out.ended(
+                &order,
+                PurchaseOutcome::NotPaid,
+                &format!("no PaymentIntent: {}", event.detail),
+            );
             purchase.stage = Stage::NotPaid { order };
         }
     }
@@ -175,20 +216,38 @@ impl Rulebook<'_> {
                 if let Stage::AwaitingPayment { order, intent } = &purchase.stage {
                     if event.intent_id.as_ref() == Some(intent) {
                         let order = order.clone();
-                        self.out.ended(&order, PurchaseOutcome::NotPaid, "the PaymentIntent was cancelled");
+                        self.out.ended(
+                            &order,
+                            PurchaseOutcome::NotPaid,
+                            "the PaymentIntent was cancelled",
+                        );
                         purchase.stage = Stage::NotPaid { order };
                     }
                 }
             }
             "charge.refunded" | "charge.dispute.created" => {
                 // Our own refunds say so, too.
-                let ours = event.intent_id.as_ref().and_then(|i| purchase.receipts.get(i)).is_none_or(|(_, r)| *r != Receipt::Kept);
-                let Some(order) = order_of(&purchase.stage).cloned() else { return };
+                let ours = event
+                    .intent_id
+                    .as_ref()
+                    .and_then(|i| purchase.receipts.get(i))
+                    .is_none_or(|(_, r)| *r != Receipt::Kept);
+                let Some(order) = order_of(&purchase.stage).cloned() else {
+                    return;
+                };
                 if !ours && !purchase.held {
                     purchase.held = true;
-                    let alarm = if event.event_type == "charge.refunded" { "refunded_outside" } else { "disputed" };
+                    let alarm = if event.event_type == "charge.refunded" {
+                        "refunded_outside"
+                    } else {
+                        "disputed"
+                    };
                     let id = event.object_id.as_deref().unwrap_or_default();
-                    self.out.alarm(&order, alarm, format!("{} {id}: later legs wait", event.event_type));
+                    self.out.alarm(
+                        &order,
+                        alarm,
+                        format!("{} {id}: later legs wait", event.event_type),
+                    );
                 }
             }
             "charge.dispute.closed" => self.dispute_closed(purchase, event),
@@ -197,32 +256,61 @@ impl Rulebook<'_> {
     }
 
     fn dispute_closed(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
-        let Some(order) = order_of(&purchase.stage).cloned() else { return };
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
         if !purchase.held {
             return;
         }
         if event.status.as_deref() != Some("won") {
-            self.out.alarm(&order, "dispute_lost", "the charge is a loss; nothing more is delivered");
+            self.out.alarm(
+                &order,
+                "dispute_lost",
+                "the charge is a loss; nothing more is delivered",
+            );
             return;
         }
         purchase.held = false;
         match std::mem::take(&mut purchase.stage) {
-            Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path } => {
-                let stage = Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path };
+            Stage::Paid {
+                order,
+                intent,
+                paid_at,
+                attempt,
+                next: Next::Held,
+                path,
+            } => {
+                let stage = Stage::Paid {
+                    order,
+                    intent,
+                    paid_at,
+                    attempt,
+                    next: Next::Held,
+                    path,
+                };
                 purchase.stage = self.next_swap(stage, false);
             }
-            stage @ Stage::Swapped { next: Next::Held, .. } => purchase.stage = self.next_handoff(stage, false),
+            stage @ Stage::Swapped {
+                next: Next::Held, ..
+            } => purchase.stage = self.next_handoff(stage, false),
             stage => purchase.stage = stage,
         }
     }
 
     fn money_came(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
-        let Some(intent) = event.intent_id.clone() else { return };
+        let Some(intent) = event.intent_id.clone() else {
+            return;
+        };
         if purchase.receipts.contains_key(&intent) {
             return;
         }
-        let received = (event.amount_received.unwrap_or_default(), event.currency.as_deref().unwrap_or_default());
-        let Some(order) = order_of(&purchase.stage).cloned() else { return };
+        let received = (
+            event.amount_received.unwrap_or_default(),
+            event.currency.as_deref().unwrap_or_default(),
+        );
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
         let mismatch = if event.livemode != self.rules.livemode {
             Some("livemode_mismatch")
         } else if Currency::parse(received.1) != Some(order.charge.currency) {
@@ -232,7 +320,10 @@ impl Rulebook<'_> {
         } else {
             None
         };
-        let awaited = matches!(purchase.stage, Stage::Opened { .. } | Stage::AwaitingPayment { .. });
+        let awaited = matches!(
+            purchase.stage,
+            Stage::Opened { .. } | Stage::AwaitingPayment { .. }
+        );
         if let Some(reason) = mismatch {
             self.out.push(PaymentQuarantined {
                 purchase_id: order.purchase,
@@ -248,7 +339,9 @@ impl Rulebook<'_> {
             return;
         }
         if awaited {
-            purchase.receipts.insert(intent.clone(), (order.charge, Receipt::Kept));
+            purchase
+                .receipts
+                .insert(intent.clone(), (order.charge, Receipt::Kept));
             self.out.push(UserPaid {
                 purchase_id: order.purchase,
                 user_id: order.user,
@@ -256,20 +349,53 @@ impl Rulebook<'_> {
                 charge: order.charge,
             });
             let path = order.path.clone();
-            let stage = Stage::Paid { order, intent, paid_at: self.now, attempt: 0, next: Next::Held, path };
+            let stage = Stage::Paid {
+                order,
+                intent,
+                paid_at: self.now,
+                attempt: 0,
+                next: Next::Held,
+                path,
+            };
             purchase.stage = self.next_swap(stage, purchase.held);
             return;
         }
         // Paid after expiry, or paid twice: no state awaits this money.
-        self.out.alarm(&order, "paid_again", format!("{intent} was paid though nothing awaited it; it is refunded"));
-        self.refund(purchase, &intent, order.charge, "paid though nothing awaited it");
+        self.out.alarm(
+            &order,
+            "paid_again",
+            format!("{intent} was paid though nothing awaited it; it is refunded"),
+        );
+        self.refund(
+            purchase,
+            &intent,
+            order.charge,
+            "paid though nothing awaited it",
+        );
     }
 
     /// Requests the attempt after the last, unless the purchase is held.
     fn next_swap(&mut self, stage: Stage, held: bool) -> Stage {
-        let Stage::Paid { order, intent, paid_at, attempt, path, .. } = stage else { return stage };
+        let Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            path,
+            ..
+        } = stage
+        else {
+            return stage;
+        };
         if held {
-            return Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path };
+            return Stage::Paid {
+                order,
+                intent,
+                paid_at,
+                attempt,
+                next: Next::Held,
+                path,
+            };
         }
         let attempt = attempt + 1;
         self.out.push(SwapRequested {
@@ -280,33 +406,77 @@ impl Rulebook<'_> {
             path: path.clone(),
             deadline: self.now.after(self.rules.stellar_deadline),
         });
-        Stage::Paid { order, intent, paid_at, attempt, next: Next::UnderWay, path }
+        Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            next: Next::UnderWay,
+            path,
+        }
     }
 
     fn swap_failed(&mut self, purchase: &mut Purchase, event: &SwapFailed) {
-        let Stage::Paid { order, intent, paid_at, attempt, next: Next::UnderWay, path } = &purchase.stage else { return };
+        let Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            next: Next::UnderWay,
+            path,
+        } = &purchase.stage
+        else {
+            return;
+        };
         let (order, intent, paid_at, attempt) = (order.clone(), intent.clone(), *paid_at, *attempt);
         if event.attempt != attempt {
             return;
         }
-        let path = if event.observed_usdc.is_some() { event.observed_path.clone() } else { path.clone() };
+        let path = if event.observed_usdc.is_some() {
+            event.observed_path.clone()
+        } else {
+            path.clone()
+        };
         if event.reason == SwapFailure::TreasuryDry {
-            self.out.alarm(&order, "treasury_dry", format!("swap attempt {attempt}: {}", event.detail));
+            self.out.alarm(
+                &order,
+                "treasury_dry",
+                format!("swap attempt {attempt}: {}", event.detail),
+            );
         }
         let give_up = paid_at.after(self.rules.give_up_after);
         if self.now >= give_up {
-            purchase.stage = Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path };
+            purchase.stage = Stage::Paid {
+                order,
+                intent,
+                paid_at,
+                attempt,
+                next: Next::Held,
+                path,
+            };
             self.give_up(purchase, &format!("no swap: {}", event.detail));
             return;
         }
-        let stage = Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path };
-        purchase.stage = if affordable(event, &stage) && self.rules.retry_at(self.now, attempt + 1).is_none() {
-            self.next_swap(stage, purchase.held)
-        } else {
-            // A price above the cap, or a dry treasury, may be better later.
-            let due = self.rules.retry_at(self.now, attempt + 4).unwrap_or(self.now).min(give_up);
-            waiting(stage, due)
+        let stage = Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            next: Next::Held,
+            path,
         };
+        purchase.stage =
+            if affordable(event, &stage) && self.rules.retry_at(self.now, attempt + 1).is_none() {
+                self.next_swap(stage, purchase.held)
+            } else {
+                // A price above the cap, or a dry treasury, may be better later.
+                let due = self
+                    .rules
+                    .retry_at(self.now, attempt + 4)
+                    .unwrap_or(self.now)
+                    .min(give_up);
+                waiting(stage, due)
+            };
     }
 
     /// The whole charge goes back; TFT already bought stays with the treasury.
@@ -321,22 +491,43 @@ impl Rulebook<'_> {
             }
         };
         let charge = order.charge;
-        purchase.stage = Stage::Refunding { order, intent: intent.clone() };
+        purchase.stage = Stage::Refunding {
+            order,
+            intent: intent.clone(),
+        };
         self.refund(purchase, &intent, charge, reason);
     }
 
     /// Requests the refund of a receipt, once.
     fn refund(&mut self, purchase: &mut Purchase, intent: &str, amount: Fiat, reason: &str) {
-        let Some(order) = order_of(&purchase.stage).cloned() else { return };
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
         match purchase.receipts.get(intent) {
             None | Some((_, Receipt::Kept)) => {}
             Some((_, Receipt::Refunding { .. } | Receipt::Refunded)) => return,
         }
-        purchase.receipts.insert(intent.to_owned(), (amount, Receipt::Refunding { attempt: 1, next: Next::UnderWay }));
+        purchase.receipts.insert(
+            intent.to_owned(),
+            (
+                amount,
+                Receipt::Refunding {
+                    attempt: 1,
+                    next: Next::UnderWay,
+                },
+            ),
+        );
         self.request_refund(&order, intent, amount, 1, reason);
     }
 
-    fn request_refund(&mut self, order: &Order, intent: &str, amount: Fiat, attempt: i32, reason: &str) {
+    fn request_refund(
+        &mut self,
+        order: &Order,
+        intent: &str,
+        amount: Fiat,
+        attempt: i32,
+        reason: &str,
+    ) {
         self.out.push(CompensationRequested {
             purchase_id: order.purchase,
             attempt,
@@ -348,21 +539,36 @@ impl Rulebook<'_> {
     }
 
     fn refunded(&mut self, purchase: &mut Purchase, intent: &str) {
-        let Some((_, receipt @ Receipt::Refunding { .. })) = purchase.receipts.get_mut(intent) else { return };
+        let Some((_, receipt @ Receipt::Refunding { .. })) = purchase.receipts.get_mut(intent)
+        else {
+            return;
+        };
         *receipt = Receipt::Refunded;
-        if let Stage::Refunding { order, intent: paid } = &purchase.stage {
+        if let Stage::Refunding {
+            order,
+            intent: paid,
+        } = &purchase.stage
+        {
             if paid == intent {
                 let order = order.clone();
-                self.out.ended(&order, PurchaseOutcome::Refunded, "the charge was refunded");
+                self.out
+                    .ended(&order, PurchaseOutcome::Refunded, "the charge was refunded");
                 purchase.stage = Stage::Refunded { order };
             }
         }
     }
 
     fn refund_failed(&mut self, purchase: &mut Purchase, event: &CompensationFailed) {
-        let Some(order) = order_of(&purchase.stage).cloned() else { return };
-        let Some((amount, Receipt::Refunding { attempt, next: next @ Next::UnderWay })) =
-            purchase.receipts.get_mut(&event.intent_id)
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let Some((
+            amount,
+            Receipt::Refunding {
+                attempt,
+                next: next @ Next::UnderWay,
+            },
+        )) = purchase.receipts.get_mut(&event.intent_id)
         else {
             return;
         };
@@ -370,17 +576,40 @@ impl Rulebook<'_> {
             return;
         }
         if *attempt >= REFUND_ATTEMPTS {
-            self.out.alarm(&order, "refund_failed", format!("{} of {amount}: {}", event.intent_id, event.detail));
+            self.out.alarm(
+                &order,
+                "refund_failed",
+                format!("{} of {amount}: {}", event.intent_id, event.detail),
+            );
             *next = Next::Held;
         } else {
-            *next = Next::At(self.rules.retry_at(self.now, *attempt + 4).unwrap_or(self.now));
+            *next = Next::At(
+                self.rules
+                    .retry_at(self.now, *attempt + 4)
+                    .unwrap_or(self.now),
+            );
         }
     }
 
     fn next_handoff(&mut self, stage: Stage, held: bool) -> Stage {
-        let Stage::Swapped { order, intent, attempt, returns, .. } = stage else { return stage };
+        let Stage::Swapped {
+            order,
+            intent,
+            attempt,
+            returns,
+            ..
+        } = stage
+        else {
+            return stage;
+        };
         if held {
-            return Stage::Swapped { order, intent, attempt, next: Next::Held, returns };
+            return Stage::Swapped {
+                order,
+                intent,
+                attempt,
+                next: Next::Held,
+                returns,
+            };
         }
         let attempt = attempt + 1;
         self.out.push(HandoffRequested {
@@ -391,11 +620,24 @@ impl Rulebook<'_> {
             bridge: self.rules.bridge.clone(),
             deadline: self.now.after(self.rules.stellar_deadline),
         });
-        Stage::Swapped { order, intent, attempt, next: Next::UnderWay, returns }
+        Stage::Swapped {
+            order,
+            intent,
+            attempt,
+            next: Next::UnderWay,
+            returns,
+        }
     }
 
     fn handoff_failed(&mut self, purchase: &mut Purchase) {
-        let Stage::Swapped { attempt, next: Next::UnderWay, .. } = &purchase.stage else { return };
+        let Stage::Swapped {
+            attempt,
+            next: Next::UnderWay,
+            ..
+        } = &purchase.stage
+        else {
+            return;
+        };
         let attempt = *attempt;
         if attempt >= HANDOFF_ATTEMPTS {
             self.give_up(purchase, "the bridge could not be paid");
@@ -413,34 +655,72 @@ impl Rulebook<'_> {
             // The mint may be seen before the payment's own outcome is.
             Stage::Swapped { order, intent, .. } | Stage::HandedOff { order, intent, .. } => {
                 let (order, intent) = (order.clone(), intent.clone());
-                self.out.ended(&order, PurchaseOutcome::Settled, "the TFT arrived");
+                self.out
+                    .ended(&order, PurchaseOutcome::Settled, "the TFT arrived");
                 let funds = FundsArrived {
                     user_id: order.user,
                     purchase_id: order.purchase,
                     amount: event.amount,
                     block: event.block,
                 };
-                self.out.forward.push(Forward::new::<DeploymentEvent>(order.user.to_string(), funds));
-                purchase.stage = Stage::Settled { order, intent, transaction: event.transaction.clone() };
+                self.out.forward.push(Forward::new::<DeploymentEvent>(
+                    order.user.to_string(),
+                    funds,
+                ));
+                purchase.stage = Stage::Settled {
+                    order,
+                    intent,
+                    transaction: event.transaction.clone(),
+                };
             }
             stage => {
-                let Some(order) = order_of(stage).cloned() else { return };
-                self.out.alarm(&order, "minted_again", format!("{} was minted in state {}", event.transaction, stage.name()));
+                let Some(order) = order_of(stage).cloned() else {
+                    return;
+                };
+                self.out.alarm(
+                    &order,
+                    "minted_again",
+                    format!("{} was minted in state {}", event.transaction, stage.name()),
+                );
             }
         }
     }
 
     fn returned(&mut self, purchase: &mut Purchase, event: &HandoffReturned) {
         let (order, intent, attempt, returns) = match &purchase.stage {
-            Stage::Swapped { order, intent, attempt, returns, .. }
-            | Stage::HandedOff { order, intent, attempt, returns, .. } => (order.clone(), intent.clone(), *attempt, *returns),
+            Stage::Swapped {
+                order,
+                intent,
+                attempt,
+                returns,
+                ..
+            }
+            | Stage::HandedOff {
+                order,
+                intent,
+                attempt,
+                returns,
+                ..
+            } => (order.clone(), intent.clone(), *attempt, *returns),
             stage => {
-                let Some(order) = order_of(stage).cloned() else { return };
-                self.out.alarm(&order, "returned_late", format!("{} came back in state {}", event.transaction, stage.name()));
+                let Some(order) = order_of(stage).cloned() else {
+                    return;
+                };
+                self.out.alarm(
+                    &order,
+                    "returned_late",
+                    format!("{} came back in state {}", event.transaction, stage.name()),
+                );
                 return;
             }
         };
-        let stage = Stage::Swapped { order, intent, attempt, next: Next::Held, returns: returns + 1 };
+        let stage = Stage::Swapped {
+            order,
+            intent,
+            attempt,
+            next: Next::Held,
+            returns: returns + 1,
+        };
         if returns < RETURNS {
             purchase.stage = self.next_handoff(stage, purchase.held);
         } else {
@@ -457,12 +737,30 @@ impl Rulebook<'_> {
         }
         match (name, std::mem::take(&mut purchase.stage)) {
             (EXPIRE, Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. }) => {
-                self.out.ended(&order, PurchaseOutcome::NotPaid, "nobody paid in time");
+                self.out
+                    .ended(&order, PurchaseOutcome::NotPaid, "nobody paid in time");
                 purchase.stage = Stage::NotPaid { order };
             }
-            (RETRY_SWAP, Stage::Paid { order, intent, paid_at, attempt, next: Next::At(due), path }) => {
+            (
+                RETRY_SWAP,
+                Stage::Paid {
+                    order,
+                    intent,
+                    paid_at,
+                    attempt,
+                    next: Next::At(due),
+                    path,
+                },
+            ) => {
                 let over = due >= paid_at.after(self.rules.give_up_after);
-                let stage = Stage::Paid { order, intent, paid_at, attempt, next: Next::Held, path };
+                let stage = Stage::Paid {
+                    order,
+                    intent,
+                    paid_at,
+                    attempt,
+                    next: Next::Held,
+                    path,
+                };
                 if over {
                     purchase.stage = stage;
                     self.give_up(purchase, "no swap until the give-up time");
@@ -470,20 +768,57 @@ impl Rulebook<'_> {
                     purchase.stage = self.next_swap(stage, purchase.held);
                 }
             }
-            (RETRY_HANDOFF, stage @ Stage::Swapped { next: Next::At(_), .. }) => {
+            (
+                RETRY_HANDOFF,
+                stage @ Stage::Swapped {
+                    next: Next::At(_), ..
+                },
+            ) => {
                 purchase.stage = self.next_handoff(stage, purchase.held);
             }
-            (MINT_OVERDUE, Stage::HandedOff { order, intent, attempt, transaction, sent_at, returns, .. }) => {
-                self.out.alarm(&order, MINT_OVERDUE, format!("{transaction} was paid to the bridge at {sent_at}; no mint was seen"));
-                purchase.stage = Stage::HandedOff { order, intent, attempt, transaction, sent_at, alarmed: true, returns };
+            (
+                MINT_OVERDUE,
+                Stage::HandedOff {
+                    order,
+                    intent,
+                    attempt,
+                    transaction,
+                    sent_at,
+                    returns,
+                    ..
+                },
+            ) => {
+                self.out.alarm(
+                    &order,
+                    MINT_OVERDUE,
+                    format!("{transaction} was paid to the bridge at {sent_at}; no mint was seen"),
+                );
+                purchase.stage = Stage::HandedOff {
+                    order,
+                    intent,
+                    attempt,
+                    transaction,
+                    sent_at,
+                    alarmed: true,
+                    returns,
+                };
             }
             (_, stage) => purchase.stage = stage,
         }
     }
 
     fn retry_refund(&mut self, purchase: &mut Purchase, intent: &str) {
-        let Some(order) = order_of(&purchase.stage).cloned() else { return };
-        let Some((amount, Receipt::Refunding { attempt, next: next @ Next::At(_) })) = purchase.receipts.get_mut(intent) else {
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let Some((
+            amount,
+            Receipt::Refunding {
+                attempt,
+                next: next @ Next::At(_),
+            },
+        )) = purchase.receipts.get_mut(intent)
+        else {
             return;
         };
         *attempt += 1;
@@ -496,12 +831,34 @@ impl Rulebook<'_> {
 /// The stage with its next attempt at `due`.
 fn waiting(stage: Stage, due: Timestamp) -> Stage {
     match stage {
-        Stage::Paid { order, intent, paid_at, attempt, path, .. } => {
-            Stage::Paid { order, intent, paid_at, attempt, next: Next::At(due), path }
-        }
-        Stage::Swapped { order, intent, attempt, returns, .. } => {
-            Stage::Swapped { order, intent, attempt, next: Next::At(due), returns }
-        }
+        Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            path,
+            ..
+        } => Stage::Paid {
+            order,
+            intent,
+            paid_at,
+            attempt,
+            next: Next::At(due),
+            path,
+        },
+        Stage::Swapped {
+            order,
+            intent,
+            attempt,
+            returns,
+            ..
+        } => Stage::Swapped {
+            order,
+            intent,
+            attempt,
+            next: Next::At(due),
+            returns,
+        },
         other => other,
     }
 }
@@ -513,7 +870,9 @@ fn affordable(event: &SwapFailed, stage: &Stage) -> bool {
         _ => Amount::<Usdc>::ZERO,
     };
     match event.reason {
-        SwapFailure::TooExpensive | SwapFailure::NeverLanded => event.observed_usdc.is_some_and(|cost| cost <= cap),
+        SwapFailure::TooExpensive | SwapFailure::NeverLanded => {
+            event.observed_usdc.is_some_and(|cost| cost <= cap)
+        }
         SwapFailure::NoPath | SwapFailure::TreasuryDry | SwapFailure::Refused => false,
     }
 }

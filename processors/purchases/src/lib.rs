@@ -47,6 +47,13 @@ impl Policy for Purchases {
 
     fn timer_fired(&self, key: &str, timer: &Timer) -> Option<PurchaseEvent> {
         let purchase_id: PurchaseId = key.parse().ok()?;
-        Some(TimerFired { purchase_id, timer: timer.name.clone(), due: timer.due }.into())
+        Some(
+            TimerFired {
+                purchase_id,
+                timer: timer.name.clone(),
+                due: timer.due,
+            }
+            .into(),
+        )
     }
 }

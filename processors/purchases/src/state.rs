@@ -51,7 +51,10 @@ impl Rules {
     /// then later and later.
     pub(crate) fn retry_at(&self, failed: Timestamp, next: i32) -> Option<Timestamp> {
         let doublings = u32::try_from(next.saturating_sub(4)).ok();
-        doublings.map(|n| failed.after((self.first_retry * 2_u32.saturating_pow(n.min(16))).min(self.longest_retry)))
+        doublings.map(|n| {
+            failed
+                .after((self.first_retry * 2_u32.saturating_pow(n.min(16))).min(self.longest_retry))
+        })
     }
 }
 
@@ -250,15 +253,28 @@ impl Purchase {
     /// The timers that run in this state.
     #[must_use]
     pub fn timers(&self, rules: &Rules) -> Vec<Timer> {
-        let timer = |name: &str, due| Timer { due, name: name.to_owned() };
+        let timer = |name: &str, due| Timer {
+            due,
+            name: name.to_owned(),
+        };
         let mut timers = Vec::new();
         match &self.stage {
             Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
                 timers.push(timer(EXPIRE, order.requested_at.after(rules.pay_within)));
             }
-            Stage::Paid { next: Next::At(due), .. } => timers.push(timer(RETRY_SWAP, *due)),
-            Stage::Swapped { next: Next::At(due), .. } => timers.push(timer(RETRY_HANDOFF, *due)),
-            Stage::HandedOff { sent_at, alarmed: false, .. } => {
+            Stage::Paid {
+                next: Next::At(due),
+                ..
+            } => timers.push(timer(RETRY_SWAP, *due)),
+            Stage::Swapped {
+                next: Next::At(due),
+                ..
+            } => timers.push(timer(RETRY_HANDOFF, *due)),
+            Stage::HandedOff {
+                sent_at,
+                alarmed: false,
+                ..
+            } => {
                 timers.push(timer(MINT_OVERDUE, sent_at.after(rules.mint_within)));
             }
             Stage::Paid { .. }
@@ -272,7 +288,11 @@ impl Purchase {
             | Stage::Quarantined { .. } => {}
         }
         for (intent, (_, receipt)) in &self.receipts {
-            if let Receipt::Refunding { next: Next::At(due), .. } = receipt {
+            if let Receipt::Refunding {
+                next: Next::At(due),
+                ..
+            } = receipt
+            {
                 timers.push(timer(&format!("{RETRY_REFUND}{intent}"), *due));
             }
         }

@@ -5,9 +5,9 @@ use events::envelope::{Envelope, Record};
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{
-    CompensationFailed, CompensationSettled, HandoffFailed, HandoffReturned, HandoffSettled, PaymentIntentCreated,
-    PaymentIntentFailed, PurchaseEvent, PurchaseRequested, StripeEventReceived, SwapCompleted, SwapFailed, SwapFailure,
-    TftSentToBridge, TimerFired,
+    CompensationFailed, CompensationSettled, HandoffFailed, HandoffReturned, HandoffSettled,
+    PaymentIntentCreated, PaymentIntentFailed, PurchaseEvent, PurchaseRequested,
+    StripeEventReceived, SwapCompleted, SwapFailed, SwapFailure, TftSentToBridge, TimerFired,
 };
 use events::schema::EventSet;
 use events::time::Timestamp;
@@ -18,7 +18,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const START: Timestamp = Timestamp(1_790_000_000_000);
-const CHARGE: Fiat = Fiat { minor: 523, currency: Currency::Usd };
+const CHARGE: Fiat = Fiat {
+    minor: 523,
+    currency: Currency::Usd,
+};
 
 fn rules() -> Rules {
     Rules::new("GBRIDGE")
@@ -43,7 +46,12 @@ fn at(time: Timestamp, event: impl Into<PurchaseEvent>) -> Record<PurchaseEvent>
         causation: None,
         traceparent: None,
     };
-    Record { partition: 0, offset: 0, envelope, event }
+    Record {
+        partition: 0,
+        offset: 0,
+        envelope,
+        event,
+    }
 }
 
 fn request() -> EventId {
@@ -91,7 +99,14 @@ fn intent_failed(attempt: i32) -> PurchaseEvent {
     .into()
 }
 
-fn stripe_event(kind: &str, intent: &str, received: i64, currency: &str, livemode: bool, status: &str) -> PurchaseEvent {
+fn stripe_event(
+    kind: &str,
+    intent: &str,
+    received: i64,
+    currency: &str,
+    livemode: bool,
+    status: &str,
+) -> PurchaseEvent {
     StripeEventReceived {
         purchase_id: purchase_id(),
         stripe_event_id: format!("evt_{kind}_{intent}"),
@@ -112,7 +127,14 @@ fn stripe_event(kind: &str, intent: &str, received: i64, currency: &str, livemod
 }
 
 fn paid() -> PurchaseEvent {
-    stripe_event("payment_intent.succeeded", "pi_1", 523, "usd", false, "succeeded")
+    stripe_event(
+        "payment_intent.succeeded",
+        "pi_1",
+        523,
+        "usd",
+        false,
+        "succeeded",
+    )
 }
 
 fn swap_completed() -> PurchaseEvent {
@@ -223,7 +245,12 @@ fn compensation_failed(attempt: i32) -> PurchaseEvent {
 }
 
 fn timer(name: &str) -> PurchaseEvent {
-    TimerFired { purchase_id: purchase_id(), timer: name.into(), due: START }.into()
+    TimerFired {
+        purchase_id: purchase_id(),
+        timer: name.into(),
+        due: START,
+    }
+    .into()
 }
 
 /// Folds facts, a second apart.
@@ -237,7 +264,11 @@ fn given(facts: &[PurchaseEvent]) -> Purchase {
 }
 
 fn when(purchase: Purchase, fact: PurchaseEvent) -> (Purchase, Outputs) {
-    transition(&rules(), purchase, &at(START.after(Duration::from_secs(60)), fact))
+    transition(
+        &rules(),
+        purchase,
+        &at(START.after(Duration::from_secs(60)), fact),
+    )
 }
 
 fn names(out: &Outputs) -> Vec<String> {
@@ -248,9 +279,15 @@ fn names(out: &Outputs) -> Vec<String> {
             PurchaseEvent::PurchaseAlarmed(a) => format!("PurchaseAlarmed({})", a.alarm),
             PurchaseEvent::PurchaseEnded(e) => format!("PurchaseEnded({:?})", e.outcome),
             PurchaseEvent::SwapRequested(r) if r.attempt > 1 => "SwapRequested n+1".to_owned(),
-            PurchaseEvent::HandoffRequested(r) if r.attempt > 1 => "HandoffRequested n+1".to_owned(),
-            PurchaseEvent::CompensationRequested(r) if r.attempt > 1 => "CompensationRequested n+1".to_owned(),
-            PurchaseEvent::PaymentIntentRequested(r) if r.attempt > 1 => "PaymentIntentRequested n+1".to_owned(),
+            PurchaseEvent::HandoffRequested(r) if r.attempt > 1 => {
+                "HandoffRequested n+1".to_owned()
+            }
+            PurchaseEvent::CompensationRequested(r) if r.attempt > 1 => {
+                "CompensationRequested n+1".to_owned()
+            }
+            PurchaseEvent::PaymentIntentRequested(r) if r.attempt > 1 => {
+                "PaymentIntentRequested n+1".to_owned()
+            }
             other => other.name().to_owned(),
         })
         .collect();
@@ -263,7 +300,14 @@ fn names(out: &Outputs) -> Vec<String> {
 
 /// A purchase in each stage, by the way that leads there.
 fn stages() -> Vec<Vec<PurchaseEvent>> {
-    let way = [requested(), intent_created(), paid(), swap_completed(), sent(), settled()];
+    let way = [
+        requested(),
+        intent_created(),
+        paid(),
+        swap_completed(),
+        sent(),
+        settled(),
+    ];
     let mut stages: Vec<Vec<PurchaseEvent>> = (0..=way.len()).map(|n| way[..n].to_vec()).collect();
     let mut refunding = way[..4].to_vec();
     refunding.extend([returned(), returned(), returned()]);
@@ -271,7 +315,14 @@ fn stages() -> Vec<Vec<PurchaseEvent>> {
     refunding.push(compensated("pi_1"));
     stages.push(refunding);
     stages.push(vec![requested(), intent_created(), timer("expire")]);
-    let wrong = stripe_event("payment_intent.succeeded", "pi_1", 522, "usd", false, "succeeded");
+    let wrong = stripe_event(
+        "payment_intent.succeeded",
+        "pi_1",
+        522,
+        "usd",
+        false,
+        "succeeded",
+    );
     stages.push(vec![requested(), intent_created(), wrong]);
     stages
 }
@@ -285,40 +336,149 @@ struct Fact {
 }
 
 fn facts() -> Vec<Fact> {
-    let fact = |name, from, event| Fact { name, from, event, after: vec![] };
-    let dispute = || stripe_event("charge.dispute.created", "pi_1", 523, "usd", false, "needs_response");
+    let fact = |name, from, event| Fact {
+        name,
+        from,
+        event,
+        after: vec![],
+    };
+    let dispute = || {
+        stripe_event(
+            "charge.dispute.created",
+            "pi_1",
+            523,
+            "usd",
+            false,
+            "needs_response",
+        )
+    };
     let dry = || swap_failed(1, SwapFailure::TreasuryDry, None);
     let failures: Vec<PurchaseEvent> = (0..2).map(|_| handoff_failed()).collect();
     vec![
         fact("PurchaseRequested", "API", requested()),
         fact("PaymentIntentCreated", "payments", intent_created()),
         fact("PaymentIntentFailed", "payments", intent_failed(1)),
-        Fact { name: "PaymentIntentFailed, the third", from: "payments", event: intent_failed(3), after: vec![intent_failed(1), intent_failed(2)] },
+        Fact {
+            name: "PaymentIntentFailed, the third",
+            from: "payments",
+            event: intent_failed(3),
+            after: vec![intent_failed(1), intent_failed(2)],
+        },
         fact("StripeEventReceived: succeeded", "webhook", paid()),
-        fact("StripeEventReceived: succeeded, of another intent", "webhook", stripe_event("payment_intent.succeeded", "pi_2", 523, "usd", false, "succeeded")),
-        fact("StripeEventReceived: succeeded, with another amount", "webhook", stripe_event("payment_intent.succeeded", "pi_3", 522, "usd", false, "succeeded")),
-        fact("StripeEventReceived: canceled", "webhook", stripe_event("payment_intent.canceled", "pi_1", 0, "usd", false, "canceled")),
-        fact("StripeEventReceived: refunded by somebody else", "webhook", stripe_event("charge.refunded", "pi_1", 523, "usd", false, "succeeded")),
+        fact(
+            "StripeEventReceived: succeeded, of another intent",
+            "webhook",
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_2",
+                523,
+                "usd",
+                false,
+                "succeeded",
+            ),
+        ),
+        fact(
+            "StripeEventReceived: succeeded, with another amount",
+            "webhook",
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_3",
+                522,
+                "usd",
+                false,
+                "succeeded",
+            ),
+        ),
+        fact(
+            "StripeEventReceived: canceled",
+            "webhook",
+            stripe_event(
+                "payment_intent.canceled",
+                "pi_1",
+                0,
+                "usd",
+                false,
+                "canceled",
+            ),
+        ),
+        fact(
+            "StripeEventReceived: refunded by somebody else",
+            "webhook",
+            stripe_event("charge.refunded", "pi_1", 523, "usd", false, "succeeded"),
+        ),
         fact("StripeEventReceived: dispute opened", "webhook", dispute()),
-        Fact { name: "StripeEventReceived: dispute won", from: "webhook", event: stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "won"), after: vec![dispute()] },
-        Fact { name: "StripeEventReceived: dispute lost", from: "webhook", event: stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "lost"), after: vec![dispute()] },
+        Fact {
+            name: "StripeEventReceived: dispute won",
+            from: "webhook",
+            event: stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "won"),
+            after: vec![dispute()],
+        },
+        Fact {
+            name: "StripeEventReceived: dispute lost",
+            from: "webhook",
+            event: stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "lost"),
+            after: vec![dispute()],
+        },
         fact("SwapCompleted", "swaps", swap_completed()),
-        fact("SwapFailed, affordable now", "swaps", swap_failed(1, SwapFailure::TooExpensive, Some(6))),
-        fact("SwapFailed, above the cap", "swaps", swap_failed(1, SwapFailure::TooExpensive, Some(7))),
+        fact(
+            "SwapFailed, affordable now",
+            "swaps",
+            swap_failed(1, SwapFailure::TooExpensive, Some(6)),
+        ),
+        fact(
+            "SwapFailed, above the cap",
+            "swaps",
+            swap_failed(1, SwapFailure::TooExpensive, Some(7)),
+        ),
         fact("SwapFailed, treasury dry", "swaps", dry()),
         fact("TftSentToBridge", "handoffs", sent()),
         fact("HandoffFailed", "handoffs", handoff_failed()),
-        Fact { name: "HandoffFailed, the sixth", from: "handoffs", event: handoff_failed(), after: failures.into_iter().chain([handoff_failed(), timer("retry_handoff"), handoff_failed(), timer("retry_handoff"), handoff_failed(), timer("retry_handoff")]).collect() },
+        Fact {
+            name: "HandoffFailed, the sixth",
+            from: "handoffs",
+            event: handoff_failed(),
+            after: failures
+                .into_iter()
+                .chain([
+                    handoff_failed(),
+                    timer("retry_handoff"),
+                    handoff_failed(),
+                    timer("retry_handoff"),
+                    handoff_failed(),
+                    timer("retry_handoff"),
+                ])
+                .collect(),
+        },
         fact("HandoffSettled", "tfchain-watcher", settled()),
         fact("HandoffReturned", "tfchain-watcher", returned()),
-        Fact { name: "HandoffReturned, the third", from: "tfchain-watcher", event: returned(), after: vec![returned(), returned()] },
+        Fact {
+            name: "HandoffReturned, the third",
+            from: "tfchain-watcher",
+            event: returned(),
+            after: vec![returned(), returned()],
+        },
         fact("CompensationSettled", "payments", compensated("pi_1")),
         fact("CompensationFailed", "payments", compensation_failed(1)),
         fact("TimerFired: expire", "timer", timer("expire")),
-        Fact { name: "TimerFired: retry_swap", from: "timer", event: timer("retry_swap"), after: vec![dry()] },
-        Fact { name: "TimerFired: retry_handoff", from: "timer", event: timer("retry_handoff"), after: vec![handoff_failed(), handoff_failed(), handoff_failed()] },
+        Fact {
+            name: "TimerFired: retry_swap",
+            from: "timer",
+            event: timer("retry_swap"),
+            after: vec![dry()],
+        },
+        Fact {
+            name: "TimerFired: retry_handoff",
+            from: "timer",
+            event: timer("retry_handoff"),
+            after: vec![handoff_failed(), handoff_failed(), handoff_failed()],
+        },
         fact("TimerFired: mint_overdue", "timer", timer("mint_overdue")),
-        Fact { name: "TimerFired: retry_refund", from: "timer", event: timer("retry_refund:pi_1"), after: vec![compensation_failed(1)] },
+        Fact {
+            name: "TimerFired: retry_refund",
+            from: "timer",
+            event: timer("retry_refund:pi_1"),
+            after: vec![compensation_failed(1)],
+        },
     ]
 }
 
@@ -350,7 +510,11 @@ fn table() -> String {
                 format!("{} → {}", before.stage.name(), after.stage.name())
             };
             let out = names(&out);
-            let out = if out.is_empty() { "–".to_owned() } else { out.join(", ") };
+            let out = if out.is_empty() {
+                "–".to_owned()
+            } else {
+                out.join(", ")
+            };
             match rows.iter_mut().find(|r| r.0 == fact.name && r.3 == out) {
                 Some(row) if row.2.contains(&state) => {}
                 Some(row) => row.2.push(state),
@@ -358,8 +522,13 @@ fn table() -> String {
             }
         }
     }
-    let mut lines = vec!["| fact | from | state before → after | appended |".to_owned(), "|---|---|---|---|".to_owned()];
-    lines.extend(rows.iter().map(|(fact, from, states, out)| format!("| {fact} | {from} | {} | {out} |", states.join("; "))));
+    let mut lines = vec![
+        "| fact | from | state before → after | appended |".to_owned(),
+        "|---|---|---|---|".to_owned(),
+    ];
+    lines.extend(rows.iter().map(|(fact, from, states, out)| {
+        format!("| {fact} | {from} | {} | {out} |", states.join("; "))
+    }));
     lines.join("\n")
 }
 
@@ -367,7 +536,10 @@ fn table() -> String {
 fn the_purchase_table_of_the_documentation_is_the_code() {
     let path = "../../ARCHITECTURE.md";
     let text = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = ("<!-- purchase table -->\n", "\n<!-- end of the purchase table -->");
+    let (begin, end) = (
+        "<!-- purchase table -->\n",
+        "\n<!-- end of the purchase table -->",
+    );
     let start = text.find(begin).unwrap() + begin.len();
     let stop = text.find(end).unwrap();
     let table = table();
@@ -376,14 +548,24 @@ fn the_purchase_table_of_the_documentation_is_the_code() {
         std::fs::write(path, updated).unwrap();
         return;
     }
-    assert!(text[start..stop] == table, "run this test with UPDATE_TABLE=1 and review the change:\n{table}");
+    assert!(
+        text[start..stop] == table,
+        "run this test with UPDATE_TABLE=1 and review the change:\n{table}"
+    );
 }
 
 #[test]
 fn the_way_of_a_purchase() {
     let mut purchase = Purchase::default();
     let mut appended = Vec::new();
-    for fact in [requested(), intent_created(), paid(), swap_completed(), sent(), settled()] {
+    for fact in [
+        requested(),
+        intent_created(),
+        paid(),
+        swap_completed(),
+        sent(),
+        settled(),
+    ] {
         let (next, out) = when(purchase, fact);
         appended.extend(names(&out));
         purchase = next;
@@ -405,7 +587,10 @@ fn the_way_of_a_purchase() {
 fn the_swap_never_spends_more_than_the_cap_of_the_purchase() {
     let mut purchase = given(&[requested(), intent_created(), paid()]);
     for attempt in 1..=3 {
-        let (next, out) = when(purchase, swap_failed(attempt, SwapFailure::TooExpensive, Some(6)));
+        let (next, out) = when(
+            purchase,
+            swap_failed(attempt, SwapFailure::TooExpensive, Some(6)),
+        );
         purchase = next;
         for event in &out.own {
             if let PurchaseEvent::SwapRequested(request) = event {
@@ -422,12 +607,22 @@ fn a_swap_that_fails_until_the_give_up_time_is_refunded_whole_and_once() {
     let failed = at(late, swap_failed(1, SwapFailure::NoPath, None));
     let (purchase, out) = transition(&rules(), purchase, &failed);
     assert_eq!(names(&out), ["CompensationRequested"]);
-    let PurchaseEvent::CompensationRequested(refund) = &out.own[0] else { panic!("no refund") };
+    let PurchaseEvent::CompensationRequested(refund) = &out.own[0] else {
+        panic!("no refund")
+    };
     assert_eq!(refund.amount, CHARGE);
     let (purchase, out) = when(purchase, compensated("pi_1"));
-    assert_eq!(names(&out), ["PurchaseEnded(Refunded)", "PurchaseEnded to `deployments`"]);
+    assert_eq!(
+        names(&out),
+        ["PurchaseEnded(Refunded)", "PurchaseEnded to `deployments`"]
+    );
     // Told again, by whatever way, nothing more goes back.
-    for fact in [compensated("pi_1"), paid(), compensation_failed(1), timer("retry_refund:pi_1")] {
+    for fact in [
+        compensated("pi_1"),
+        paid(),
+        compensation_failed(1),
+        timer("retry_refund:pi_1"),
+    ] {
         let (same, out) = when(purchase.clone(), fact);
         assert_eq!((same, out.own.len()), (purchase.clone(), 0));
     }
@@ -452,7 +647,14 @@ fn a_refund_is_tried_again_until_a_person_is_called() {
 
 #[test]
 fn a_dispute_stops_later_legs_but_not_the_open_one() {
-    let dispute = stripe_event("charge.dispute.created", "pi_1", 523, "usd", false, "needs_response");
+    let dispute = stripe_event(
+        "charge.dispute.created",
+        "pi_1",
+        523,
+        "usd",
+        false,
+        "needs_response",
+    );
     let held = given(&[requested(), intent_created(), paid(), dispute]);
     let (swapped, out) = when(held, swap_completed());
     assert_eq!((swapped.stage.name(), out.own.len()), ("Swapped", 0));
@@ -464,14 +666,56 @@ fn a_dispute_stops_later_legs_but_not_the_open_one() {
 #[test]
 fn money_of_the_wrong_kind_is_quarantined() {
     for (event, reason) in [
-        (stripe_event("payment_intent.succeeded", "pi_1", 522, "usd", false, "succeeded"), "amount_mismatch"),
-        (stripe_event("payment_intent.succeeded", "pi_1", 523, "eur", false, "succeeded"), "currency_mismatch"),
-        (stripe_event("payment_intent.succeeded", "pi_1", 523, "xyz", false, "succeeded"), "currency_mismatch"),
-        (stripe_event("payment_intent.succeeded", "pi_1", 523, "usd", true, "succeeded"), "livemode_mismatch"),
+        (
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_1",
+                522,
+                "usd",
+                false,
+                "succeeded",
+            ),
+            "amount_mismatch",
+        ),
+        (
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_1",
+                523,
+                "eur",
+                false,
+                "succeeded",
+            ),
+            "currency_mismatch",
+        ),
+        (
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_1",
+                523,
+                "xyz",
+                false,
+                "succeeded",
+            ),
+            "currency_mismatch",
+        ),
+        (
+            stripe_event(
+                "payment_intent.succeeded",
+                "pi_1",
+                523,
+                "usd",
+                true,
+                "succeeded",
+            ),
+            "livemode_mismatch",
+        ),
     ] {
         let (after, out) = when(given(&[requested(), intent_created()]), event);
         assert_eq!(after.stage.name(), "Quarantined");
-        let PurchaseEvent::PaymentQuarantined(event) = &out.own[0] else { panic!("not quarantined") };
+        let PurchaseEvent::PaymentQuarantined(event) = &out.own[0] else {
+            panic!("not quarantined")
+        };
         assert_eq!(event.reason, reason);
     }
 }
@@ -486,18 +730,30 @@ fn delivered_and_compensated_never_exceed_what_was_received() {
         let mut purchase = Purchase::default();
         let (mut requested_refunds, mut deliveries, mut received) = (0_i64, 0_i64, BTreeSet::new());
         for step in 0..40 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let fact = all[usize::try_from(seed >> 33).unwrap() % all.len()].clone();
             if let PurchaseEvent::StripeEventReceived(e) = &fact {
                 if e.event_type == "payment_intent.succeeded" && e.amount_received == Some(523) {
                     received.insert(e.intent_id.clone());
                 }
             }
-            let (next, out) = transition(&rules(), purchase, &at(START.after(Duration::from_secs(step)), fact));
+            let (next, out) = transition(
+                &rules(),
+                purchase,
+                &at(START.after(Duration::from_secs(step)), fact),
+            );
             for event in &out.own {
                 match event {
-                    PurchaseEvent::CompensationRequested(r) if r.attempt == 1 => requested_refunds += 1,
-                    PurchaseEvent::PurchaseEnded(e) if e.outcome == events::purchases::PurchaseOutcome::Settled => deliveries += 1,
+                    PurchaseEvent::CompensationRequested(r) if r.attempt == 1 => {
+                        requested_refunds += 1
+                    }
+                    PurchaseEvent::PurchaseEnded(e)
+                        if e.outcome == events::purchases::PurchaseOutcome::Settled =>
+                    {
+                        deliveries += 1
+                    }
                     _ => {}
                 }
                 let own = at(START, event.clone());
@@ -508,7 +764,10 @@ fn delivered_and_compensated_never_exceed_what_was_received() {
             purchase = next;
         }
         let received = i64::try_from(received.len()).unwrap();
-        assert!(requested_refunds + deliveries <= received.max(0), "{requested_refunds} + {deliveries} > {received}");
+        assert!(
+            requested_refunds + deliveries <= received.max(0),
+            "{requested_refunds} + {deliveries} > {received}"
+        );
         if let Stage::Settled { intent, .. } = &purchase.stage {
             assert_eq!(purchase.receipts[intent].1, Receipt::Kept);
         }

@@ -2,7 +2,9 @@
 //!
 //! A path payment strict receive: exactly the TFT of the request, for at most its `send_max`.
 
-use counterparties_stellar::{AccountId, LandedTransaction, LaneMemo, LaneOperation, PathAsset, SignedTransaction};
+use counterparties_stellar::{
+    AccountId, LandedTransaction, LaneMemo, LaneOperation, PathAsset, SignedTransaction,
+};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::money::Amount;
@@ -32,7 +34,11 @@ impl Swaps {
         let path = request
             .path
             .iter()
-            .map(|asset| asset.parse::<PathAsset>().map_err(|_| NoTransaction::Unbuildable(format!("{asset} is no asset"))))
+            .map(|asset| {
+                asset
+                    .parse::<PathAsset>()
+                    .map_err(|_| NoTransaction::Unbuildable(format!("{asset} is no asset")))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let operation = LaneOperation::PathPaymentStrictReceive {
             send_asset: self.treasury.usdc.clone(),
@@ -43,7 +49,8 @@ impl Swaps {
             path,
         };
         let memo = LaneMemo::of_event(&job.record.id());
-        self.treasury.transaction(job, request.deadline, memo, operation)
+        self.treasury
+            .transaction(job, request.deadline, memo, operation)
     }
 }
 
@@ -110,17 +117,28 @@ impl Executor for Swaps {
                     lane: landed.lane.to_string(),
                     sequence: landed.sequence,
                     // A strict receive that landed spent something between nothing and send_max.
-                    usdc_spent: landed.source_amount.and_then(|n| Amount::from_minor(n).ok()).unwrap_or(request.send_max),
+                    usdc_spent: landed
+                        .source_amount
+                        .and_then(|n| Amount::from_minor(n).ok())
+                        .unwrap_or(request.send_max),
                     tft: request.tft,
                     fee_stroops: landed.fee_charged,
                 }
                 .into();
             }
             Verdict::Refused(refusal) => (failure_of(&refusal.code), refusal),
-            Verdict::NeverWill(reason) => (SwapFailure::NeverLanded, Refusal::new("never_landed", reason)),
+            Verdict::NeverWill(reason) => (
+                SwapFailure::NeverLanded,
+                Refusal::new("never_landed", reason),
+            ),
         };
         // What it would cost now, so that the policy can decide on the next attempt.
-        let quote = self.treasury.stellar.quote_strict_receive(&self.treasury.usdc, &self.treasury.tft, request.tft).await.ok();
+        let quote = self
+            .treasury
+            .stellar
+            .quote_strict_receive(&self.treasury.usdc, &self.treasury.tft, request.tft)
+            .await
+            .ok();
         SwapFailed {
             purchase_id: request.purchase_id,
             request_id,
@@ -130,7 +148,9 @@ impl Executor for Swaps {
             detail: refusal.detail,
             transaction: Some(refusal.evidence).filter(|e| !e.is_empty()),
             observed_usdc: quote.as_ref().map(|q| q.source_amount),
-            observed_path: quote.map(|q| q.path.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            observed_path: quote
+                .map(|q| q.path.iter().map(ToString::to_string).collect())
+                .unwrap_or_default(),
         }
         .into()
     }

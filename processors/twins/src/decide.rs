@@ -24,7 +24,11 @@ pub struct Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { activation: Amount::from_whole(1), deadline: Duration::from_secs(300), retry: Duration::from_secs(5) }
+        Self {
+            activation: Amount::from_whole(1),
+            deadline: Duration::from_secs(300),
+            retry: Duration::from_secs(5),
+        }
     }
 }
 
@@ -59,7 +63,10 @@ impl Twin {
     #[must_use]
     pub fn timers(&self) -> Vec<Timer> {
         match self {
-            Self::Waiting { due, .. } => vec![Timer { due: *due, name: RETRY.to_owned() }],
+            Self::Waiting { due, .. } => vec![Timer {
+                due: *due,
+                name: RETRY.to_owned(),
+            }],
             Self::New | Self::Requested { .. } | Self::Created => Vec::new(),
         }
     }
@@ -67,22 +74,55 @@ impl Twin {
 
 /// The state after the fact, and what is to be appended because of it.
 #[must_use]
-pub fn transition(rules: &Rules, state: Twin, record: &Record<UserEvent>) -> (Twin, Decision<UserEvent>) {
+pub fn transition(
+    rules: &Rules,
+    state: Twin,
+    record: &Record<UserEvent>,
+) -> (Twin, Decision<UserEvent>) {
     let request = |user: UserId, attempt: i32| {
         let deadline = record.time().after(rules.deadline);
-        let event = TwinRequested { user_id: user, attempt, activation: rules.activation, deadline };
-        (Twin::Requested { user, attempt }, Decision::nothing().and(event))
+        let event = TwinRequested {
+            user_id: user,
+            attempt,
+            activation: rules.activation,
+            deadline,
+        };
+        (
+            Twin::Requested { user, attempt },
+            Decision::nothing().and(event),
+        )
     };
     match (&record.event, state) {
         (UserEvent::UserRegistered(event), Twin::New) => request(event.user_id, 1),
         (UserEvent::TwinCreated(_), _) => (Twin::Created, Decision::nothing()),
-        (UserEvent::TwinFailed(TwinFailed { attempt: failed, .. }), Twin::Requested { user, attempt }) if *failed == attempt => {
-            let wait = (rules.retry * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10))).min(Duration::from_secs(3600));
-            (Twin::Waiting { user, attempt, due: record.time().after(wait) }, Decision::nothing())
-        }
-        (UserEvent::TimerFired(timer), Twin::Waiting { user, attempt, .. }) if timer.timer == RETRY => request(user, attempt + 1),
         (
-            UserEvent::UserRegistered(_) | UserEvent::TwinRequested(_) | UserEvent::TwinFailed(_) | UserEvent::TimerFired(_),
+            UserEvent::TwinFailed(TwinFailed {
+                attempt: failed, ..
+            }),
+            Twin::Requested { user, attempt },
+        ) if *failed == attempt => {
+            let wait = (rules.retry
+                * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10)))
+            .min(Duration::from_secs(3600));
+            (
+                Twin::Waiting {
+                    user,
+                    attempt,
+                    due: record.time().after(wait),
+                },
+                Decision::nothing(),
+            )
+        }
+        (UserEvent::TimerFired(timer), Twin::Waiting { user, attempt, .. })
+            if timer.timer == RETRY =>
+        {
+            request(user, attempt + 1)
+        }
+        (
+            UserEvent::UserRegistered(_)
+            | UserEvent::TwinRequested(_)
+            | UserEvent::TwinFailed(_)
+            | UserEvent::TimerFired(_),
             state,
         ) => (state, Decision::nothing()),
     }

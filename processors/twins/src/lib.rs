@@ -47,7 +47,14 @@ impl Policy for Users {
 
     fn timer_fired(&self, key: &str, timer: &Timer) -> Option<UserEvent> {
         let user_id: UserId = key.parse().ok()?;
-        Some(TimerFired { user_id, timer: timer.name.clone(), due: timer.due }.into())
+        Some(
+            TimerFired {
+                user_id,
+                timer: timer.name.clone(),
+                due: timer.due,
+            }
+            .into(),
+        )
     }
 }
 
@@ -62,7 +69,11 @@ impl Twins {
     /// The hand; user accounts derive from `seed`, `activator` pays for their activation.
     #[must_use]
     pub fn new(chain: Arc<dyn Tfchain>, seed: UserSeed, activator: ActivatorKey) -> Self {
-        Self { chain, seed, activator }
+        Self {
+            chain,
+            seed,
+            activator,
+        }
     }
 
     fn plan(job: &Job<Self>) -> TwinPlan {
@@ -111,7 +122,9 @@ impl Executor for Twins {
 
     async fn attempt(&self, job: &Job<Self>) -> Attempt<TwinProof> {
         let key = self.seed.user_key(&job.request.user_id);
-        self.chain.make_twin(&Self::plan(job), &key, &self.activator).await
+        self.chain
+            .make_twin(&Self::plan(job), &key, &self.activator)
+            .await
     }
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<TwinProof>) -> UserEvent {
@@ -130,6 +143,13 @@ impl Executor for Twins {
             Verdict::Refused(refusal) => refusal,
             Verdict::NeverWill(reason) => Refusal::new("never_will", reason),
         };
-        TwinFailed { user_id, request_id, attempt: job.request.attempt, code: refusal.code, detail: refusal.detail }.into()
+        TwinFailed {
+            user_id,
+            request_id,
+            attempt: job.request.attempt,
+            code: refusal.code,
+            detail: refusal.detail,
+        }
+        .into()
     }
 }

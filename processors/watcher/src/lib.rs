@@ -78,12 +78,22 @@ impl Watcher {
     /// The source; without a cursor it begins at `first_block`.
     #[must_use]
     pub fn new(chain: Arc<dyn Tfchain>, stellar: Arc<dyn Stellar>, first_block: u32) -> Self {
-        Self { chain, stellar, seen: Mutex::default(), first_block }
+        Self {
+            chain,
+            stellar,
+            seen: Mutex::default(),
+            first_block,
+        }
     }
 
     /// Lane and sequence number of a Stellar transaction; waits for a Horizon that lags.
     async fn origin(&self, hash: &str) -> (String, i64) {
-        if let Some(known) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(hash) {
+        if let Some(known) = self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(hash)
+        {
             return known.clone();
         }
         let mut wait = Duration::from_millis(5);
@@ -98,7 +108,10 @@ impl Watcher {
                     seen.insert(hash.to_owned(), origin.clone());
                     return origin;
                 }
-                Ok(None) => tracing::warn!(hash, "the bridge names a Stellar transaction that Horizon does not show (yet)"),
+                Ok(None) => tracing::warn!(
+                    hash,
+                    "the bridge names a Stellar transaction that Horizon does not show (yet)"
+                ),
                 Err(error) => tracing::warn!(hash, %error, "looking up a bridged payment failed"),
             }
             tokio::time::sleep(wait).await;
@@ -112,12 +125,19 @@ impl Watcher {
             let result = async {
                 let head = self.chain.finalized_head().await?.number;
                 let head = if head < from {
-                    self.chain.wait_for_block_after(from.saturating_sub(1), Duration::from_secs(5)).await?.number
+                    self.chain
+                        .wait_for_block_after(from.saturating_sub(1), Duration::from_secs(5))
+                        .await?
+                        .number
                 } else {
                     head
                 };
                 let to = head.min(from.saturating_add(BLOCKS - 1));
-                let blocks = if to < from { Vec::new() } else { self.chain.blocks(from, to).await? };
+                let blocks = if to < from {
+                    Vec::new()
+                } else {
+                    self.chain.blocks(from, to).await?
+                };
                 Ok::<_, counterparties_tfchain::ReadError>((blocks, to.max(from.saturating_sub(1))))
             };
             match result.await {
@@ -140,12 +160,16 @@ impl Source for Watcher {
         match &record.event {
             PurchaseEvent::LanesOpened(opened) if opened.executor == EXECUTOR => {
                 if let Some(base) = u32::try_from(opened.epoch).ok().and_then(|e| base(e).ok()) {
-                    state.lanes.extend(opened.accounts.iter().map(|a| (a.clone(), base)));
+                    state
+                        .lanes
+                        .extend(opened.accounts.iter().map(|a| (a.clone(), base)));
                 }
             }
             PurchaseEvent::HandoffRequested(request) => {
                 state.offsets.insert(record.id(), record.offset);
-                state.open.insert(record.offset, (record.clone(), request.clone()));
+                state
+                    .open
+                    .insert(record.offset, (record.clone(), request.clone()));
             }
             PurchaseEvent::HandoffSettled(HandoffSettled { request_id, .. })
             | PurchaseEvent::HandoffReturned(HandoffReturned { request_id, .. }) => {
@@ -170,27 +194,61 @@ impl Source for Watcher {
         for block in blocks {
             for event in &block.events {
                 let (answer, index, hash, amount) = match event {
-                    ChainEvent::BridgeMinted { index, stellar_tx, account, amount, .. } => {
-                        (Answer::Minted { account: account.clone() }, *index, stellar_tx, *amount)
-                    }
-                    ChainEvent::BridgeRefunded { index, stellar_tx, amount, .. } => (Answer::Returned, *index, stellar_tx, *amount),
+                    ChainEvent::BridgeMinted {
+                        index,
+                        stellar_tx,
+                        account,
+                        amount,
+                        ..
+                    } => (
+                        Answer::Minted {
+                            account: account.clone(),
+                        },
+                        *index,
+                        stellar_tx,
+                        *amount,
+                    ),
+                    ChainEvent::BridgeRefunded {
+                        index,
+                        stellar_tx,
+                        amount,
+                        ..
+                    } => (Answer::Returned, *index, stellar_tx, *amount),
                     _ => continue,
                 };
                 let (lane, sequence) = self.origin(hash).await;
-                facts.push(BridgeFact { answer, amount, block: block.number, index, transaction: hash.clone(), lane, sequence });
+                facts.push(BridgeFact {
+                    answer,
+                    amount,
+                    block: block.number,
+                    index,
+                    transaction: hash.clone(),
+                    lane,
+                    sequence,
+                });
             }
         }
-        Reading { facts, cursor: last.to_string() }
+        Reading {
+            facts,
+            cursor: last.to_string(),
+        }
     }
 
     fn claim(&self, state: &Handoffs, _: i32, fact: &BridgeFact) -> Claim<PurchaseEvent> {
-        let Some(base) = state.lanes.get(&fact.lane) else { return Claim::NotMine };
+        let Some(base) = state.lanes.get(&fact.lane) else {
+            return Claim::NotMine;
+        };
         let offset = fact.sequence - base - 1;
         // Answered before: the log has it.
-        let Some((record, request)) = state.open.get(&offset) else { return Claim::NotMine };
+        let Some((record, request)) = state.open.get(&offset) else {
+            return Claim::NotMine;
+        };
         let id = EventId::derive(&["tfchain", &fact.block.to_string(), &fact.index.to_string()]);
         let (purchase_id, request_id) = (request.purchase_id, record.id());
-        let (block, event_index) = (i64::from(fact.block), i32::try_from(fact.index).unwrap_or(i32::MAX));
+        let (block, event_index) = (
+            i64::from(fact.block),
+            i32::try_from(fact.index).unwrap_or(i32::MAX),
+        );
         let transaction = fact.transaction.clone();
         let event: PurchaseEvent = match &fact.answer {
             Answer::Minted { account } => HandoffSettled {
@@ -203,9 +261,15 @@ impl Source for Watcher {
                 amount: fact.amount,
             }
             .into(),
-            Answer::Returned => {
-                HandoffReturned { purchase_id, request_id, transaction, block, event_index, amount: fact.amount }.into()
+            Answer::Returned => HandoffReturned {
+                purchase_id,
+                request_id,
+                transaction,
+                block,
+                event_index,
+                amount: fact.amount,
             }
+            .into(),
         };
         Claim::Mine(Box::new(record.clone()), Planned::new(event).with_id(id))
     }

@@ -103,10 +103,12 @@ fn control(faults: Faults) -> Router {
         .route(
             "/_control/faults",
             get(|State(f): State<Faults>| async move { Json(f.0.lock().clone()) })
-                .post(|State(f): State<Faults>, Json(fault): Json<Fault>| async move {
-                    f.0.lock().push(fault);
-                    StatusCode::NO_CONTENT
-                })
+                .post(
+                    |State(f): State<Faults>, Json(fault): Json<Fault>| async move {
+                        f.0.lock().push(fault);
+                        StatusCode::NO_CONTENT
+                    },
+                )
                 .delete(|State(f): State<Faults>| async move {
                     f.0.lock().clear();
                     StatusCode::NO_CONTENT
@@ -120,7 +122,11 @@ fn control(faults: Faults) -> Router {
 ///
 /// # Errors
 /// When the listener fails for good.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let faults = Faults::default();
     let router = router.merge(control(faults.clone()));
     let tasks = tokio_util::task::TaskTracker::new();
@@ -139,10 +145,12 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         let _ = stream.set_nodelay(true);
         let (router, faults, stop) = (router.clone(), faults.clone(), stop.clone());
         tasks.spawn(async move {
-            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let (router, faults) = (router.clone(), faults.clone());
-                async move { answer(router, &faults, request.map(Body::new)).await }
-            });
+            let service = hyper::service::service_fn(
+                move |request: hyper::Request<hyper::body::Incoming>| {
+                    let (router, faults) = (router.clone(), faults.clone());
+                    async move { answer(router, &faults, request.map(Body::new)).await }
+                },
+            );
             let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
             let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
             tokio::select! {
@@ -161,9 +169,14 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 async fn answer(router: Router, faults: &Faults, request: Request) -> Result<Response, AnswerLost> {
     let fault = faults.hit(request.method().as_str(), request.uri().path());
     let error = |status: StatusCode| {
-        let mut response = Response::new(Body::from(r#"{"error":{"type":"api_error","message":"an armed fault"}}"#));
+        let mut response = Response::new(Body::from(
+            r#"{"error":{"type":"api_error","message":"an armed fault"}}"#,
+        ));
         *response.status_mut() = status;
-        response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+        response.headers_mut().insert(
+            "content-type",
+            axum::http::HeaderValue::from_static("application/json"),
+        );
         response
     };
     match fault {
@@ -196,12 +209,22 @@ async fn route(router: Router, request: Request) -> Response {
 ///
 /// # Errors
 /// When the address is not loopback or cannot be bound, or serving fails.
-pub async fn run(listen: std::net::SocketAddr, router: Router, stop: CancellationToken) -> io::Result<()> {
+pub async fn run(
+    listen: std::net::SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     if !listen.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "stand-ins listen on loopback only"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "stand-ins listen on loopback only",
+        ));
     }
     let listener = TcpListener::bind(listen).await?;
-    println!("{}", serde_json::json!({ "listening": format!("http://{}", listener.local_addr()?) }));
+    println!(
+        "{}",
+        serde_json::json!({ "listening": format!("http://{}", listener.local_addr()?) })
+    );
     let on_signal = stop.clone();
     tokio::spawn(async move {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
@@ -216,6 +239,10 @@ pub async fn run(listen: std::net::SocketAddr, router: Router, stop: Cancellatio
 
 /// Logs to stderr, filtered by `RUST_LOG` (default `info`).
 pub fn init_logs() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
 }

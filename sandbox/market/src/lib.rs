@@ -5,7 +5,8 @@
 
 use counterparties_stellar::opening::{OpeningError, run_setup};
 use counterparties_stellar::{
-    AssetId, ConfigError, HorizonClient, PathAsset, Payment, ReadError, SecretKey, SetupOperation, Stellar, StellarConfig,
+    AssetId, ConfigError, HorizonClient, PathAsset, Payment, ReadError, SecretKey, SetupOperation,
+    Stellar, StellarConfig,
 };
 use events::money::UNIT;
 use sha2::{Digest, Sha256};
@@ -81,10 +82,21 @@ impl Market {
 pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketError> {
     let stellar = HorizonClient::new(&StellarConfig::new(horizon_url, passphrase))?;
     let root = SecretKey::from_seed(&Sha256::digest(passphrase).into());
-    let (issuer, tft_issuer, maker, treasury, bridge) =
-        (key("usdc issuer"), key("tft issuer"), key("maker"), key("treasury"), key("bridge"));
-    let usdc = AssetId { code: "USDC".to_owned(), issuer: issuer.account() };
-    let tft = AssetId { code: "TFT".to_owned(), issuer: tft_issuer.account() };
+    let (issuer, tft_issuer, maker, treasury, bridge) = (
+        key("usdc issuer"),
+        key("tft issuer"),
+        key("maker"),
+        key("treasury"),
+        key("bridge"),
+    );
+    let usdc = AssetId {
+        code: "USDC".to_owned(),
+        issuer: issuer.account(),
+    };
+    let tft = AssetId {
+        code: "TFT".to_owned(),
+        issuer: tft_issuer.account(),
+    };
     let market = Market {
         usdc: usdc.clone(),
         tft: tft.clone(),
@@ -101,13 +113,30 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
     if held(&treasury, &usdc).await? > 0 {
         return Ok(market);
     }
-    let create = |who: &SecretKey, lumens: i64| SetupOperation::CreateAccount { account: who.account(), balance: lumens * UNIT };
-    let trust = |who: &SecretKey, asset: &AssetId| SetupOperation::Trust { account: who.clone(), asset: asset.clone() };
+    let create = |who: &SecretKey, lumens: i64| SetupOperation::CreateAccount {
+        account: who.account(),
+        balance: lumens * UNIT,
+    };
+    let trust = |who: &SecretKey, asset: &AssetId| SetupOperation::Trust {
+        account: who.clone(),
+        asset: asset.clone(),
+    };
     let pay = |from: &SecretKey, to: &SecretKey, asset: &AssetId, amount: i64| {
-        SetupOperation::Pay(Payment { from: from.clone(), to: to.account(), asset: asset.clone(), amount: amount * UNIT })
+        SetupOperation::Pay(Payment {
+            from: from.clone(),
+            to: to.account(),
+            asset: asset.clone(),
+            amount: amount * UNIT,
+        })
     };
     let mut accounts = Vec::new();
-    for (who, lumens) in [(&issuer, 1_000), (&tft_issuer, 1_000), (&maker, 10_000), (&treasury, 20_000), (&bridge, 1_000)] {
+    for (who, lumens) in [
+        (&issuer, 1_000),
+        (&tft_issuer, 1_000),
+        (&maker, 10_000),
+        (&treasury, 20_000),
+        (&bridge, 1_000),
+    ] {
         if stellar.account(&who.account()).await?.is_none() {
             accounts.push(create(who, lumens));
         }
@@ -136,6 +165,12 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
     if held(&maker, &tft).await? == 0 {
         run_setup(&stellar, &maker, &book, passphrase).await?;
     }
-    run_setup(&stellar, &issuer, &[pay(&issuer, &treasury, &usdc, 1_000_000)], passphrase).await?;
+    run_setup(
+        &stellar,
+        &issuer,
+        &[pay(&issuer, &treasury, &usdc, 1_000_000)],
+        passphrase,
+    )
+    .await?;
     Ok(market)
 }

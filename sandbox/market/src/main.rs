@@ -18,7 +18,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let market = sandbox_market::seed(&args.horizon, &args.passphrase).await.context("making the market")?;
+    let market = sandbox_market::seed(&args.horizon, &args.passphrase)
+        .await
+        .context("making the market")?;
     println!("{}", market.to_json());
     Ok(())
 }

@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 use stellar_base::xdr::{
-    AccountId, DecoratedSignature, FeeBumpTransactionInnerTx, Hash, Limits, MuxedAccount, Preconditions, PublicKey,
-    ReadXdr, TimeBounds, Transaction, TransactionEnvelope, TransactionExt, TransactionSignaturePayload,
+    AccountId, DecoratedSignature, FeeBumpTransactionInnerTx, Hash, Limits, MuxedAccount,
+    Preconditions, PublicKey, ReadXdr, TimeBounds, Transaction, TransactionEnvelope,
+    TransactionExt, TransactionSignaturePayload,
     TransactionSignaturePayloadTaggedTransaction as Tagged, Uint256, WriteXdr,
 };
 
@@ -54,17 +55,22 @@ impl Submitted {
 
     /// The account that pays the fee.
     pub fn fee_source(&self) -> Key {
-        self.bump.as_ref().map_or_else(|| self.source(), |bump| key_of(&bump.fee_source))
+        self.bump
+            .as_ref()
+            .map_or_else(|| self.source(), |bump| key_of(&bump.fee_source))
     }
 
     /// Operations that the fee counts: a fee-bump is one more.
     pub fn fee_operations(&self) -> i64 {
-        i64::try_from(self.tx.operations.len()).unwrap_or(i64::MAX - 1) + i64::from(self.bump.is_some())
+        i64::try_from(self.tx.operations.len()).unwrap_or(i64::MAX - 1)
+            + i64::from(self.bump.is_some())
     }
 
     /// The highest fee offered, in stroops.
     pub fn max_fee(&self) -> i64 {
-        self.bump.as_ref().map_or_else(|| i64::from(self.tx.fee), |bump| bump.fee)
+        self.bump
+            .as_ref()
+            .map_or_else(|| i64::from(self.tx.fee), |bump| bump.fee)
     }
 
     /// Its time bounds, if any.
@@ -103,24 +109,35 @@ pub fn network_id(passphrase: &str) -> [u8; 32] {
 
 /// Public key of the root account of a network.
 pub fn root_key(passphrase: &str) -> Key {
-    ed25519_dalek::SigningKey::from_bytes(&network_id(passphrase)).verifying_key().to_bytes()
+    ed25519_dalek::SigningKey::from_bytes(&network_id(passphrase))
+        .verifying_key()
+        .to_bytes()
 }
 
 fn hash_of(network: &[u8; 32], tagged: Tagged) -> Option<[u8; 32]> {
-    let payload = TransactionSignaturePayload { network_id: Hash(*network), tagged_transaction: tagged };
+    let payload = TransactionSignaturePayload {
+        network_id: Hash(*network),
+        tagged_transaction: tagged,
+    };
     let bytes = payload.to_xdr(Limits::none()).ok()?;
     Some(Sha256::digest(bytes).into())
 }
 
 /// Base64 XDR of a value; empty if it cannot be written, which bounded values never are.
 pub fn to_base64(value: &impl WriteXdr) -> String {
-    value.to_xdr(Limits::none()).map(|bytes| STANDARD.encode(bytes)).unwrap_or_default()
+    value
+        .to_xdr(Limits::none())
+        .map(|bytes| STANDARD.encode(bytes))
+        .unwrap_or_default()
 }
 
 /// Decodes a base64 envelope; `None` if it is malformed.
 pub fn decode(envelope_xdr: &str, network: &[u8; 32]) -> Option<Submitted> {
     let bytes = STANDARD.decode(envelope_xdr).ok()?;
-    let limits = Limits { depth: 100, len: 200_000 };
+    let limits = Limits {
+        depth: 100,
+        len: 200_000,
+    };
     let (tx, signatures, bump) = match TransactionEnvelope::from_xdr(bytes, limits).ok()? {
         TransactionEnvelope::Tx(v1) => (v1.tx, v1.signatures.to_vec(), None),
         TransactionEnvelope::TxV0(v0) => {
@@ -128,7 +145,10 @@ pub fn decode(envelope_xdr: &str, network: &[u8; 32]) -> Option<Submitted> {
                 source_account: MuxedAccount::Ed25519(v0.tx.source_account_ed25519),
                 fee: v0.tx.fee,
                 seq_num: v0.tx.seq_num,
-                cond: v0.tx.time_bounds.map_or(Preconditions::None, Preconditions::Time),
+                cond: v0
+                    .tx
+                    .time_bounds
+                    .map_or(Preconditions::None, Preconditions::Time),
                 memo: v0.tx.memo,
                 operations: v0.tx.operations,
                 ext: TransactionExt::V0,
@@ -139,12 +159,23 @@ pub fn decode(envelope_xdr: &str, network: &[u8; 32]) -> Option<Submitted> {
             let hash = hash_of(network, Tagged::TxFeeBump(outer.tx.clone()))?;
             let FeeBumpTransactionInnerTx::Tx(inner) = outer.tx.inner_tx;
             let (fee_source, fee) = (outer.tx.fee_source, outer.tx.fee);
-            let bump = Bump { fee_source, fee, hash, signatures: outer.signatures.to_vec() };
+            let bump = Bump {
+                fee_source,
+                fee,
+                hash,
+                signatures: outer.signatures.to_vec(),
+            };
             (inner.tx, inner.signatures.to_vec(), Some(bump))
         }
     };
     let hash = hash_of(network, Tagged::Tx(tx.clone()))?;
-    Some(Submitted { envelope_xdr: envelope_xdr.to_owned(), tx, hash, signatures, bump })
+    Some(Submitted {
+        envelope_xdr: envelope_xdr.to_owned(),
+        tx,
+        hash,
+        signatures,
+        bump,
+    })
 }
 
 /// Checks signatures over one hash and remembers which were needed.
@@ -158,7 +189,11 @@ pub struct SignatureCheck<'a> {
 impl<'a> SignatureCheck<'a> {
     /// A check of `signatures` over `hash`, none used yet.
     pub fn new(hash: [u8; 32], signatures: &'a [DecoratedSignature]) -> Self {
-        Self { hash, signatures, used: vec![false; signatures.len()] }
+        Self {
+            hash,
+            signatures,
+            used: vec![false; signatures.len()],
+        }
     }
 
     /// Whether `key` has signed; its signature counts as used.
@@ -168,8 +203,14 @@ impl<'a> SignatureCheck<'a> {
                 continue;
             }
             let bytes: Result<[u8; 64], _> = signature.signature.0.as_slice().try_into();
-            let (Ok(bytes), Ok(verifier)) = (bytes, VerifyingKey::from_bytes(key)) else { continue };
-            if *used || verifier.verify_strict(&self.hash, &Signature::from_bytes(&bytes)).is_ok() {
+            let (Ok(bytes), Ok(verifier)) = (bytes, VerifyingKey::from_bytes(key)) else {
+                continue;
+            };
+            if *used
+                || verifier
+                    .verify_strict(&self.hash, &Signature::from_bytes(&bytes))
+                    .is_ok()
+            {
                 *used = true;
                 return true;
             }

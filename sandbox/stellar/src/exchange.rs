@@ -38,8 +38,18 @@ fn narrow(value: u128) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn exchange(offer: &Offer, wheat_send: i64, wheat_receive: i64, sheep_send: i64, sheep_receive: i64, rounding: Rounding) -> Exchange {
-    let (n, d) = (wide(i64::from(offer.n)).max(1), wide(i64::from(offer.d)).max(1));
+fn exchange(
+    offer: &Offer,
+    wheat_send: i64,
+    wheat_receive: i64,
+    sheep_send: i64,
+    sheep_receive: i64,
+    rounding: Rounding,
+) -> Exchange {
+    let (n, d) = (
+        wide(i64::from(offer.n)).max(1),
+        wide(i64::from(offer.d)).max(1),
+    );
     let wheat_value = (wide(wheat_send) * n).min(wide(sheep_receive) * d);
     let sheep_value = (wide(sheep_send) * d).min(wide(wheat_receive) * n);
     let wheat_stays = wheat_value > sheep_value;
@@ -58,17 +68,38 @@ fn exchange(offer: &Offer, wheat_send: i64, wheat_receive: i64, sheep_send: i64,
         let sheep = wheat_value / d;
         ((sheep * d).div_ceil(n), sheep)
     };
-    Exchange { wheat: narrow(wheat), sheep: narrow(sheep), wheat_stays }
+    Exchange {
+        wheat: narrow(wheat),
+        sheep: narrow(sheep),
+        wheat_stays,
+    }
 }
 
 /// The amount that an offer can hold: at a price below 1 it shrinks to what a whole number of stroops buys.
 pub fn adjust(offer: &Offer, wheat_send: i64, sheep_receive: i64) -> i64 {
-    exchange(offer, wheat_send, i64::MAX, i64::MAX, sheep_receive, Rounding::Normal).wheat.min(wheat_send)
+    exchange(
+        offer,
+        wheat_send,
+        i64::MAX,
+        i64::MAX,
+        sheep_receive,
+        Rounding::Normal,
+    )
+    .wheat
+    .min(wheat_send)
 }
 
 /// What an offer brings if all of it is taken: its buying liability, in stroops.
 pub fn proceeds(offer: &Offer) -> i64 {
-    exchange(offer, offer.amount, i64::MAX, i64::MAX, i64::MAX, Rounding::Normal).sheep
+    exchange(
+        offer,
+        offer.amount,
+        i64::MAX,
+        i64::MAX,
+        i64::MAX,
+        Rounding::Normal,
+    )
+    .sheep
 }
 
 /// What a conversion moved.
@@ -100,11 +131,22 @@ pub struct Limits {
 /// # Errors
 /// With strict receive when the book holds too little; when an offer is the taker's own.
 pub fn convert(
-    state: &mut State, taker: &Key, sheep: &Asset, wheat: &Asset, limits: Limits, now: (u32, u64),
+    state: &mut State,
+    taker: &Key,
+    sheep: &Asset,
+    wheat: &Asset,
+    limits: Limits,
+    now: (u32, u64),
 ) -> Result<Converted, ConversionError> {
     let mut done = Converted::default();
     while done.wheat < limits.wheat && done.sheep < limits.sheep {
-        let Some(offer) = state.book(wheat, sheep).first().map(|offer| (*offer).clone()) else { break };
+        let Some(offer) = state
+            .book(wheat, sheep)
+            .first()
+            .map(|offer| (*offer).clone())
+        else {
+            break;
+        };
         if let Some((n, d)) = limits.price
             && i64::from(offer.n) * i64::from(d) > i64::from(n) * i64::from(offer.d)
         {
@@ -115,16 +157,27 @@ pub fn convert(
         }
         // The offer's own liabilities do not stand against itself.
         state.set_offer(offer.id, None);
-        let can_sell = state.spendable(&offer.seller, wheat).unwrap_or(0).min(offer.amount);
+        let can_sell = state
+            .spendable(&offer.seller, wheat)
+            .unwrap_or(0)
+            .min(offer.amount);
         let can_buy = state.receivable(&offer.seller, sheep).unwrap_or(0);
         let amount = adjust(&offer, can_sell, can_buy);
         let (wheat_left, sheep_left) = (limits.wheat - done.wheat, limits.sheep - done.sheep);
-        let crossed = exchange(&offer, amount, wheat_left, sheep_left, can_buy, limits.rounding);
+        let crossed = exchange(
+            &offer,
+            amount,
+            wheat_left,
+            sheep_left,
+            can_buy,
+            limits.rounding,
+        );
         if crossed.wheat == 0 && crossed.wheat_stays {
             state.set_offer(offer.id, Some(offer));
             break;
         }
-        let moved = state.add(&offer.seller, wheat, -crossed.wheat, now) && state.add(&offer.seller, sheep, crossed.sheep, now);
+        let moved = state.add(&offer.seller, wheat, -crossed.wheat, now)
+            && state.add(&offer.seller, sheep, crossed.sheep, now);
         if !moved {
             continue;
         }
@@ -139,11 +192,21 @@ pub fn convert(
             amount_bought: crossed.sheep,
         }));
         if crossed.wheat_stays {
-            let can_sell = state.spendable(&offer.seller, wheat).unwrap_or(0).min(amount - crossed.wheat);
+            let can_sell = state
+                .spendable(&offer.seller, wheat)
+                .unwrap_or(0)
+                .min(amount - crossed.wheat);
             let can_buy = state.receivable(&offer.seller, sheep).unwrap_or(0);
             let rest = adjust(&offer, can_sell, can_buy);
             if rest > 0 {
-                state.set_offer(offer.id, Some(Offer { amount: rest, modified: now, ..offer }));
+                state.set_offer(
+                    offer.id,
+                    Some(Offer {
+                        amount: rest,
+                        modified: now,
+                        ..offer
+                    }),
+                );
             }
             break;
         }

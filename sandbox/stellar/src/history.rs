@@ -4,7 +4,10 @@ use crate::envelope::{Key, Submitted, key_of, key_of_id};
 use crate::operations::claims;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
-use stellar_base::xdr::{ClaimAtom, InnerTransactionResultResult, OperationBody, OperationResult, TransactionResult, TransactionResultResult};
+use stellar_base::xdr::{
+    ClaimAtom, InnerTransactionResultResult, OperationBody, OperationResult, TransactionResult,
+    TransactionResultResult,
+};
 
 /// A closed ledger.
 #[derive(Debug, Clone)]
@@ -71,12 +74,12 @@ pub struct History {
 pub fn operation_results(result: &TransactionResult) -> &[OperationResult] {
     match &result.result {
         TransactionResultResult::TxSuccess(ops) | TransactionResultResult::TxFailed(ops) => ops,
-        TransactionResultResult::TxFeeBumpInnerSuccess(pair) | TransactionResultResult::TxFeeBumpInnerFailed(pair) => {
-            match &pair.result.result {
-                InnerTransactionResultResult::TxSuccess(ops) | InnerTransactionResultResult::TxFailed(ops) => ops,
-                _ => &[],
-            }
-        }
+        TransactionResultResult::TxFeeBumpInnerSuccess(pair)
+        | TransactionResultResult::TxFeeBumpInnerFailed(pair) => match &pair.result.result {
+            InnerTransactionResultResult::TxSuccess(ops)
+            | InnerTransactionResultResult::TxFailed(ops) => ops,
+            _ => &[],
+        },
         _ => &[],
     }
 }
@@ -84,10 +87,15 @@ pub fn operation_results(result: &TransactionResult) -> &[OperationResult] {
 /// The account that an operation works for.
 pub fn operation_source(submitted: &Submitted, operation: usize) -> Key {
     let op = submitted.tx.operations.get(operation);
-    op.and_then(|op| op.source_account.as_ref()).map_or_else(|| submitted.source(), key_of)
+    op.and_then(|op| op.source_account.as_ref())
+        .map_or_else(|| submitted.source(), key_of)
 }
 
-fn operation_participants(submitted: &Submitted, index: usize, body: &OperationBody) -> BTreeSet<Key> {
+fn operation_participants(
+    submitted: &Submitted,
+    index: usize,
+    body: &OperationBody,
+) -> BTreeSet<Key> {
     let mut keys = BTreeSet::from([operation_source(submitted, index)]);
     match body {
         OperationBody::CreateAccount(op) => drop(keys.insert(key_of_id(&op.destination))),
@@ -99,7 +107,12 @@ fn operation_participants(submitted: &Submitted, index: usize, body: &OperationB
 }
 
 fn is_payment(body: &OperationBody) -> bool {
-    matches!(body, OperationBody::CreateAccount(_) | OperationBody::Payment(_) | OperationBody::PathPaymentStrictReceive(_))
+    matches!(
+        body,
+        OperationBody::CreateAccount(_)
+            | OperationBody::Payment(_)
+            | OperationBody::PathPaymentStrictReceive(_)
+    )
 }
 
 impl History {
@@ -110,12 +123,27 @@ impl History {
         digest.update(sequence.to_be_bytes());
         digest.update(closed_at.to_be_bytes());
         let hash = digest.finalize().into();
-        self.ledgers.push(LedgerRecord { sequence, hash, prev_hash, closed_at, successful: 0, failed: 0, operations: 0 });
+        self.ledgers.push(LedgerRecord {
+            sequence,
+            hash,
+            prev_hash,
+            closed_at,
+            successful: 0,
+            failed: 0,
+            operations: 0,
+        });
     }
 
     /// Adds a transaction to the last ledger and to the lists of everybody who takes part.
-    pub fn add_transaction(&mut self, submitted: Submitted, result: TransactionResult, successful: bool) {
-        let Some(ledger) = self.ledgers.last_mut() else { return };
+    pub fn add_transaction(
+        &mut self,
+        submitted: Submitted,
+        result: TransactionResult,
+        successful: bool,
+    ) {
+        let Some(ledger) = self.ledgers.last_mut() else {
+            return;
+        };
         let place = i64::from(ledger.successful + ledger.failed + 1);
         let operations = submitted.tx.operations.len();
         if successful {
@@ -132,9 +160,16 @@ impl History {
             if is_payment(&op.body) {
                 let operation_id = id + i64::try_from(i).unwrap_or(0) + 1;
                 for key in &keys {
-                    self.payments_of.entry(*key).or_default().push(self.payments.len());
+                    self.payments_of
+                        .entry(*key)
+                        .or_default()
+                        .push(self.payments.len());
                 }
-                self.payments.push(PaymentRecord { id: operation_id, tx: index, operation: i });
+                self.payments.push(PaymentRecord {
+                    id: operation_id,
+                    tx: index,
+                    operation: i,
+                });
             }
             participants.extend(keys);
         }
@@ -151,18 +186,28 @@ impl History {
         self.by_hash.insert(submitted.hash, index);
         self.by_hash.insert(submitted.outer_hash(), index);
         let (ledger, closed_at) = (ledger.sequence, ledger.closed_at);
-        self.transactions.push(TxRecord { id, ledger, closed_at, submitted, result, successful });
+        self.transactions.push(TxRecord {
+            id,
+            ledger,
+            closed_at,
+            submitted,
+            result,
+            successful,
+        });
     }
 
     /// A transaction by its hash, inner or outer.
     pub fn find(&self, hash: &[u8; 32]) -> Option<&TxRecord> {
-        self.by_hash.get(hash).and_then(|index| self.transactions.get(*index))
+        self.by_hash
+            .get(hash)
+            .and_then(|index| self.transactions.get(*index))
     }
 
     /// A ledger by its number.
     pub fn ledger(&self, sequence: u32) -> Option<&LedgerRecord> {
         let first = self.ledgers.first()?.sequence;
-        self.ledgers.get(usize::try_from(sequence.checked_sub(first)?).ok()?)
+        self.ledgers
+            .get(usize::try_from(sequence.checked_sub(first)?).ok()?)
     }
 
     /// Indices of an account's transactions, ascending.

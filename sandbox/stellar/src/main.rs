@@ -13,7 +13,11 @@ struct Args {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// The network's passphrase; SHA-256 of it is the root account's seed.
-    #[arg(long, env = "GRIDWAY_STELLAR_PASSPHRASE", default_value = "Standalone Network ; February 2017")]
+    #[arg(
+        long,
+        env = "GRIDWAY_STELLAR_PASSPHRASE",
+        default_value = "Standalone Network ; February 2017"
+    )]
     passphrase: String,
     /// Milliseconds between ledgers; 0 closes one on each submission.
     #[arg(long, default_value_t = 0)]
@@ -26,5 +30,7 @@ async fn main() -> anyhow::Result<()> {
     sandbox_kit::init_logs();
     let service = sandbox_horizon::service::Service::start(&args.passphrase, args.close_ms);
     let router = sandbox_horizon::http::router(service);
-    sandbox_kit::run(args.listen, router, CancellationToken::new()).await.context("serving")
+    sandbox_kit::run(args.listen, router, CancellationToken::new())
+        .await
+        .context("serving")
 }

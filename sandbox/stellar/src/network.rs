@@ -7,8 +7,8 @@ use crate::state::{Account, State};
 use std::collections::HashSet;
 use stellar_base::xdr::{
     Asset, Hash, InnerTransactionResult, InnerTransactionResultExt, InnerTransactionResultPair,
-    InnerTransactionResultResult as Inner, OperationResult, Preconditions, TransactionResult, TransactionResultExt,
-    TransactionResultResult as Outer,
+    InnerTransactionResultResult as Inner, OperationResult, Preconditions, TransactionResult,
+    TransactionResultExt, TransactionResultResult as Outer,
 };
 
 /// The ledger that a network starts with.
@@ -40,7 +40,11 @@ pub struct Network {
 }
 
 fn refused(fee_charged: i64, result: Outer) -> TransactionResult {
-    TransactionResult { fee_charged, result, ext: TransactionResultExt::V0 }
+    TransactionResult {
+        fee_charged,
+        result,
+        ext: TransactionResultExt::V0,
+    }
 }
 
 /// Puts an inner result where it belongs: inside the fee-bump's, if there is one.
@@ -49,9 +53,20 @@ fn finished(submitted: &Submitted, fee_charged: i64, inner: Inner) -> Transactio
         let good = matches!(inner, Inner::TxSuccess(_));
         let pair = InnerTransactionResultPair {
             transaction_hash: Hash(submitted.hash),
-            result: InnerTransactionResult { fee_charged: 0, result: inner, ext: InnerTransactionResultExt::V0 },
+            result: InnerTransactionResult {
+                fee_charged: 0,
+                result: inner,
+                ext: InnerTransactionResultExt::V0,
+            },
         };
-        return refused(fee_charged, if good { Outer::TxFeeBumpInnerSuccess(pair) } else { Outer::TxFeeBumpInnerFailed(pair) });
+        return refused(
+            fee_charged,
+            if good {
+                Outer::TxFeeBumpInnerSuccess(pair)
+            } else {
+                Outer::TxFeeBumpInnerFailed(pair)
+            },
+        );
     }
     let result = match inner {
         Inner::TxSuccess(ops) => Outer::TxSuccess(ops),
@@ -76,18 +91,31 @@ fn finished(submitted: &Submitted, fee_charged: i64, inner: Inner) -> Transactio
 }
 
 fn failed(operations: Vec<OperationResult>) -> Inner {
-    operations.try_into().map_or(Inner::TxInternalError, Inner::TxFailed)
+    operations
+        .try_into()
+        .map_or(Inner::TxInternalError, Inner::TxFailed)
 }
 
 impl Network {
     /// A network with nothing but its root account, its first ledger closed at `now` (Unix seconds).
     pub fn new(root: Key, now: u64) -> Self {
         let mut state = State::default();
-        state.put_account(root, Account { balance: ROOT_BALANCE, modified: (FIRST_LEDGER, now), ..Account::default() });
+        state.put_account(
+            root,
+            Account {
+                balance: ROOT_BALANCE,
+                modified: (FIRST_LEDGER, now),
+                ..Account::default()
+            },
+        );
         state.commit();
         let mut history = History::default();
         history.add_ledger(FIRST_LEDGER, now);
-        Self { state, history, pending: Vec::new() }
+        Self {
+            state,
+            history,
+            pending: Vec::new(),
+        }
     }
 
     /// Accounts and offers as of the last ledger.
@@ -102,7 +130,10 @@ impl Network {
 
     /// Number of the last ledger.
     pub fn latest(&self) -> u32 {
-        self.history.ledgers.last().map_or(FIRST_LEDGER, |ledger| ledger.sequence)
+        self.history
+            .ledgers
+            .last()
+            .map_or(FIRST_LEDGER, |ledger| ledger.sequence)
     }
 
     /// Takes a transaction for the next ledger, or says why not.
@@ -111,7 +142,11 @@ impl Network {
             return Submission::Known;
         }
         let (source, outer) = (submitted.source(), submitted.outer_hash());
-        if let Some(place) = self.pending.iter().position(|other| other.source() == source) {
+        if let Some(place) = self
+            .pending
+            .iter()
+            .position(|other| other.source() == source)
+        {
             let other = &self.pending[place];
             if other.outer_hash() == outer {
                 return Submission::Pending;
@@ -126,7 +161,10 @@ impl Network {
                 < 10 * i128::from(other.max_fee()) * i128::from(submitted.fee_operations())
             {
                 // What would be needed is in `fee_charged`.
-                return Submission::Refused(Box::new(refused(other.max_fee().saturating_mul(10), Outer::TxInsufficientFee)));
+                return Submission::Refused(Box::new(refused(
+                    other.max_fee().saturating_mul(10),
+                    Outer::TxInsufficientFee,
+                )));
             }
             return match self.validate(&submitted, now) {
                 Ok(()) => {
@@ -175,7 +213,8 @@ impl Network {
                 return refuse(Outer::TxBadAuthExtra);
             }
         }
-        self.validate_inner(submitted, now, min_fee).map_err(|inner| Box::new(finished(submitted, min_fee, inner)))
+        self.validate_inner(submitted, now, min_fee)
+            .map_err(|inner| Box::new(finished(submitted, min_fee, inner)))
     }
 
     fn validate_inner(&self, submitted: &Submitted, now: u64, min_fee: i64) -> Result<(), Inner> {
@@ -205,7 +244,9 @@ impl Network {
         if submitted.bump.is_none() && i64::from(tx.fee) < min_fee {
             return Err(Inner::TxInsufficientFee);
         }
-        let Some(account) = self.state.account(&source) else { return Err(Inner::TxNoAccount) };
+        let Some(account) = self.state.account(&source) else {
+            return Err(Inner::TxNoAccount);
+        };
         if !self.sequence_fits(submitted, account) {
             return Err(Inner::TxBadSeq);
         }
@@ -220,20 +261,31 @@ impl Network {
         if !check.signed_by(&source) {
             return Err(Inner::TxBadAuth);
         }
-        if submitted.bump.is_none() && self.state.spendable(&source, &Asset::Native).unwrap_or(0) < i64::from(tx.fee) {
+        if submitted.bump.is_none()
+            && self.state.spendable(&source, &Asset::Native).unwrap_or(0) < i64::from(tx.fee)
+        {
             return Err(Inner::TxInsufficientBalance);
         }
         for (index, op) in tx.operations.iter().enumerate() {
             let op_source = operation_source(submitted, index);
-            let refusal = if check.signed_by(&op_source) { refusal(&op_source, &op.body) } else { Some(OperationResult::OpBadAuth) };
+            let refusal = if check.signed_by(&op_source) {
+                refusal(&op_source, &op.body)
+            } else {
+                Some(OperationResult::OpBadAuth)
+            };
             if let Some(refusal) = refusal {
                 // The network stops at the first; the others stand as if they were good.
-                let mut results: Vec<OperationResult> = tx.operations.iter().map(|op| untried(&op.body)).collect();
+                let mut results: Vec<OperationResult> =
+                    tx.operations.iter().map(|op| untried(&op.body)).collect();
                 results[index] = refusal;
                 return Err(failed(results));
             }
         }
-        if check.all_used() { Ok(()) } else { Err(Inner::TxBadAuthExtra) }
+        if check.all_used() {
+            Ok(())
+        } else {
+            Err(Inner::TxBadAuthExtra)
+        }
     }
 
     /// CAP-21: with minSeqNum any number above the account's fits, if the account's is at least that;
@@ -255,12 +307,25 @@ impl Network {
     /// Closes a ledger at `now` (Unix seconds) with everything that waits. What expired in the
     /// meantime is dropped without a trace.
     pub fn close(&mut self, now: u64) -> u32 {
-        let now = self.history.ledgers.last().map_or(now, |ledger| now.max(ledger.closed_at));
-        let closing = Closing { ledger: self.latest() + 1, time: now };
+        let now = self
+            .history
+            .ledgers
+            .last()
+            .map_or(now, |ledger| now.max(ledger.closed_at));
+        let closing = Closing {
+            ledger: self.latest() + 1,
+            time: now,
+        };
         let mut set = std::mem::take(&mut self.pending);
-        let expired = |s: &Submitted| s.time_bounds().is_some_and(|b| b.max_time.0 != 0 && b.max_time.0 < now);
+        let expired = |s: &Submitted| {
+            s.time_bounds()
+                .is_some_and(|b| b.max_time.0 != 0 && b.max_time.0 < now)
+        };
         set.retain(|submitted| !expired(submitted));
-        let fees: Vec<i64> = set.iter().map(|submitted| self.charge(submitted, closing)).collect();
+        let fees: Vec<i64> = set
+            .iter()
+            .map(|submitted| self.charge(submitted, closing))
+            .collect();
         let mut results = Vec::with_capacity(set.len());
         for (submitted, fee) in set.into_iter().zip(fees) {
             let inner = self.apply(&submitted, closing);
@@ -278,15 +343,24 @@ impl Network {
 
     fn charge(&mut self, submitted: &Submitted, closing: Closing) -> i64 {
         let payer = submitted.fee_source();
-        let held = self.state.account(&payer).map_or(0, |account| account.balance);
-        let fee = BASE_FEE.saturating_mul(submitted.fee_operations()).min(submitted.max_fee()).min(held);
-        self.state.add(&payer, &Asset::Native, -fee, (closing.ledger, closing.time));
+        let held = self
+            .state
+            .account(&payer)
+            .map_or(0, |account| account.balance);
+        let fee = BASE_FEE
+            .saturating_mul(submitted.fee_operations())
+            .min(submitted.max_fee())
+            .min(held);
+        self.state
+            .add(&payer, &Asset::Native, -fee, (closing.ledger, closing.time));
         fee
     }
 
     fn apply(&mut self, submitted: &Submitted, closing: Closing) -> Inner {
         let source = submitted.source();
-        let Some(account) = self.state.account(&source) else { return Inner::TxNoAccount };
+        let Some(account) = self.state.account(&source) else {
+            return Inner::TxNoAccount;
+        };
         // Another transaction of this ledger may have bumped it meanwhile.
         if !self.sequence_fits(submitted, account) {
             return Inner::TxBadSeq;
@@ -299,10 +373,19 @@ impl Network {
         let mark = self.state.mark();
         let operations = submitted.tx.operations.iter().enumerate();
         let results: Vec<OperationResult> = operations
-            .map(|(index, op)| apply(&mut self.state, &operation_source(submitted, index), &op.body, closing))
+            .map(|(index, op)| {
+                apply(
+                    &mut self.state,
+                    &operation_source(submitted, index),
+                    &op.body,
+                    closing,
+                )
+            })
             .collect();
         if results.iter().all(succeeded) {
-            return results.try_into().map_or(Inner::TxInternalError, Inner::TxSuccess);
+            return results
+                .try_into()
+                .map_or(Inner::TxInternalError, Inner::TxSuccess);
         }
         self.state.roll_back(mark);
         failed(results)
@@ -316,7 +399,12 @@ impl Network {
         let mut found = Vec::new();
         for source in sources.iter().collect::<HashSet<_>>() {
             let mut vias: Vec<Vec<Asset>> = vec![Vec::new()];
-            vias.extend(takes.iter().filter(|via| *via != source).map(|via| vec![via.clone()]));
+            vias.extend(
+                takes
+                    .iter()
+                    .filter(|via| *via != source)
+                    .map(|via| vec![via.clone()]),
+            );
             if source == wanted {
                 vias.truncate(1);
             }
@@ -326,11 +414,17 @@ impl Network {
                 let cost = cost_of(&mut self.state, &nobody, wanted, amount, &hops, (0, 0));
                 self.state.roll_back(mark);
                 if let Ok((cost, _)) = cost {
-                    found.push(Path { source: source.clone(), cost, via });
+                    found.push(Path {
+                        source: source.clone(),
+                        cost,
+                        via,
+                    });
                 }
             }
         }
-        found.sort_by(|a, b| (&a.source, a.cost, a.via.len()).cmp(&(&b.source, b.cost, b.via.len())));
+        found.sort_by(|a, b| {
+            (&a.source, a.cost, a.via.len()).cmp(&(&b.source, b.cost, b.via.len()))
+        });
         found
     }
 }

@@ -42,7 +42,10 @@ impl ListQuery {
                 // Ids of operations in other lists are `<id>-<n>`: the number before the dash counts.
                 let number = text.split('-').next().unwrap_or(text);
                 let number = number.parse::<i64>().ok().filter(|n| *n >= 0);
-                Some(number.ok_or_else(|| Problem::bad_request("cursor", "cursor: invalid value"))?)
+                Some(
+                    number
+                        .ok_or_else(|| Problem::bad_request("cursor", "cursor: invalid value"))?,
+                )
             }
         };
         let descending = match self.order.as_deref() {
@@ -52,7 +55,10 @@ impl ListQuery {
         };
         let limit = match self.limit.as_deref() {
             None | Some("") => 10,
-            Some(text) => text.parse::<usize>().ok().filter(|n| (1..=200).contains(n))
+            Some(text) => text
+                .parse::<usize>()
+                .ok()
+                .filter(|n| (1..=200).contains(n))
                 .ok_or_else(|| Problem::bad_request("limit", "limit: must be between 1 and 200"))?,
         };
         let include_failed = match self.include_failed.as_deref() {
@@ -63,27 +69,62 @@ impl ListQuery {
         let join = match self.join.as_deref() {
             None | Some("") => false,
             Some("transactions") => true,
-            Some(_) => return Err(Problem::bad_request("join", "it is not one of: transactions")),
+            Some(_) => {
+                return Err(Problem::bad_request(
+                    "join",
+                    "it is not one of: transactions",
+                ));
+            }
         };
-        Ok(Page { cursor, descending, limit, include_failed, join })
+        Ok(Page {
+            cursor,
+            descending,
+            limit,
+            include_failed,
+            join,
+        })
     }
 }
 
 impl Page {
     /// Picks a page of `ids`, which ascend by `id_of`; `keep` filters.
-    pub fn pick<T: Copy>(&self, items: &[T], id_of: impl Fn(T) -> i64, keep: impl Fn(T) -> bool) -> Vec<T> {
+    pub fn pick<T: Copy>(
+        &self,
+        items: &[T],
+        id_of: impl Fn(T) -> i64,
+        keep: impl Fn(T) -> bool,
+    ) -> Vec<T> {
         if self.descending {
-            let end = self.cursor.map_or(items.len(), |cursor| items.partition_point(|item| id_of(*item) < cursor));
-            items[..end].iter().rev().copied().filter(|item| keep(*item)).take(self.limit).collect()
+            let end = self.cursor.map_or(items.len(), |cursor| {
+                items.partition_point(|item| id_of(*item) < cursor)
+            });
+            items[..end]
+                .iter()
+                .rev()
+                .copied()
+                .filter(|item| keep(*item))
+                .take(self.limit)
+                .collect()
         } else {
-            let start = self.cursor.map_or(0, |cursor| items.partition_point(|item| id_of(*item) <= cursor));
-            items[start..].iter().copied().filter(|item| keep(*item)).take(self.limit).collect()
+            let start = self.cursor.map_or(0, |cursor| {
+                items.partition_point(|item| id_of(*item) <= cursor)
+            });
+            items[start..]
+                .iter()
+                .copied()
+                .filter(|item| keep(*item))
+                .take(self.limit)
+                .collect()
         }
     }
 
     /// The query string of the page after `cursor` in an order.
     pub fn query(&self, cursor: &str, descending: bool) -> String {
-        let mut query = format!("cursor={cursor}&limit={}&order={}", self.limit, if descending { "desc" } else { "asc" });
+        let mut query = format!(
+            "cursor={cursor}&limit={}&order={}",
+            self.limit,
+            if descending { "desc" } else { "asc" }
+        );
         if self.include_failed {
             query.push_str("&include_failed=true");
         }

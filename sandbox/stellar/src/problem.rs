@@ -6,9 +6,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use stellar_base::xdr::{
-    BumpSequenceResult, ChangeTrustResult, CreateAccountResult, InnerTransactionResultResult as Inner,
-    ManageSellOfferResult, OperationResult, OperationResultTr as Tr, PathPaymentStrictReceiveResult, PaymentResult,
-    TransactionResult, TransactionResultResult as Outer,
+    BumpSequenceResult, ChangeTrustResult, CreateAccountResult,
+    InnerTransactionResultResult as Inner, ManageSellOfferResult, OperationResult,
+    OperationResultTr as Tr, PathPaymentStrictReceiveResult, PaymentResult, TransactionResult,
+    TransactionResultResult as Outer,
 };
 
 /// An answer that is no success, as `application/problem+json`.
@@ -95,7 +96,10 @@ impl IntoResponse for Problem {
             body["extras"] = extras;
         }
         let mut response = (self.status, body.to_string()).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json; charset=utf-8"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json; charset=utf-8"),
+        );
         response
     }
 }

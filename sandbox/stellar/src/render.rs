@@ -9,14 +9,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
-use stellar_base::xdr::{Asset, ClaimAtom, DecoratedSignature, Memo, MuxedAccount, OperationBody, Preconditions};
+use stellar_base::xdr::{
+    Asset, ClaimAtom, DecoratedSignature, Memo, MuxedAccount, OperationBody, Preconditions,
+};
 
 /// Protocol that the stand-in claims.
 pub const PROTOCOL: u32 = 23;
 
 /// Stroops as a decimal with seven places.
 pub fn amount(stroops: i64) -> String {
-    let (whole, rest) = (stroops.unsigned_abs() / 10_000_000, stroops.unsigned_abs() % 10_000_000);
+    let (whole, rest) = (
+        stroops.unsigned_abs() / 10_000_000,
+        stroops.unsigned_abs() % 10_000_000,
+    );
     format!("{}{whole}.{rest:07}", if stroops < 0 { "-" } else { "" })
 }
 
@@ -27,19 +32,29 @@ pub fn parse_amount(text: &str) -> Option<i64> {
     if !digits(whole) || !digits(rest) || rest.len() > 7 || (whole.is_empty() && rest.is_empty()) {
         return None;
     }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let whole: i64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().ok()?
+    };
     let rest: i64 = format!("{rest:0<7}").parse().ok()?;
     whole.checked_mul(10_000_000)?.checked_add(rest)
 }
 
 /// Unix seconds as RFC 3339 in UTC.
 pub fn time(seconds: u64) -> String {
-    let time = i64::try_from(seconds).ok().and_then(|s| DateTime::from_timestamp(s, 0));
-    time.map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+    let time = i64::try_from(seconds)
+        .ok()
+        .and_then(|s| DateTime::from_timestamp(s, 0));
+    time.map_or_else(String::new, |time| {
+        time.to_rfc3339_opts(SecondsFormat::Secs, true)
+    })
 }
 
 fn code(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
+    String::from_utf8_lossy(bytes)
+        .trim_end_matches('\0')
+        .to_owned()
 }
 
 /// Puts `<prefix>asset_type` and, unless native, code and issuer into an object.
@@ -47,7 +62,10 @@ pub fn put_asset(object: &mut Map<String, Value>, prefix: &str, asset: &Asset) {
     let (kind, rest) = match asset {
         Asset::Native => ("native", None),
         Asset::CreditAlphanum4(a) => ("credit_alphanum4", Some((code(&a.asset_code.0), &a.issuer))),
-        Asset::CreditAlphanum12(a) => ("credit_alphanum12", Some((code(&a.asset_code.0), &a.issuer))),
+        Asset::CreditAlphanum12(a) => (
+            "credit_alphanum12",
+            Some((code(&a.asset_code.0), &a.issuer)),
+        ),
     };
     object.insert(format!("{prefix}asset_type"), kind.into());
     if let Some((code, issuer)) = rest {
@@ -62,11 +80,22 @@ fn asset(asset: &Asset) -> Value {
     Value::Object(object)
 }
 
-fn put_account(object: &mut Map<String, Value>, name: &str, muxed_name: &str, account: &MuxedAccount) {
-    object.insert(name.to_owned(), account_id(&key_of(account)).to_string().into());
+fn put_account(
+    object: &mut Map<String, Value>,
+    name: &str,
+    muxed_name: &str,
+    account: &MuxedAccount,
+) {
+    object.insert(
+        name.to_owned(),
+        account_id(&key_of(account)).to_string().into(),
+    );
     if let MuxedAccount::MuxedEd25519(muxed) = account {
         object.insert(format!("{muxed_name}_muxed"), account.to_string().into());
-        object.insert(format!("{muxed_name}_muxed_id"), muxed.id.to_string().into());
+        object.insert(
+            format!("{muxed_name}_muxed_id"),
+            muxed.id.to_string().into(),
+        );
     }
 }
 
@@ -121,7 +150,10 @@ pub fn root(base: &str, passphrase: &str, latest: &LedgerRecord, elder: u32) -> 
 /// Fee statistics. Ledgers are never full, so everybody pays the base fee.
 pub fn fee_stats(latest: u32) -> Value {
     let mut fees = Map::new();
-    for name in ["max", "min", "mode", "p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95", "p99"] {
+    for name in [
+        "max", "min", "mode", "p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95",
+        "p99",
+    ] {
         fees.insert(name.to_owned(), BASE_FEE.to_string().into());
     }
     json!({
@@ -147,7 +179,10 @@ pub fn account(base: &str, state: &State, key: &Key) -> Option<Value> {
         balance.insert("selling_liabilities".to_owned(), amount(selling).into());
         balance.insert("last_modified_ledger".to_owned(), line.modified.into());
         balance.insert("is_authorized".to_owned(), true.into());
-        balance.insert("is_authorized_to_maintain_liabilities".to_owned(), true.into());
+        balance.insert(
+            "is_authorized_to_maintain_liabilities".to_owned(),
+            true.into(),
+        );
         put_asset(&mut balance, "", held);
         balances.push(Value::Object(balance));
     }
@@ -158,7 +193,12 @@ pub fn account(base: &str, state: &State, key: &Key) -> Option<Value> {
         "selling_liabilities": amount(selling),
         "asset_type": "native",
     }));
-    let own = |list: &str| template(base, &format!("/accounts/{id}/{list}{{?cursor,limit,order}}"));
+    let own = |list: &str| {
+        template(
+            base,
+            &format!("/accounts/{id}/{list}{{?cursor,limit,order}}"),
+        )
+    };
     let mut object = json!({
         "_links": {
             "self": link(base, &format!("/accounts/{id}")),
@@ -204,7 +244,10 @@ fn merge(object: &mut Value, more: Value) {
 /// An offer.
 pub fn offer(base: &str, offer: &Offer) -> Value {
     let seller = account_id(&offer.seller).to_string();
-    let (n, d) = (u128::try_from(offer.n).unwrap_or(0), u128::try_from(offer.d).unwrap_or(1).max(1));
+    let (n, d) = (
+        u128::try_from(offer.n).unwrap_or(0),
+        u128::try_from(offer.d).unwrap_or(1).max(1),
+    );
     let price = (n * 10_000_000 + d / 2) / d;
     json!({
         "_links": {
@@ -227,7 +270,12 @@ pub fn offer(base: &str, offer: &Offer) -> Value {
 /// A ledger.
 pub fn ledger(base: &str, ledger: &LedgerRecord) -> Value {
     let number = ledger.sequence;
-    let own = |list: &str| template(base, &format!("/ledgers/{number}/{list}{{?cursor,limit,order}}"));
+    let own = |list: &str| {
+        template(
+            base,
+            &format!("/ledgers/{number}/{list}{{?cursor,limit,order}}"),
+        )
+    };
     json!({
         "_links": {
             "self": link(base, &format!("/ledgers/{number}")),
@@ -257,7 +305,10 @@ pub fn ledger(base: &str, ledger: &LedgerRecord) -> Value {
 }
 
 fn signatures(signatures: &[DecoratedSignature]) -> Value {
-    signatures.iter().map(|s| Value::from(STANDARD.encode(s.signature.0.as_slice()))).collect()
+    signatures
+        .iter()
+        .map(|s| Value::from(STANDARD.encode(s.signature.0.as_slice())))
+        .collect()
 }
 
 fn preconditions(cond: &Preconditions) -> Option<Value> {
@@ -277,7 +328,8 @@ fn preconditions(cond: &Preconditions) -> Option<Value> {
                 object["timebounds"] = bounds(b);
             }
             if let Some(b) = &v2.ledger_bounds {
-                object["ledgerbounds"] = json!({ "min_ledger": b.min_ledger, "max_ledger": b.max_ledger });
+                object["ledgerbounds"] =
+                    json!({ "min_ledger": b.min_ledger, "max_ledger": b.max_ledger });
             }
             if let Some(number) = &v2.min_seq_num {
                 object["min_account_sequence"] = number.0.to_string().into();
@@ -298,14 +350,24 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
     let submitted = &record.submitted;
     let tx = &submitted.tx;
     let outer = hex::encode(submitted.outer_hash());
-    let hash = if inner { hex::encode(submitted.hash) } else { outer.clone() };
+    let hash = if inner {
+        hex::encode(submitted.hash)
+    } else {
+        outer.clone()
+    };
     let source = account_id(&submitted.source()).to_string();
     let mut object = Map::new();
     let (memo_type, memo) = match &tx.memo {
         Memo::None => ("none", None),
         Memo::Text(text) => {
-            object.insert("memo_bytes".to_owned(), STANDARD.encode(text.as_slice()).into());
-            ("text", Some(String::from_utf8_lossy(text.as_slice()).into_owned()))
+            object.insert(
+                "memo_bytes".to_owned(),
+                STANDARD.encode(text.as_slice()).into(),
+            );
+            (
+                "text",
+                Some(String::from_utf8_lossy(text.as_slice()).into_owned()),
+            )
         }
         Memo::Id(id) => ("id", Some(id.to_string())),
         Memo::Hash(hash) => ("hash", Some(STANDARD.encode(hash.0))),
@@ -315,16 +377,19 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
         object.insert("memo".to_owned(), memo.into());
     }
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
-    put("_links", json!({
-        "self": link(base, &format!("/transactions/{hash}")),
-        "account": link(base, &format!("/accounts/{source}")),
-        "ledger": link(base, &format!("/ledgers/{}", record.ledger)),
-        "operations": template(base, &format!("/transactions/{hash}/operations{{?cursor,limit,order}}")),
-        "effects": template(base, &format!("/transactions/{hash}/effects{{?cursor,limit,order}}")),
-        "precedes": link(base, &format!("/transactions?order=asc&cursor={}", record.id)),
-        "succeeds": link(base, &format!("/transactions?order=desc&cursor={}", record.id)),
-        "transaction": link(base, &format!("/transactions/{hash}")),
-    }));
+    put(
+        "_links",
+        json!({
+            "self": link(base, &format!("/transactions/{hash}")),
+            "account": link(base, &format!("/accounts/{source}")),
+            "ledger": link(base, &format!("/ledgers/{}", record.ledger)),
+            "operations": template(base, &format!("/transactions/{hash}/operations{{?cursor,limit,order}}")),
+            "effects": template(base, &format!("/transactions/{hash}/effects{{?cursor,limit,order}}")),
+            "precedes": link(base, &format!("/transactions?order=asc&cursor={}", record.id)),
+            "succeeds": link(base, &format!("/transactions?order=desc&cursor={}", record.id)),
+            "transaction": link(base, &format!("/transactions/{hash}")),
+        }),
+    );
     put("id", hash.clone().into());
     put("paging_token", record.id.to_string().into());
     put("successful", record.successful.into());
@@ -332,7 +397,10 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
     put("ledger", record.ledger.into());
     put("created_at", time(record.closed_at).into());
     put_account(&mut object, "source_account", "account", &tx.source_account);
-    let payer = submitted.bump.as_ref().map_or(&tx.source_account, |bump| &bump.fee_source);
+    let payer = submitted
+        .bump
+        .as_ref()
+        .map_or(&tx.source_account, |bump| &bump.fee_source);
     put_account(&mut object, "fee_account", "fee_account", payer);
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     put("source_account_sequence", tx.seq_num.0.to_string().into());
@@ -345,7 +413,11 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
     put("result_meta_xdr", "AAAAAgAAAAAAAAAAAAAAAA==".into());
     put("fee_meta_xdr", "AAAAAA==".into());
     put("memo_type", memo_type.into());
-    let shown = submitted.bump.as_ref().filter(|_| !inner).map_or(&submitted.signatures, |bump| &bump.signatures);
+    let shown = submitted
+        .bump
+        .as_ref()
+        .filter(|_| !inner)
+        .map_or(&submitted.signatures, |bump| &bump.signatures);
     put("signatures", signatures(shown));
     if let Some(bounds) = submitted.time_bounds() {
         put("valid_after", time(bounds.min_time.0).into());
@@ -357,12 +429,18 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
         put("preconditions", preconditions);
     }
     if let Some(bump) = &submitted.bump {
-        put("fee_bump_transaction", json!({ "hash": outer, "signatures": signatures(&bump.signatures) }));
-        put("inner_transaction", json!({
-            "hash": hex::encode(submitted.hash),
-            "signatures": signatures(&submitted.signatures),
-            "max_fee": tx.fee.to_string(),
-        }));
+        put(
+            "fee_bump_transaction",
+            json!({ "hash": outer, "signatures": signatures(&bump.signatures) }),
+        );
+        put(
+            "inner_transaction",
+            json!({
+                "hash": hex::encode(submitted.hash),
+                "signatures": signatures(&submitted.signatures),
+                "max_fee": tx.fee.to_string(),
+            }),
+        );
     }
     Value::Object(object)
 }
@@ -373,13 +451,16 @@ pub fn payment(base: &str, payment: &PaymentRecord, record: &TxRecord, join: boo
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     let (id, hash) = (payment.id.to_string(), hex::encode(submitted.outer_hash()));
-    put("_links", json!({
-        "self": link(base, &format!("/operations/{id}")),
-        "transaction": link(base, &format!("/transactions/{hash}")),
-        "effects": link(base, &format!("/operations/{id}/effects")),
-        "succeeds": link(base, &format!("/effects?order=desc&cursor={id}")),
-        "precedes": link(base, &format!("/effects?order=asc&cursor={id}")),
-    }));
+    put(
+        "_links",
+        json!({
+            "self": link(base, &format!("/operations/{id}")),
+            "transaction": link(base, &format!("/transactions/{hash}")),
+            "effects": link(base, &format!("/operations/{id}/effects")),
+            "succeeds": link(base, &format!("/effects?order=desc&cursor={id}")),
+            "precedes": link(base, &format!("/effects?order=asc&cursor={id}")),
+        }),
+    );
     put("id", id.clone().into());
     put("paging_token", id.into());
     put("transaction_successful", record.successful.into());
@@ -388,9 +469,18 @@ pub fn payment(base: &str, payment: &PaymentRecord, record: &TxRecord, join: boo
     if join {
         put("transaction", transaction(base, record, false));
     }
-    let Some(op) = submitted.tx.operations.get(payment.operation) else { return Value::Object(object) };
-    let plain = MuxedAccount::Ed25519(stellar_base::xdr::Uint256(operation_source(submitted, payment.operation)));
-    let source = op.source_account.as_ref().or(Some(&submitted.tx.source_account)).unwrap_or(&plain);
+    let Some(op) = submitted.tx.operations.get(payment.operation) else {
+        return Value::Object(object);
+    };
+    let plain = MuxedAccount::Ed25519(stellar_base::xdr::Uint256(operation_source(
+        submitted,
+        payment.operation,
+    )));
+    let source = op
+        .source_account
+        .as_ref()
+        .or(Some(&submitted.tx.source_account))
+        .unwrap_or(&plain);
     put_account(&mut object, "source_account", "source_account", source);
     let mut kind = |name: &str, number: i32| {
         object.insert("type".to_owned(), name.into());
@@ -399,7 +489,10 @@ pub fn payment(base: &str, payment: &PaymentRecord, record: &TxRecord, join: boo
     match &op.body {
         OperationBody::CreateAccount(op) => {
             kind("create_account", 0);
-            object.insert("starting_balance".to_owned(), amount(op.starting_balance).into());
+            object.insert(
+                "starting_balance".to_owned(),
+                amount(op.starting_balance).into(),
+            );
             put_account(&mut object, "funder", "funder", source);
             object.insert("account".to_owned(), op.destination.to_string().into());
         }
@@ -441,7 +534,9 @@ fn paid_in(claims: &[ClaimAtom], send: &Asset, path: &[Asset], dest: &Asset) -> 
     claims
         .iter()
         .map_while(|claim| match claim {
-            ClaimAtom::OrderBook(c) if c.asset_bought == *send && c.asset_sold == *first => Some(c.amount_bought),
+            ClaimAtom::OrderBook(c) if c.asset_bought == *send && c.asset_sold == *first => {
+                Some(c.amount_bought)
+            }
             _ => None,
         })
         .sum()
@@ -453,7 +548,10 @@ pub fn path(path: &Path, wanted: &Asset, wanted_amount: i64) -> Value {
     put_asset(&mut object, "source_", &path.source);
     object.insert("source_amount".to_owned(), amount(path.cost).into());
     put_asset(&mut object, "destination_", wanted);
-    object.insert("destination_amount".to_owned(), amount(wanted_amount).into());
+    object.insert(
+        "destination_amount".to_owned(),
+        amount(wanted_amount).into(),
+    );
     object.insert("path".to_owned(), path.via.iter().map(asset).collect());
     Value::Object(object)
 }

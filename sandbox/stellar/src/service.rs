@@ -35,7 +35,9 @@ pub struct Service {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 impl Service {
@@ -54,7 +56,11 @@ impl Service {
         };
         let ticking = service.clone();
         tokio::spawn(async move {
-            let period = if close_ms == 0 { IDLE_CLOSE } else { Duration::from_millis(close_ms) };
+            let period = if close_ms == 0 {
+                IDLE_CLOSE
+            } else {
+                Duration::from_millis(close_ms)
+            };
             let mut ticks = tokio::time::interval(period);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             ticks.tick().await;
@@ -113,7 +119,9 @@ impl Service {
         }
         let landed = async {
             loop {
-                if self.with(|network| network.history().find(&hash).is_some()) || closed.changed().await.is_err() {
+                if self.with(|network| network.history().find(&hash).is_some())
+                    || closed.changed().await.is_err()
+                {
                     return;
                 }
             }

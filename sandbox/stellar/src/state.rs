@@ -38,7 +38,8 @@ pub struct Account {
 impl Account {
     /// Trustlines and offers.
     pub fn subentries(&self) -> i64 {
-        i64::try_from(self.trustlines.len() + self.offers.len()).unwrap_or(i64::MAX / BASE_RESERVE - 2)
+        i64::try_from(self.trustlines.len() + self.offers.len())
+            .unwrap_or(i64::MAX / BASE_RESERVE - 2)
     }
 
     /// XLM that must stay, in stroops.
@@ -102,7 +103,8 @@ impl State {
     /// An account to be changed; the change can be rolled back.
     pub fn account_mut(&mut self, key: &Key) -> Option<&mut Account> {
         let account = self.accounts.get_mut(key)?;
-        self.journal.push(Undo::Account(*key, Some(Box::new(account.clone()))));
+        self.journal
+            .push(Undo::Account(*key, Some(Box::new(account.clone()))));
         Some(account)
     }
 
@@ -149,7 +151,10 @@ impl State {
             }
         }
         if let Some(offer) = offer {
-            self.books.entry((offer.selling.clone(), offer.buying.clone())).or_default().insert(id);
+            self.books
+                .entry((offer.selling.clone(), offer.buying.clone()))
+                .or_default()
+                .insert(id);
             self.offers.insert(id, offer);
         }
         before
@@ -158,9 +163,16 @@ impl State {
     /// Offers that sell one asset for another: cheapest first, the older one first at one price.
     pub fn book(&self, selling: &Asset, buying: &Asset) -> Vec<&Offer> {
         let ids = self.books.get(&(selling.clone(), buying.clone()));
-        let mut offers: Vec<&Offer> = ids.into_iter().flatten().filter_map(|id| self.offers.get(id)).collect();
+        let mut offers: Vec<&Offer> = ids
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.offers.get(id))
+            .collect();
         offers.sort_by(|a, b| {
-            let (left, right) = (i64::from(a.n) * i64::from(b.d), i64::from(b.n) * i64::from(a.d));
+            let (left, right) = (
+                i64::from(a.n) * i64::from(b.d),
+                i64::from(b.n) * i64::from(a.d),
+            );
             left.cmp(&right).then(a.id.cmp(&b.id))
         });
         offers
@@ -168,22 +180,39 @@ impl State {
 
     /// What can be had for `selling`: the other sides of the books that sell it.
     pub fn bought_with(&self, selling: &Asset) -> Vec<Asset> {
-        self.books.keys().filter(|(sold, _)| sold == selling).map(|(_, bought)| bought.clone()).collect()
+        self.books
+            .keys()
+            .filter(|(sold, _)| sold == selling)
+            .map(|(_, bought)| bought.clone())
+            .collect()
     }
 
     /// Offers of an account, by id.
     pub fn offers_of(&self, key: &Key) -> Vec<&Offer> {
         let ids = self.accounts.get(key).map(|account| &account.offers);
-        ids.into_iter().flatten().filter_map(|id| self.offers.get(id)).collect()
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.offers.get(id))
+            .collect()
     }
 
     /// What an account's offers promise to take and to give of an asset: (buying, selling).
     pub fn liabilities(&self, key: &Key, asset: &Asset) -> (i64, i64) {
-        self.offers_of(key).into_iter().fold((0_i64, 0_i64), |(buying, selling), offer| {
-            let bought = if &offer.buying == asset { crate::exchange::proceeds(offer) } else { 0 };
-            let sold = if &offer.selling == asset { offer.amount } else { 0 };
-            (buying.saturating_add(bought), selling.saturating_add(sold))
-        })
+        self.offers_of(key)
+            .into_iter()
+            .fold((0_i64, 0_i64), |(buying, selling), offer| {
+                let bought = if &offer.buying == asset {
+                    crate::exchange::proceeds(offer)
+                } else {
+                    0
+                };
+                let sold = if &offer.selling == asset {
+                    offer.amount
+                } else {
+                    0
+                };
+                (buying.saturating_add(bought), selling.saturating_add(sold))
+            })
     }
 
     /// Stroops of `asset` that an account may send: without reserve and liabilities. None without a trustline.
@@ -191,9 +220,16 @@ impl State {
         let account = self.accounts.get(key)?;
         let selling = self.liabilities(key, asset).1;
         match asset {
-            Asset::Native => Some((account.balance - account.reserve()).saturating_sub(selling).max(0)),
+            Asset::Native => Some(
+                (account.balance - account.reserve())
+                    .saturating_sub(selling)
+                    .max(0),
+            ),
             _ if issuer(asset) == Some(*key) => Some(i64::MAX),
-            _ => account.trustlines.get(asset).map(|line| line.balance.saturating_sub(selling).max(0)),
+            _ => account
+                .trustlines
+                .get(asset)
+                .map(|line| line.balance.saturating_sub(selling).max(0)),
         }
     }
 
@@ -204,7 +240,10 @@ impl State {
         match asset {
             Asset::Native => Some((i64::MAX - account.balance).saturating_sub(buying).max(0)),
             _ if issuer(asset) == Some(*key) => Some(i64::MAX),
-            _ => account.trustlines.get(asset).map(|line| (line.limit - line.balance).saturating_sub(buying).max(0)),
+            _ => account
+                .trustlines
+                .get(asset)
+                .map(|line| (line.limit - line.balance).saturating_sub(buying).max(0)),
         }
     }
 
@@ -214,7 +253,9 @@ impl State {
         if issuer(asset) == Some(*key) {
             return self.accounts.contains_key(key);
         }
-        let Some(account) = self.account_mut(key) else { return false };
+        let Some(account) = self.account_mut(key) else {
+            return false;
+        };
         account.modified = now;
         let balance = match asset {
             Asset::Native => &mut account.balance,
@@ -244,7 +285,9 @@ impl State {
     pub fn roll_back(&mut self, mark: usize) {
         while self.journal.len() > mark {
             match self.journal.pop() {
-                Some(Undo::Account(key, Some(account))) => drop(self.accounts.insert(key, *account)),
+                Some(Undo::Account(key, Some(account))) => {
+                    drop(self.accounts.insert(key, *account))
+                }
                 Some(Undo::Account(key, None)) => drop(self.accounts.remove(&key)),
                 Some(Undo::Offer(id, offer)) => drop(self.replace_offer(id, offer.map(|o| *o))),
                 None => {}

@@ -14,10 +14,6 @@ use std::time::Duration;
 pub struct Entry {
     /// Topic.
     pub topic: String,
-    /// Partition.
-    pub partition: i32,
-    /// Offset.
-    pub offset: i64,
     /// Full record name.
     pub event_type: String,
     /// The envelope.
@@ -45,7 +41,11 @@ impl Log {
         let mut assignment = TopicPartitionList::new();
         for (topic, partitions) in topics {
             for partition in 0..*partitions {
-                let offset = if from_end { Offset::End } else { Offset::Beginning };
+                let offset = if from_end {
+                    Offset::End
+                } else {
+                    Offset::Beginning
+                };
                 assignment.add_partition_offset(topic, partition, offset)?;
             }
         }
@@ -58,15 +58,26 @@ impl Log {
     /// # Errors
     /// When Kafka reports trouble, or the record has no envelope.
     pub fn next(&self, wait: Duration) -> Result<Option<Entry>> {
-        let Some(message) = self.consumer.poll(wait) else { return Ok(None) };
+        let Some(message) = self.consumer.poll(wait) else {
+            return Ok(None);
+        };
         let message = message?;
-        let place = format!("{}:{}:{}", message.topic(), message.partition(), message.offset());
-        let headers = message.headers().with_context(|| format!("{place} has no headers"))?;
-        let event_type = headers.iter().find(|h| h.key == "ce_type").and_then(|h| h.value).unwrap_or_default();
+        let place = format!(
+            "{}:{}:{}",
+            message.topic(),
+            message.partition(),
+            message.offset()
+        );
+        let headers = message
+            .headers()
+            .with_context(|| format!("{place} has no headers"))?;
+        let event_type = headers
+            .iter()
+            .find(|h| h.key == "ce_type")
+            .and_then(|h| h.value)
+            .unwrap_or_default();
         Ok(Some(Entry {
             topic: message.topic().to_owned(),
-            partition: message.partition(),
-            offset: message.offset(),
             event_type: String::from_utf8_lossy(event_type).into_owned(),
             envelope: Envelope::read(Some(headers)).with_context(|| place)?,
         }))
@@ -91,13 +102,21 @@ impl Log {
 pub fn doubled(entries: &[Entry]) -> Vec<String> {
     let outside = ["/gridway/api", "/gridway/webhook", "/gridway/lanes"];
     let mut seen: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for entry in entries.iter().filter(|e| !outside.contains(&e.envelope.source.as_str())) {
-        *seen.entry((entry.topic.clone(), entry.envelope.id.to_string())).or_default() += 1;
+    for entry in entries
+        .iter()
+        .filter(|e| !outside.contains(&e.envelope.source.as_str()))
+    {
+        *seen
+            .entry((entry.topic.clone(), entry.envelope.id.to_string()))
+            .or_default() += 1;
     }
     let twice = seen.into_iter().filter(|(_, n)| *n > 1);
     twice
         .map(|((topic, id), n)| {
-            let kind = entries.iter().find(|e| e.envelope.id.to_string() == id).map_or("", |e| e.event_type.as_str());
+            let kind = entries
+                .iter()
+                .find(|e| e.envelope.id.to_string() == id)
+                .map_or("", |e| e.event_type.as_str());
             format!("{kind} {id} stands {n} times in {topic}")
         })
         .collect()

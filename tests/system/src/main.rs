@@ -42,9 +42,16 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter("warn")
+        .with_writer(std::io::stderr)
+        .init();
     match Cli::parse().command {
-        Command::Crash { kills, purchases, seed } => crash::run(kills, purchases, seed).await,
+        Command::Crash {
+            kills,
+            purchases,
+            seed,
+        } => crash::run(kills, purchases, seed).await,
         Command::Bench { single, burst } => bench::run(single, burst).await,
     }
 }

@@ -33,7 +33,9 @@ impl World {
     /// # Errors
     /// When a part does not come up, or a buyer gets no twin.
     pub async fn start(users: usize, overrides: &[(&str, &str)], keep: bool) -> Result<Self> {
-        let tokens: Vec<String> = (0..users).map(|n| format!("sandbox-token-of-buyer-{n:04}")).collect();
+        let tokens: Vec<String> = (0..users)
+            .map(|n| format!("sandbox-token-of-buyer-{n:04}"))
+            .collect();
         let list: Vec<String> = tokens
             .iter()
             .enumerate()
@@ -42,7 +44,14 @@ impl World {
         let list = list.join(",");
         let mut all = vec![("GRIDWAY_API_TOKENS", list.as_str())];
         all.extend_from_slice(overrides);
-        let sandbox = up::start(&Options { keep, ..Options::default() }, &all).await?;
+        let sandbox = up::start(
+            &Options {
+                keep,
+                ..Options::default()
+            },
+            &all,
+        )
+        .await?;
         let buyers = tokens
             .iter()
             .map(|token| Buyer::new(sandbox.api(), &sandbox.environment, token))
@@ -51,6 +60,7 @@ impl World {
         for twin in registered {
             twin.context("registering a buyer")?;
         }
+        eprintln!("{users} buyers have their twins");
         Ok(Self { sandbox, buyers })
     }
 
@@ -68,9 +78,16 @@ impl World {
         let (_, purchase, intent) = who.order("250", key).await?;
         let data = format!("{{\"name\":\"{key}\"}}");
         let body = json!({"node_id": 1, "data": data, "purchase_id": purchase});
-        let ordered = who.command("/deployments", &format!("{key}-deployment"), &body).await?;
+        let ordered = who
+            .command("/deployments", &format!("{key}-deployment"), &body, 0)
+            .await?;
         let deployment = text(&ordered, "deployment_id").or_else(|_| text(&ordered, "id"))?;
-        Ok(Order { buyer, purchase, intent, deployment })
+        Ok(Order {
+            buyer,
+            purchase,
+            intent,
+            deployment,
+        })
     }
 
     /// What a stand-in counts.
@@ -78,7 +95,10 @@ impl World {
     /// # Errors
     /// When it does not answer.
     pub async fn counts(&self, stand_in: &str) -> Result<Value> {
-        let url = format!("{}/_control/counts", self.setting(stand_in).trim_end_matches('/'));
+        let url = format!(
+            "{}/_control/counts",
+            self.setting(stand_in).trim_end_matches('/')
+        );
         Ok(reqwest::get(&url).await?.error_for_status()?.json().await?)
     }
 
@@ -87,8 +107,16 @@ impl World {
     /// # Errors
     /// When it does not answer.
     pub async fn fault(&self, stand_in: &str, fault: &Value) -> Result<()> {
-        let url = format!("{}/_control/faults", self.setting(stand_in).trim_end_matches('/'));
-        reqwest::Client::new().post(&url).json(fault).send().await?.error_for_status()?;
+        let url = format!(
+            "{}/_control/faults",
+            self.setting(stand_in).trim_end_matches('/')
+        );
+        reqwest::Client::new()
+            .post(&url)
+            .json(fault)
+            .send()
+            .await?
+            .error_for_status()?;
         Ok(())
     }
 
@@ -97,8 +125,15 @@ impl World {
     /// # Errors
     /// When it does not answer.
     pub async fn mend(&self, stand_in: &str) -> Result<()> {
-        let url = format!("{}/_control/faults", self.setting(stand_in).trim_end_matches('/'));
-        reqwest::Client::new().delete(&url).send().await?.error_for_status()?;
+        let url = format!(
+            "{}/_control/faults",
+            self.setting(stand_in).trim_end_matches('/')
+        );
+        reqwest::Client::new()
+            .delete(&url)
+            .send()
+            .await?
+            .error_for_status()?;
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! A network of one test's own: the stand-in, its market, opened lanes.
 
 use counterparties_stellar::{
-    AccountId, HorizonClient, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan, LaneSeed, SecretKey, SignedTransaction,
-    Stellar, StellarConfig, base, opening, sign,
+    AccountId, HorizonClient, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan, LaneSeed,
+    SecretKey, SignedTransaction, Stellar, StellarConfig, base, opening, sign,
 };
 use events::ids::EventId;
 use events::money::Amount;
@@ -30,23 +30,50 @@ pub async fn world(close_ms: u64) -> World {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let service = Service::start(PASSPHRASE, close_ms);
     let router = sandbox_horizon::http::router(service.clone());
-    tokio::spawn(sandbox_kit::serve(listener, router, CancellationToken::new()));
+    tokio::spawn(sandbox_kit::serve(
+        listener,
+        router,
+        CancellationToken::new(),
+    ));
     let market = sandbox_market::seed(&url, PASSPHRASE).await.unwrap();
     let treasury = market.treasury_secret.parse().unwrap();
     let stellar = HorizonClient::new(&StellarConfig::new(&url, PASSPHRASE)).unwrap();
-    World { url, stellar, market, treasury, service }
+    World {
+        url,
+        stellar,
+        market,
+        treasury,
+        service,
+    }
 }
 
 pub fn lanes(count: u16) -> Vec<LaneKey> {
     let seed: LaneSeed = "5a".repeat(32).parse().unwrap();
-    let name = |index| LaneName { cluster: "test", executor: "swaps", topic: "purchases", partition: 0, epoch: EPOCH, index };
-    (0..count).map(|index| seed.derive(name(index)).unwrap()).collect()
+    let name = |index| LaneName {
+        cluster: "test",
+        executor: "swaps",
+        topic: "purchases",
+        partition: 0,
+        epoch: EPOCH,
+        index,
+    };
+    (0..count)
+        .map(|index| seed.derive(name(index)).unwrap())
+        .collect()
 }
 
 impl World {
     pub async fn open(&self, count: u16) -> Vec<LaneKey> {
         let lanes = lanes(count);
-        opening::open(&self.stellar, &self.treasury, &lanes, base(EPOCH).unwrap(), PASSPHRASE).await.unwrap();
+        opening::open(
+            &self.stellar,
+            &self.treasury,
+            &lanes,
+            base(EPOCH).unwrap(),
+            PASSPHRASE,
+        )
+        .await
+        .unwrap();
         lanes
     }
 
@@ -56,11 +83,24 @@ impl World {
     }
 
     /// A swap for `tft` TFT that may cost `usdc` USDC, a minute from now at most.
-    pub async fn swap(&self, lane: &LaneKey, offset: i64, usdc: u32, tft: u32) -> SignedTransaction {
+    pub async fn swap(
+        &self,
+        lane: &LaneKey,
+        offset: i64,
+        usdc: u32,
+        tft: u32,
+    ) -> SignedTransaction {
         self.swap_until(lane, offset, usdc, tft, self.now().await + 60)
     }
 
-    pub fn swap_until(&self, lane: &LaneKey, offset: i64, usdc: u32, tft: u32, deadline: i64) -> SignedTransaction {
+    pub fn swap_until(
+        &self,
+        lane: &LaneKey,
+        offset: i64,
+        usdc: u32,
+        tft: u32,
+        deadline: i64,
+    ) -> SignedTransaction {
         let operation = LaneOperation::PathPaymentStrictReceive {
             send_asset: self.market.usdc.clone(),
             send_max: Amount::from_whole(usdc),
@@ -69,32 +109,77 @@ impl World {
             dest_amount: Amount::from_whole(tft),
             path: Vec::new(),
         };
-        self.sign(lane, offset, deadline, LaneMemo::of_event(&EventId::derive(&[&offset.to_string()])), operation)
+        self.sign(
+            lane,
+            offset,
+            deadline,
+            LaneMemo::of_event(&EventId::derive(&[&offset.to_string()])),
+            operation,
+        )
     }
 
     /// A payment of TFT to the bridge, for a twin.
-    pub async fn pay_bridge(&self, lane: &LaneKey, offset: i64, twin: u32, tft: i64) -> SignedTransaction {
+    pub async fn pay_bridge(
+        &self,
+        lane: &LaneKey,
+        offset: i64,
+        twin: u32,
+        tft: i64,
+    ) -> SignedTransaction {
         let destination: AccountId = self.market.bridge_address.parse().unwrap();
-        let operation = LaneOperation::Payment { destination, asset: self.market.tft.clone(), amount: tft * 10_000_000 };
-        self.sign(lane, offset, self.now().await + 60, LaneMemo::Text(format!("twin_{twin}")), operation)
+        let operation = LaneOperation::Payment {
+            destination,
+            asset: self.market.tft.clone(),
+            amount: tft * 10_000_000,
+        };
+        self.sign(
+            lane,
+            offset,
+            self.now().await + 60,
+            LaneMemo::Text(format!("twin_{twin}")),
+            operation,
+        )
     }
 
-    fn sign(&self, lane: &LaneKey, offset: i64, deadline: i64, memo: LaneMemo, operation: LaneOperation) -> SignedTransaction {
+    fn sign(
+        &self,
+        lane: &LaneKey,
+        offset: i64,
+        deadline: i64,
+        memo: LaneMemo,
+        operation: LaneOperation,
+    ) -> SignedTransaction {
         let base = base(EPOCH).unwrap();
-        let plan = LanePlan { lane: lane.clone(), base, offset, deadline, memo, operation, max_fee: 1_000 };
+        let plan = LanePlan {
+            lane: lane.clone(),
+            base,
+            offset,
+            deadline,
+            memo,
+            operation,
+            max_fee: 1_000,
+        };
         sign(&plan, &self.treasury, PASSPHRASE).unwrap()
     }
 
     /// Arms a fault for the next `times` submissions.
     pub async fn arm(&self, kind: &str, times: u32) {
         let fault = serde_json::json!({"method": "POST", "path": "/transactions", "kind": kind, "times": times});
-        let answer = reqwest::Client::new().post(format!("{}/_control/faults", self.url)).json(&fault).send().await.unwrap();
+        let answer = reqwest::Client::new()
+            .post(format!("{}/_control/faults", self.url))
+            .json(&fault)
+            .send()
+            .await
+            .unwrap();
         assert!(answer.status().is_success());
     }
 }
 
 /// Asks until the answer is as wanted, for ten seconds at most.
-pub async fn until<T, F: Future<Output = T>>(mut ask: impl FnMut() -> F, wanted: impl Fn(&T) -> bool) -> T
+pub async fn until<T, F: Future<Output = T>>(
+    mut ask: impl FnMut() -> F,
+    wanted: impl Fn(&T) -> bool,
+) -> T
 where
     T: std::fmt::Debug,
 {
