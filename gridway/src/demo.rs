@@ -258,16 +258,10 @@ async fn buy(sandbox: &Sandbox) -> Result<()> {
 
 fn print_timeline(timeline: &Value) {
     println!("\nThe purchase's timeline:\n");
-    let moments = timeline
-        .as_array()
-        .or_else(|| timeline["events"].as_array())
-        .or_else(|| timeline["data"].as_array());
+    let moments = timeline["events"].as_array();
     for moment in moments.into_iter().flatten() {
         let time = moment["time"].as_str().unwrap_or_default();
-        let kind = moment["event_type"]
-            .as_str()
-            .or_else(|| moment["type"].as_str())
-            .unwrap_or_default();
+        let kind = moment["type"].as_str().unwrap_or_default();
         let kind = kind.rsplit('.').next().unwrap_or_default();
         let source = moment["source"]
             .as_str()

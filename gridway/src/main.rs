@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use gridway::{config, demo, lanes, serve, topics, up};
+use std::io::IsTerminal;
 
 #[derive(Parser)]
 #[command(name = "gridway", version, about = "Turns money into grid capacity.")]
@@ -59,6 +60,7 @@ fn init_logs(default: &str) {
         tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

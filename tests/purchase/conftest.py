@@ -78,11 +78,11 @@ class World:
         return until(f"{purchase} {state}", lambda: self.get(f"/purchases/{purchase}")["state"] == state)
 
     def types(self, purchase):
-        return [moment["event_type"].rsplit(".", 1)[-1] for moment in moments(self.get(f"/purchases/{purchase}/timeline"))]
+        return [moment["type"].rsplit(".", 1)[-1] for moment in moments(self.get(f"/purchases/{purchase}/timeline"))]
 
 
 def moments(timeline):
-    return timeline if isinstance(timeline, list) else timeline.get("data") or timeline["events"]
+    return timeline["events"]
 
 
 def start(tmp, *arguments, **settings):
