@@ -45,29 +45,26 @@ pub(crate) async fn receive(
     };
     let id = EventId::derive(&["stripe", &identity]);
     let trace = trace::of(&headers);
-    let position = match purchase {
-        Some(purchase) => {
-            let append = Append {
-                key: purchase.to_string(),
-                id,
-                correlation: purchase.to_string(),
-                trace,
-                time: state.now(),
-                event: PurchaseEvent::from(received(facts, purchase)),
-            };
-            state.log.append(append).await?
-        }
-        None => {
-            let append = Append {
-                key: identity.clone(),
-                id,
-                correlation: id.to_string(),
-                trace,
-                time: state.now(),
-                event: UnmatchedEvent::from(unmatched(facts, identity)),
-            };
-            state.log.append(append).await?
-        }
+    let position = if let Some(purchase) = purchase {
+        let append = Append {
+            key: purchase.to_string(),
+            id,
+            correlation: purchase.to_string(),
+            trace,
+            time: state.now(),
+            event: PurchaseEvent::from(received(facts, purchase)),
+        };
+        state.log.append(append).await?
+    } else {
+        let append = Append {
+            key: identity.clone(),
+            id,
+            correlation: id.to_string(),
+            trace,
+            time: state.now(),
+            event: UnmatchedEvent::from(unmatched(facts, identity)),
+        };
+        state.log.append(append).await?
     };
     Ok(Json(
         json!({ "received": true, "position": position.to_string() }),

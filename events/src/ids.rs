@@ -190,6 +190,7 @@ impl<'de> Deserialize<'de> for ContractId {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
 
     #[test]

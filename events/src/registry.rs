@@ -134,7 +134,7 @@ impl Registry {
         let schema = Schema::parse_str(avsc).map_err(|e| unusable(e.to_string()))?;
         let full_name = schema
             .name()
-            .map(|n| n.fullname(None).to_string())
+            .map(|n| n.fullname(None).clone())
             .ok_or_else(|| unusable("it is not a named record".to_owned()))?;
         let entry = Arc::new(WriterSchema { full_name, schema });
         self.seen

@@ -96,7 +96,6 @@ macro_rules! event_set {
     ($(#[$doc:meta])* $set:ident, $topic:literal, [$($event:ident),* $(,)?]) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
-        #[expect(clippy::large_enum_variant, reason = "events are read one at a time and mostly moved by reference")]
         pub enum $set {
             $(
                 #[doc = concat!("See [`", stringify!($event), "`](struct@", stringify!($event), ").")]

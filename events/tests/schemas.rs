@@ -41,7 +41,7 @@ fn sample(schema: &Schema, full: bool, named: &mut Named) -> Value {
             )
         }
         Schema::Record(record) => {
-            named.insert(record.name.fullname(None).to_string(), schema.clone());
+            named.insert(record.name.fullname(None).clone(), schema.clone());
             Value::Record(
                 record
                     .fields
@@ -51,7 +51,7 @@ fn sample(schema: &Schema, full: bool, named: &mut Named) -> Value {
             )
         }
         Schema::Ref { name } => {
-            let target = named.get(&name.fullname(None).to_string()).unwrap().clone();
+            let target = named.get(&name.fullname(None).clone()).unwrap().clone();
             sample(&target, full, named)
         }
         other => panic!("the sample maker does not know {other:?}; teach it"),
@@ -74,7 +74,7 @@ fn hold<E: EventSet>() {
     for file in E::SCHEMAS {
         let schema = Schema::parse_str(file.avsc).unwrap();
         let expected = format!("gridway.{}.{}", E::TOPIC, file.name);
-        assert_eq!(schema.name().unwrap().fullname(None).to_string(), expected);
+        assert_eq!(schema.name().unwrap().fullname(None).clone(), expected);
         for full in [false, true] {
             let mut value = sample(&schema, full, &mut Named::new());
             shrink(&mut value);

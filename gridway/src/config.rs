@@ -219,12 +219,12 @@ impl Config {
         if let Some(value) = std::env::var(name).ok().filter(|v| !v.is_empty()) {
             return Ok(value);
         }
-        if setting.secret {
-            if let Ok(path) = std::env::var(format!("{name}_FILE")) {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("reading {path} for {name}_FILE"))?;
-                return Ok(text.trim().to_owned());
-            }
+        if setting.secret
+            && let Ok(path) = std::env::var(format!("{name}_FILE"))
+        {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("reading {path} for {name}_FILE"))?;
+            return Ok(text.trim().to_owned());
         }
         match setting.default {
             Some(default) => Ok(default.to_owned()),

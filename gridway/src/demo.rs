@@ -124,17 +124,16 @@ impl Buyer {
             )
             .await?;
         let purchase = text(&ordered, "purchase_id")?;
-        let intent = match ordered["intent_id"].as_str() {
-            Some(intent) => intent.to_owned(),
-            None => {
-                let path = format!("/purchases/{purchase}");
-                text(
-                    &self
-                        .until(&path, "the PaymentIntent", |p| p["intent_id"].is_string())
-                        .await?,
-                    "intent_id",
-                )?
-            }
+        let intent = if let Some(intent) = ordered["intent_id"].as_str() {
+            intent.to_owned()
+        } else {
+            let path = format!("/purchases/{purchase}");
+            text(
+                &self
+                    .until(&path, "the PaymentIntent", |p| p["intent_id"].is_string())
+                    .await?,
+                "intent_id",
+            )?
         };
         Ok((quote, purchase, intent))
     }

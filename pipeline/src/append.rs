@@ -155,7 +155,7 @@ fn envelope_for<E>(processor: &str, cause: &Record<E>, id: EventId, subject: &st
         .traceparent
         .as_deref()
         .and_then(|t| t.get(3..35))
-        .and_then(|hex| correlation_trace(hex))
+        .and_then(correlation_trace)
         .or_else(|| correlation_trace(&correlation));
     Envelope {
         id,

@@ -74,12 +74,12 @@ pub(crate) fn commit(
         .begin_transaction()
         .map_err(|e| TransactionError::of("begin", &e))?;
     let result = fill(producer, appends, offsets, group, deadline);
-    if let Err(error) = &result {
-        if matches!(error, TransactionError::Failed(_)) {
-            // Best effort: the broker aborts it after the transaction timeout anyway, and the
-            // next owner of the slot aborts it by initialising.
-            let _ = producer.abort_transaction(Duration::from_secs(2));
-        }
+    if let Err(error) = &result
+        && matches!(error, TransactionError::Failed(_))
+    {
+        // Best effort: the broker aborts it after the transaction timeout anyway, and the
+        // next owner of the slot aborts it by initialising.
+        let _ = producer.abort_transaction(Duration::from_secs(2));
     }
     result
 }

@@ -33,7 +33,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -573,10 +573,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             let wait = if more { Duration::ZERO } else { self.wait() };
             let mut proofs = Vec::new();
             let mut stop = false;
-            let mut signal = match self.inbox.recv_timeout(wait) {
-                Ok(signal) => Some(signal),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            };
+            let mut signal = self.inbox.recv_timeout(wait).ok();
             while let Some(next) = signal {
                 match next {
                     Signal::Kafka => self.woken.store(false, Ordering::Release),
@@ -911,9 +908,9 @@ impl<'a, L: Logic> Worker<'a, L> {
                         metrics::dead_letter(self.plan.name);
                         let letter = polled.dead_letter(self.plan.name, self.topic, &reason);
                         if folding {
-                            entry.dead_letters.push(letter)
+                            entry.dead_letters.push(letter);
                         } else {
-                            self.outbox.push(letter)
+                            self.outbox.push(letter);
                         }
                     }
                 }
@@ -1090,12 +1087,11 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn leave(&mut self) {
-        if let Ok((list, true)) = self.offsets() {
-            if list.count() > 0 {
-                if let Err(error) = self.consumer.commit(&list, CommitMode::Sync) {
-                    tracing::info!(processor = self.plan.name, %error, "the last offsets were not committed");
-                }
-            }
+        if let Ok((list, true)) = self.offsets()
+            && list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Sync)
+        {
+            tracing::info!(processor = self.plan.name, %error, "the last offsets were not committed");
         }
         self.partitions.clear();
         tracing::info!(processor = self.plan.name, "the worker has stopped");

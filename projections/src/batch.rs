@@ -40,6 +40,7 @@ pub(crate) struct Entry {
 
 /// A record as it came out of the log.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 pub(crate) enum Item {
     Event(Entry),
     Undecodable { place: Place, reason: String },

@@ -225,14 +225,13 @@ fn fold(
     offset: i64,
 ) -> Option<Purchase> {
     let time = at.to_datetime().unwrap_or_default();
-    let mut p = match row {
-        Some(purchase) => purchase,
-        None => {
-            let PurchaseEvent::PurchaseRequested(e) = event else {
-                return None;
-            };
-            opened(e, time, offset)
-        }
+    let mut p = if let Some(purchase) = row {
+        purchase
+    } else {
+        let PurchaseEvent::PurchaseRequested(e) = event else {
+            return None;
+        };
+        opened(e, time, offset)
     };
     match event {
         PurchaseEvent::LanesOpened(_)

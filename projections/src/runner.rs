@@ -222,6 +222,10 @@ impl Runner {
     }
 
     /// Folds one batch: whatever has arrived, at least one record.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the figure of how late an event is seen needs the time"
+    )]
     async fn step(&self) -> Result<(), Error> {
         let Some(first) = self.judge(self.consumer.recv().await).await? else {
             return Ok(());

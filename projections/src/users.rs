@@ -65,22 +65,21 @@ pub async fn get(pool: &PgPool, id: UserId) -> Result<Option<User>, sqlx::Error>
 /// The row after an event. An event of a user whose registration is not in the log has no row.
 fn fold(row: Option<User>, event: &UserEvent, time: Timestamp, offset: i64) -> Option<User> {
     let updated_at = time.to_datetime().unwrap_or_default();
-    let mut user = match row {
-        Some(user) => user,
-        None => {
-            let UserEvent::UserRegistered(e) = event else {
-                return None;
-            };
-            User {
-                id: e.user_id,
-                registered_at: e.registered_at.to_datetime().unwrap_or(updated_at),
-                twin_id: None,
-                account: None,
-                twin_block: None,
-                detail: None,
-                updated_at,
-                version: offset,
-            }
+    let mut user = if let Some(user) = row {
+        user
+    } else {
+        let UserEvent::UserRegistered(e) = event else {
+            return None;
+        };
+        User {
+            id: e.user_id,
+            registered_at: e.registered_at.to_datetime().unwrap_or(updated_at),
+            twin_id: None,
+            account: None,
+            twin_block: None,
+            detail: None,
+            updated_at,
+            version: offset,
         }
     };
     match event {

@@ -161,6 +161,7 @@ impl Answer {
 }
 
 impl World {
+    #[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
     pub async fn open(stack: &Stack) -> Self {
         let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
             .set("bootstrap.servers", stack.kafka_brokers())
@@ -224,6 +225,7 @@ impl World {
     }
 
     /// Plays a processor: appends an event.
+    #[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
     pub async fn append<E: Logged>(
         &self,
         key: &str,

@@ -243,9 +243,6 @@ mod tests {
             key.account()
         );
         assert!(!format!("{key:?}").contains(&key.expose()));
-        assert_eq!(
-            format!("{}", "S123".parse::<SecretKey>().unwrap_err()).contains("S123"),
-            false
-        );
+        assert!(!format!("{}", "S123".parse::<SecretKey>().unwrap_err()).contains("S123"));
     }
 }

@@ -373,10 +373,10 @@ pub fn sign_setup(
     let mut bodies = Vec::with_capacity(operations.len());
     for operation in operations {
         let (signer, body) = operation.parts()?;
-        if let Some(signer) = signer {
-            if keys.iter().all(|k| k.account() != signer.account()) {
-                keys.push(signer);
-            }
+        if let Some(signer) = signer
+            && keys.iter().all(|k| k.account() != signer.account())
+        {
+            keys.push(signer);
         }
         bodies.push(xdr::Operation {
             source_account: signer.map(|k| k.account().muxed()),

@@ -16,6 +16,10 @@ mod era;
 pub mod keys;
 pub mod outcome;
 pub mod port;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the derive of SCALE enums casts its small indices"
+)]
 pub mod protocol;
 pub mod runtime_events;
 mod twins;

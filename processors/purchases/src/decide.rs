@@ -213,16 +213,16 @@ impl Rulebook<'_> {
         match event.event_type.as_str() {
             "payment_intent.succeeded" => self.money_came(purchase, event),
             "payment_intent.canceled" => {
-                if let Stage::AwaitingPayment { order, intent } = &purchase.stage {
-                    if event.intent_id.as_ref() == Some(intent) {
-                        let order = order.clone();
-                        self.out.ended(
-                            &order,
-                            PurchaseOutcome::NotPaid,
-                            "the PaymentIntent was cancelled",
-                        );
-                        purchase.stage = Stage::NotPaid { order };
-                    }
+                if let Stage::AwaitingPayment { order, intent } = &purchase.stage
+                    && event.intent_id.as_ref() == Some(intent)
+                {
+                    let order = order.clone();
+                    self.out.ended(
+                        &order,
+                        PurchaseOutcome::NotPaid,
+                        "the PaymentIntent was cancelled",
+                    );
+                    purchase.stage = Stage::NotPaid { order };
                 }
             }
             "charge.refunded" | "charge.dispute.created" => {
@@ -548,13 +548,12 @@ impl Rulebook<'_> {
             order,
             intent: paid,
         } = &purchase.stage
+            && paid == intent
         {
-            if paid == intent {
-                let order = order.clone();
-                self.out
-                    .ended(&order, PurchaseOutcome::Refunded, "the charge was refunded");
-                purchase.stage = Stage::Refunded { order };
-            }
+            let order = order.clone();
+            self.out
+                .ended(&order, PurchaseOutcome::Refunded, "the charge was refunded");
+            purchase.stage = Stage::Refunded { order };
         }
     }
 

@@ -533,6 +533,10 @@ fn table() -> String {
 }
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only says whether to write the table anew"
+)]
 fn the_purchase_table_of_the_documentation_is_the_code() {
     let path = "../../ARCHITECTURE.md";
     let text = std::fs::read_to_string(path).unwrap();
@@ -734,10 +738,11 @@ fn delivered_and_compensated_never_exceed_what_was_received() {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
             let fact = all[usize::try_from(seed >> 33).unwrap() % all.len()].clone();
-            if let PurchaseEvent::StripeEventReceived(e) = &fact {
-                if e.event_type == "payment_intent.succeeded" && e.amount_received == Some(523) {
-                    received.insert(e.intent_id.clone());
-                }
+            if let PurchaseEvent::StripeEventReceived(e) = &fact
+                && e.event_type == "payment_intent.succeeded"
+                && e.amount_received == Some(523)
+            {
+                received.insert(e.intent_id.clone());
             }
             let (next, out) = transition(
                 &rules(),
@@ -747,12 +752,12 @@ fn delivered_and_compensated_never_exceed_what_was_received() {
             for event in &out.own {
                 match event {
                     PurchaseEvent::CompensationRequested(r) if r.attempt == 1 => {
-                        requested_refunds += 1
+                        requested_refunds += 1;
                     }
                     PurchaseEvent::PurchaseEnded(e)
                         if e.outcome == events::purchases::PurchaseOutcome::Settled =>
                     {
-                        deliveries += 1
+                        deliveries += 1;
                     }
                     _ => {}
                 }

@@ -179,6 +179,7 @@ impl Log {
     }
 
     /// Appends bytes as they are, with an envelope or without.
+    #[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
     pub async fn append_raw(
         &self,
         topic: &str,
@@ -288,6 +289,7 @@ fn producer(config: &Config) -> ClientConfig {
     settings
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
 fn envelope(key: &str, id: EventId, correlation: &str) -> Envelope {
     Envelope {
         id,

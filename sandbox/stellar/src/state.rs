@@ -286,7 +286,7 @@ impl State {
         while self.journal.len() > mark {
             match self.journal.pop() {
                 Some(Undo::Account(key, Some(account))) => {
-                    drop(self.accounts.insert(key, *account))
+                    drop(self.accounts.insert(key, *account));
                 }
                 Some(Undo::Account(key, None)) => drop(self.accounts.remove(&key)),
                 Some(Undo::Offer(id, offer)) => drop(self.replace_offer(id, offer.map(|o| *o))),

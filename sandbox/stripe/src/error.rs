@@ -120,7 +120,7 @@ impl ApiError {
     }
 
     /// The same with status 400: a parameter, not the path, names nothing.
-    pub fn as_bad_request(mut self) -> Self {
+    pub fn into_bad_request(mut self) -> Self {
         self.status = 400;
         self
     }

@@ -113,7 +113,7 @@ impl<T: Row> Table<T> {
         };
         match self.by_id.get(&id) {
             Some(at) => Ok(Some(*at)),
-            None => Err(ApiError::no_such(T::KIND, &id, name).as_bad_request()),
+            None => Err(ApiError::no_such(T::KIND, &id, name).into_bad_request()),
         }
     }
 }

@@ -120,10 +120,10 @@ fn wait_for(
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut seen = HashMap::new();
     while seen.len() < purchases.len() {
-        if let Ok((purchase, at)) = receiver.recv_timeout(Duration::from_millis(200)) {
-            if purchases.contains(&purchase.as_str()) {
-                seen.entry(purchase).or_insert(at);
-            }
+        if let Ok((purchase, at)) = receiver.recv_timeout(Duration::from_millis(200))
+            && purchases.contains(&purchase.as_str())
+        {
+            seen.entry(purchase).or_insert(at);
         }
         if Instant::now() > deadline {
             bail!(

@@ -256,7 +256,7 @@ async fn stellar(world: &World) -> Result<(usize, usize)> {
                 Some("payment")
                     if record["to"] == json!(bridge) && record["from"] == json!(treasury) =>
                 {
-                    to_bridge += 1
+                    to_bridge += 1;
                 }
                 _ => {}
             }

@@ -141,7 +141,7 @@ impl Bridge {
                 match TransactionRecord::deserialize(raw) {
                     Ok(record) => self.answer(&record, &refunds),
                     Err(error) => {
-                        tracing::warn!(%error, "a transaction that the bridge cannot read")
+                        tracing::warn!(%error, "a transaction that the bridge cannot read");
                     }
                 }
             }
