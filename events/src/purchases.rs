@@ -260,7 +260,7 @@ pub struct HandoffRequested {
     pub purchase_id: PurchaseId,
     /// Number of the attempt, 1 for the first.
     pub attempt: i32,
-    /// Named in the memo: twin_<id>.
+    /// Named in the memo: `twin_<id>`.
     pub twin_id: TwinId,
     /// What is paid to the bridge. In 10^-7 units.
     pub amount: Amount<Tft>,
