@@ -3,7 +3,7 @@
 use crate::serve;
 use crate::up::{self, Options, SANDBOX_TOKEN, Sandbox, setting};
 use anyhow::{Context, Result, bail};
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -84,7 +84,13 @@ impl Buyer {
     ) -> Result<Value> {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let answer = self.query(path).await?;
+            // A view follows its command: what is not there yet may come.
+            let answer = match self.query(path).await {
+                Err(error) if error.downcast_ref() == Some(&Refused(StatusCode::NOT_FOUND)) => {
+                    Value::String(format!("{error:#}"))
+                }
+                answer => answer?,
+            };
             if done(&answer) {
                 return Ok(answer);
             }
@@ -176,6 +182,11 @@ pub fn text(value: &Value, field: &str) -> Result<String> {
         .with_context(|| format!("{field} in {value}"))
 }
 
+/// The API or Stripe refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer was {0}")]
+struct Refused(StatusCode);
+
 async fn read(what: &str, answer: reqwest::Response) -> Result<Value> {
     let status = answer.status();
     let body = answer
@@ -183,7 +194,7 @@ async fn read(what: &str, answer: reqwest::Response) -> Result<Value> {
         .await
         .with_context(|| format!("reading the answer to {what}"))?;
     if !status.is_success() {
-        bail!("{what}: {status} {body}");
+        return Err(anyhow::Error::new(Refused(status)).context(format!("{what}: {body}")));
     }
     serde_json::from_str(&body).with_context(|| format!("{what}: {body}"))
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use gridway::{config, demo, lanes, serve, topics, up};
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "gridway", version, about = "Turns money into grid capacity.")]
@@ -38,8 +39,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let cli = Cli::parse();
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with every cause: a backtrace says nothing to who runs it.
+            eprintln!("gridway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<()> {
     let quiet = matches!(cli.command, Command::Up(_) | Command::Demo(_));
     init_logs(if quiet { "warn" } else { "info" });
     match cli.command {
