@@ -5,7 +5,7 @@ use crate::world::{Order, World};
 use anyhow::{Result, bail};
 use events::topics::DEPLOYMENTS;
 use gridway::fleet::parts;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 const BUYERS: usize = 40;
@@ -51,7 +51,9 @@ async fn measure(world: &World, single: usize, burst: usize) -> Result<()> {
     let prepared = orders(world, "burst", burst).await?;
     let machine = machine_cpu_ms();
     let cpu = cpu_ms(world);
+    let before = cpu_by_program();
     let elapsed = all_at_once(world, &prepared).await?;
+    let after = cpu_by_program();
     let cpu_burst = cpu_ms(world) - cpu;
     let everything = machine_cpu_ms() - machine;
     println!(
@@ -64,7 +66,56 @@ async fn measure(world: &World, single: usize, burst: usize) -> Result<()> {
         burst as f64 / elapsed.as_secs_f64(),
         cpu_burst as f64 / burst as f64
     );
+    println!("CPU by program:");
+    for (program, total) in after {
+        let spent = total - before.get(&program).copied().unwrap_or(0).min(total);
+        if spent > 0 {
+            println!("  {program}: {:.1} ms a purchase", spent as f64 / burst as f64);
+        }
+    }
     Ok(())
+}
+
+/// CPU time of this process and of everything it started, by program, in milliseconds.
+fn cpu_by_program() -> BTreeMap<String, u64> {
+    let mut parents = HashMap::new();
+    let mut spent = HashMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else {
+            continue;
+        };
+        let fields: Vec<u64> = stat[close + 1..]
+            .split_whitespace()
+            .map(|f| f.parse().unwrap_or(0))
+            .collect();
+        if let [_, parent, _, _, _, _, _, _, _, _, _, user, system, ..] = fields[..] {
+            parents.insert(pid, u32::try_from(parent).unwrap_or(0));
+            spent.insert(pid, (stat[open + 1..close].to_owned(), (user + system) * 10));
+        }
+    }
+    let us = std::process::id();
+    let ours = |mut pid: u32| loop {
+        if pid == us {
+            return true;
+        }
+        match parents.get(&pid) {
+            Some(parent) if *parent > 0 => pid = *parent,
+            _ => return false,
+        }
+    };
+    let mut by_program = BTreeMap::new();
+    for (pid, (program, ms)) in spent {
+        if ours(pid) {
+            *by_program.entry(program).or_insert(0) += ms;
+        }
+    }
+    by_program
 }
 
 async fn orders(world: &World, name: &str, count: usize) -> Result<Vec<Order>> {
