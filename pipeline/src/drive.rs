@@ -40,15 +40,17 @@ enum Known {
 }
 
 /// Drives an effect to its end. `fresh` says that nobody can have tried it yet, so the first
-/// look is left out. Ends only with a verdict; the caller may drop the future at any time.
+/// look is left out. `seed` spreads the waits of effects that fail together. Ends only with a
+/// verdict; the caller may drop the future at any time.
 pub async fn drive<E: Effect>(
     processor: &'static str,
     effect: &E,
     fresh: bool,
     breaker: &Breaker,
+    seed: u64,
 ) -> Verdict<E::Proof> {
     let mut known = if fresh { Known::Free } else { Known::Nothing };
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::new(seed);
     loop {
         breaker.ready().await;
         match known {
@@ -120,8 +122,8 @@ struct Backoff {
 }
 
 impl Backoff {
-    fn new() -> Self {
-        Self { step: 0, seed: 0 }
+    const fn new(seed: u64) -> Self {
+        Self { step: 0, seed }
     }
 
     fn next(&mut self) -> Duration {
@@ -129,11 +131,10 @@ impl Backoff {
             .saturating_mul(1 << self.step.min(10))
             .min(2_000_000);
         self.step += 1;
-        // The address of the waiting task is as good as chance for spreading waits.
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(std::ptr::from_ref(self) as u64 | 1);
+            .wrapping_add(1_442_695_040_888_963_407);
         let spread = base / 4;
         Duration::from_micros(base - spread / 2 + (self.seed >> 33) % spread.max(1))
     }
@@ -195,7 +196,7 @@ mod tests {
     }
 
     async fn run(script: &Script, fresh: bool) -> Verdict<&'static str> {
-        drive("test", script, fresh, &Breaker::new("test")).await
+        drive("test", script, fresh, &Breaker::new("test"), 1).await
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use crate::append::{Codecs, Planned, own};
 use crate::breaker::Breaker;
 use crate::drive::{Effect, Verdict, drive};
 use crate::metrics;
-use crate::worker::{Fault, Host, Logic};
+use crate::logic::{Fault, Host, Logic};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find};
@@ -134,7 +134,7 @@ pub(crate) struct ExecutorPartition<X: Executor> {
     open: BTreeMap<i64, Open<X>>,
     offsets: HashMap<EventId, i64>,
     /// The first of each queue is under way.
-    queues: HashMap<String, VecDeque<i64>>,
+    queues: BTreeMap<String, VecDeque<i64>>,
     blocked: HashSet<String>,
     stop: CancellationToken,
     owner: Option<Owner>,
@@ -169,7 +169,7 @@ impl<X: Executor> ExecutorPartition<X> {
             context: X::Context::default(),
             open: BTreeMap::new(),
             offsets: HashMap::new(),
-            queues: HashMap::new(),
+            queues: BTreeMap::new(),
             blocked: HashSet::new(),
             stop: CancellationToken::new(),
             owner: None,
@@ -269,6 +269,7 @@ impl<X: Executor> ExecutorPartition<X> {
             open.fresh,
         );
         let (stop, post) = (self.stop.clone(), host.post());
+        let seed = job.record.id().seed();
         let span = tracing::info_span!(
             "effect",
             processor = X::NAME,
@@ -288,6 +289,7 @@ impl<X: Executor> ExecutorPartition<X> {
                 },
                 fresh,
                 &breaker,
+                seed,
             )
             .await;
             metrics::effect(X::NAME, began.elapsed());
@@ -298,8 +300,9 @@ impl<X: Executor> ExecutorPartition<X> {
         host.spawn(
             async move {
                 tokio::select! {
-                    () = work => {}
+                    biased;
                     () = stop.cancelled() => {}
+                    () = work => {}
                 }
             }
             .instrument(span),

@@ -15,11 +15,17 @@ pub mod breaker;
 pub mod clock;
 pub mod drive;
 pub mod executor;
+mod ground;
 pub mod kafka;
+mod kafka_log;
+mod log;
+mod logic;
 pub mod metrics;
 pub mod policy;
+mod run;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod source;
-mod transaction;
 mod worker;
 
 pub use append::{Forward, Planned};
@@ -27,5 +33,5 @@ pub use drive::Verdict;
 pub use executor::{Executor, Job, Owner};
 pub use kafka::KafkaConfig;
 pub use policy::{Decision, Policy, Timer};
+pub use run::{RunError, Slot, run_executor, run_policy, run_source};
 pub use source::{Claim, Reading, Source};
-pub use worker::{RunError, Slot, run_executor, run_policy, run_source};

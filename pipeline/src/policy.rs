@@ -2,7 +2,7 @@
 
 use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own};
 use crate::metrics;
-use crate::worker::{Fault, Host, Logic};
+use crate::logic::{Fault, Host, Logic};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;

@@ -2,7 +2,7 @@
 
 use crate::append::{Codecs, Planned, own};
 use crate::metrics;
-use crate::worker::{Fault, Host, Logic};
+use crate::logic::{Fault, Host, Logic};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;
@@ -153,7 +153,7 @@ impl<S: Source> Logic for SourcePartition<S> {
     }
 
     fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
-        self.cursor = host.metadata.clone().filter(|m| !m.is_empty());
+        self.cursor = host.cursor.clone();
         let (source, stop, post) = (Arc::clone(&self.source), self.stop.clone(), host.post());
         let mut cursor = self.cursor.clone();
         let read = async move {
@@ -172,8 +172,9 @@ impl<S: Source> Logic for SourcePartition<S> {
         };
         host.spawn(async move {
             tokio::select! {
-                () = read => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = read => {}
             }
         });
         Ok(())

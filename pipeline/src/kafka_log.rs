@@ -1,0 +1,375 @@
+//! The log on Kafka: one consumer in a group, one transactional producer, one watcher.
+
+use crate::append::Append;
+use crate::kafka::KafkaConfig;
+use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
+use crate::metrics;
+use events::envelope::Envelope;
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a look at the end of a partition may take.
+const LOOK: Duration = Duration::from_secs(10);
+
+fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
+    move |error| Trouble::Lost(format!("{step}: {error}"))
+}
+
+/// What a failed step of a transaction means.
+fn torn(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
+    move |error| {
+        let text = format!("{step}: {error}");
+        match error {
+            KafkaError::Transaction(e)
+                if matches!(
+                    e.code(),
+                    RDKafkaErrorCode::Fenced
+                        | RDKafkaErrorCode::ProducerFenced
+                        | RDKafkaErrorCode::InvalidProducerEpoch
+                        | RDKafkaErrorCode::FencedInstanceId
+                ) =>
+            {
+                Trouble::Fenced(text)
+            }
+            _ => Trouble::Lost(text),
+        }
+    }
+}
+
+/// Assigns and unassigns from within `poll`; the worker reads what happened after it.
+struct Group {
+    name: &'static str,
+    topic: &'static str,
+    events: Mutex<Vec<Rebalance>>,
+}
+
+impl ClientContext for Group {
+    fn stats(&self, statistics: Statistics) {
+        let Some(topic) = statistics.topics.get(self.topic) else {
+            return;
+        };
+        for (partition, stats) in &topic.partitions {
+            if *partition >= 0 && stats.consumer_lag >= 0 {
+                metrics::lag(self.name, *partition, stats.consumer_lag);
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Group {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        err: RDKafkaRespErr,
+        tpl: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<i32> = tpl
+            .elements()
+            .iter()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+            .collect();
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let mut from_start = TopicPartitionList::new();
+            for partition in &partitions {
+                // Cannot fail: 0 is a valid offset.
+                let _ = from_start.add_partition_offset(self.topic, *partition, Offset::Offset(0));
+            }
+            if let Err(error) = consumer.incremental_assign(&from_start) {
+                tracing::error!(processor = self.name, %error, "assigning partitions failed");
+            }
+            events.push(Rebalance::Assigned(partitions));
+        } else {
+            if let Err(error) = consumer.incremental_unassign(tpl) {
+                tracing::error!(processor = self.name, %error, "giving partitions back failed");
+            }
+            events.push(Rebalance::Revoked(partitions));
+        }
+    }
+}
+
+/// Counts deliveries that failed, so that a commit never follows one.
+#[derive(Default)]
+struct Deliveries {
+    failed: AtomicUsize,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            tracing::warn!(%error, "a record was not delivered");
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+pub(crate) struct KafkaLog {
+    name: &'static str,
+    topic: &'static str,
+    config: KafkaConfig,
+    consumer: BaseConsumer<Group>,
+    producer: BaseProducer<Deliveries>,
+    watcher: BaseConsumer,
+}
+
+impl KafkaLog {
+    /// Joins the group and fences whoever had this slot before, ending its open transaction.
+    /// `wake` is called when records come in.
+    pub(crate) fn connect(
+        name: &'static str,
+        topic: &'static str,
+        slot: u32,
+        config: &KafkaConfig,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, Trouble> {
+        let instance = format!("{name}-{slot}");
+        let producer: BaseProducer<Deliveries> = BaseProducer::from_config_and_context(
+            &config.producer(&instance),
+            Deliveries::default(),
+        )
+        .map_err(lost("producer"))?;
+        let group = Group {
+            name,
+            topic,
+            events: Mutex::default(),
+        };
+        let mut consumer: BaseConsumer<Group> =
+            BaseConsumer::from_config_and_context(&config.consumer(name, &instance), group)
+                .map_err(lost("consumer"))?;
+        consumer.set_nonempty_callback(wake);
+        consumer.subscribe(&[topic]).map_err(lost("subscribe"))?;
+        producer
+            .init_transactions(config.session_timeout.max(Duration::from_secs(30)))
+            .map_err(lost("init transactions"))?;
+        let watcher = config.watcher().map_err(lost("watcher"))?;
+        Ok(Self {
+            name,
+            topic,
+            config: config.clone(),
+            consumer,
+            producer,
+            watcher,
+        })
+    }
+
+    fn list(&self, offsets: &[Consumed]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for consumed in offsets {
+            let mut element = list.add_partition(self.topic, consumed.partition);
+            // Cannot fail: a position is a valid offset.
+            let _ = element.set_offset(Offset::Offset(consumed.offset));
+            if let Some(cursor) = &consumed.cursor {
+                element.set_metadata(cursor);
+            }
+        }
+        list
+    }
+
+    fn partitions(&self, partitions: &[i32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(self.topic, *partition);
+        }
+        list
+    }
+
+    fn trouble(&self, error: KafkaError) -> Result<(), Trouble> {
+        match &error {
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+                Err(Trouble::Fenced(error.to_string()))
+            }
+            KafkaError::MessageConsumptionFatal(_)
+            | KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::PollExceeded,
+            ) => Err(Trouble::Lost(format!("consumer: {error}"))),
+            // librdkafka tries again by itself.
+            _ => {
+                tracing::warn!(processor = self.name, %error, "Kafka reports trouble");
+                Ok(())
+            }
+        }
+    }
+
+    fn fill(&self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
+        let deadline = Instant::now() + self.config.transaction_timeout;
+        let late = |step: &str| Trouble::Lost(format!("{step}: out of time"));
+        for append in appends {
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(&append.topic)
+                .key(append.key.as_slice())
+                .payload(append.payload.as_slice())
+                .headers(append.headers.clone());
+            record.partition = append.partition;
+            while let Err((error, back)) = self.producer.send(record) {
+                if !matches!(
+                    error,
+                    KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
+                ) {
+                    return Err(torn("produce")(error));
+                }
+                if Instant::now() > deadline {
+                    return Err(late("produce"));
+                }
+                self.producer.poll(Duration::ZERO);
+                std::thread::sleep(Duration::from_millis(1));
+                record = back;
+            }
+        }
+        // `flush` and `commit_transaction` cost 100 ms while a delivery report is outstanding.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() > 0 {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            if Instant::now() > deadline {
+                return Err(late("deliver"));
+            }
+        }
+        if self.producer.context().failed.swap(0, Ordering::Relaxed) > 0 {
+            return Err(Trouble::Lost("deliver: a record was refused".to_owned()));
+        }
+        let left = || {
+            deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1))
+        };
+        if !offsets.is_empty() {
+            let Some(group) = self.consumer.group_metadata() else {
+                return Err(Trouble::Lost("the consumer is in no group".to_owned()));
+            };
+            self.producer
+                .send_offsets_to_transaction(&self.list(offsets), &group, left())
+                .map_err(torn("send offsets"))?;
+        }
+        self.producer
+            .commit_transaction(left())
+            .map_err(torn("commit"))
+    }
+}
+
+impl Log for KafkaLog {
+    fn poll(&mut self) -> Result<Option<Polled>, Trouble> {
+        loop {
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => return Ok(Some(polled(&message))),
+                Some(Err(error)) => self.trouble(error)?,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn rebalances(&mut self) -> Vec<Rebalance> {
+        std::mem::take(
+            &mut *self
+                .consumer
+                .context()
+                .events
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn committed(&mut self, partitions: &[i32]) -> Result<Vec<Consumed>, Trouble> {
+        let limit =
+            self.config.transaction_timeout + self.config.session_timeout + Duration::from_secs(5);
+        let committed = self
+            .consumer
+            .committed_offsets(self.partitions(partitions), limit)
+            .map_err(lost("committed offsets"))?;
+        Ok(committed
+            .elements()
+            .iter()
+            .map(|entry| Consumed {
+                partition: entry.partition(),
+                offset: match entry.offset() {
+                    Offset::Offset(offset) => offset,
+                    _ => 0,
+                },
+                cursor: Some(entry.metadata().to_owned()).filter(|m| !m.is_empty()),
+            })
+            .collect())
+    }
+
+    fn end(&self, partition: i32) -> Result<i64, Trouble> {
+        self.watcher
+            .fetch_watermarks(self.topic, partition, LOOK)
+            .map(|(_, end)| end)
+            .map_err(lost("the end of the partition"))
+    }
+
+    fn positions(&self) -> Result<BTreeMap<i32, i64>, Trouble> {
+        let list = self.consumer.position().map_err(lost("position"))?;
+        Ok(list
+            .elements()
+            .iter()
+            .filter_map(|e| match e.offset() {
+                Offset::Offset(offset) => Some((e.partition(), offset)),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn commit(&mut self, offsets: &[Consumed], wait: bool) -> Result<(), Trouble> {
+        let mode = if wait {
+            CommitMode::Sync
+        } else {
+            CommitMode::Async
+        };
+        self.consumer
+            .commit(&self.list(offsets), mode)
+            .map_err(lost("commit offsets"))
+    }
+
+    fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
+        self.producer
+            .begin_transaction()
+            .map_err(torn("begin"))?;
+        let result = self.fill(appends, offsets);
+        if matches!(result, Err(Trouble::Lost(_))) {
+            // Best effort: the broker aborts it after the transaction timeout anyway, and the
+            // next owner of the slot aborts it by initialising.
+            let _ = self.producer.abort_transaction(Duration::from_secs(2));
+        }
+        result
+    }
+
+    fn pause(&mut self, partitions: &[i32], paused: bool) -> Result<(), Trouble> {
+        let list = self.partitions(partitions);
+        if paused {
+            self.consumer.pause(&list).map_err(lost("pause"))
+        } else {
+            self.consumer.resume(&list).map_err(lost("resume"))
+        }
+    }
+}
+
+fn polled(message: &BorrowedMessage<'_>) -> Polled {
+    Polled {
+        partition: message.partition(),
+        offset: message.offset(),
+        key: message.key().unwrap_or_default().to_vec(),
+        payload: message.payload().map(<[u8]>::to_vec),
+        envelope: Envelope::read(message.headers()).map_err(|e| e.to_string()),
+        headers: message
+            .headers()
+            .map(rdkafka::message::BorrowedHeaders::detach)
+            .unwrap_or_default(),
+    }
+}
