@@ -102,6 +102,14 @@ uuid_id!(
     /// Identity of an event; equal ids are the same event (see [`crate::envelope`]).
     EventId
 );
+impl EventId {
+    /// A number that is the same for the same event, to spread what must not happen in step.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.0.as_u64_pair().1
+    }
+}
+
 uuid_id!(
     /// A purchase: one charge turned into TFT for one twin.
     PurchaseId

@@ -121,12 +121,17 @@ impl Codecs {
 }
 
 /// An encoded record on its way into a transaction.
-pub(crate) struct Append {
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Topic.
     pub topic: String,
     /// `None` leaves it to the partitioner: by key, as everywhere.
     pub partition: Option<i32>,
+    /// Key.
     pub key: Vec<u8>,
+    /// Value.
     pub payload: Vec<u8>,
+    /// The envelope.
     pub headers: OwnedHeaders,
     /// The partition of the processor that it came from: it is dropped with it.
     pub origin: i32,
