@@ -107,6 +107,28 @@ impl<E: EventSet> Codec<E> {
         })
     }
 
+    /// A codec whose schemas have ids from `first_id` on and that asks no registry: for a log
+    /// that no other program reads.
+    ///
+    /// # Errors
+    /// When a schema of ours cannot be parsed.
+    pub fn local(registry: &Registry, first_id: u32) -> Result<Self, RegistryError> {
+        let mut ours = HashMap::new();
+        for (id, file) in (first_id..).zip(E::SCHEMAS) {
+            registry.remember(id, file.avsc)?;
+            let schema = Schema::parse_str(file.avsc).map_err(|e| RegistryError::Unusable {
+                id,
+                cause: e.to_string(),
+            })?;
+            ours.insert(file.name, Ours { id, schema });
+        }
+        Ok(Self {
+            registry: registry.clone(),
+            ours: Arc::new(ours),
+            events: PhantomData,
+        })
+    }
+
     /// The registry behind the codec.
     #[must_use]
     pub fn registry(&self) -> &Registry {

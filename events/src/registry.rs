@@ -129,7 +129,7 @@ impl Registry {
         Ok(registered.id)
     }
 
-    fn remember(&self, id: u32, avsc: &str) -> Result<Arc<WriterSchema>, RegistryError> {
+    pub(crate) fn remember(&self, id: u32, avsc: &str) -> Result<Arc<WriterSchema>, RegistryError> {
         let unusable = |cause: String| RegistryError::Unusable { id, cause };
         let schema = Schema::parse_str(avsc).map_err(|e| unusable(e.to_string()))?;
         let full_name = schema

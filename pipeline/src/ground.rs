@@ -6,6 +6,7 @@ use crate::log::{Log, Trouble};
 use events::topics;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A task of a processor.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -20,6 +21,11 @@ pub trait Ground: Send + Sync {
 
     /// Runs a task beside the worker.
     fn spawn(&self, task: Task);
+
+    /// The longest wait without a look at the log.
+    fn tick(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 }
 
 /// Why there is no log to work on.

@@ -338,9 +338,7 @@ impl Log for KafkaLog {
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
-        self.producer
-            .begin_transaction()
-            .map_err(torn("begin"))?;
+        self.producer.begin_transaction().map_err(torn("begin"))?;
         let result = self.fill(appends, offsets);
         if matches!(result, Err(Trouble::Lost(_))) {
             // Best effort: the broker aborts it after the transaction timeout anyway, and the

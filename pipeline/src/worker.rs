@@ -28,8 +28,6 @@ use tokio::time::Instant;
 const BATCH: usize = 500;
 /// How often offsets are committed when nothing is appended.
 const OFFSETS_EVERY: Duration = Duration::from_secs(2);
-/// The longest wait without a look at the log.
-const TICK: Duration = Duration::from_millis(100);
 
 enum Phase {
     /// Reading up to `end`.
@@ -182,11 +180,11 @@ impl<'a, L: Logic> Worker<'a, L> {
         {
             return Duration::from_millis(5);
         }
-        let now = clock::now();
+        let (now, tick) = (clock::now(), self.ground.tick());
         let next = self.partitions.values().filter_map(|p| p.due).min();
-        next.map_or(TICK, |due| {
+        next.map_or(tick, |due| {
             Duration::from_millis(u64::try_from(due.millis_since(now)).unwrap_or(0))
-                .clamp(Duration::from_millis(1), TICK)
+                .clamp(Duration::from_millis(1), tick)
         })
     }
 
@@ -391,8 +389,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     entry.logic.poison(&key);
                     if offset >= committed {
                         metrics::dead_letter(self.plan.name);
-                        let letter =
-                            polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
+                        let letter = polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
                         if folding {
                             entry.dead_letters.push(letter);
                         } else {

@@ -1,7 +1,7 @@
 //! The client: Horizon over our own transport. Requests are made by `stellar-horizon`'s builders;
 //! records are decoded one by one from raw JSON.
 
-use crate::find::{self, landed};
+use crate::find::{self, LaneReads, landed};
 use crate::ids::{AccountId, AssetId, PathAsset};
 use crate::outcome::{Hint, hint};
 use crate::port::{
@@ -162,45 +162,6 @@ impl HorizonClient {
         Ok(Some((value, ledger)))
     }
 
-    /// A page of the account's transactions, newest first, failed ones included.
-    pub(crate) async fn transactions_desc(
-        &self,
-        account: &AccountId,
-        cursor: Option<&str>,
-        limit: u64,
-    ) -> Result<TransactionsPage, ReadError> {
-        let key = account
-            .public_key()
-            .map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let mut request = api::transactions::for_account(&key)
-            .with_include_failed(true)
-            .with_order(&Order::Descending)
-            .with_limit(limit);
-        if let Some(cursor) = cursor {
-            request = request.with_cursor(cursor);
-        }
-        let Some((page, _)) = self.get(&request).await? else {
-            return Err(ReadError::Malformed(
-                "an account without a list of transactions".to_owned(),
-            ));
-        };
-        records::transactions(&page)
-    }
-
-    /// Whether this Horizon still shows how the account was created.
-    pub(crate) async fn shows_creation(&self, account: &AccountId) -> Result<bool, ReadError> {
-        let key = account
-            .public_key()
-            .map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let request = api::payments::for_account(&key)
-            .with_order(&Order::Ascending)
-            .with_limit(1);
-        match self.get(&request).await? {
-            Some((page, _)) => records::begins_with_creation(&page, account),
-            None => Ok(false),
-        }
-    }
-
     async fn post(&self, envelope: &str) -> Result<(u16, Value), Unanswered> {
         let url = self
             .base
@@ -299,6 +260,53 @@ fn stellar_asset(asset: &AssetId) -> Result<CreditAsset, QuoteError> {
         .public_key()
         .map_err(|_| QuoteError::Unavailable(format!("{asset} has no issuer")))?;
     CreditAsset::new(asset.code.clone(), issuer).map_err(unavailable)
+}
+
+impl LaneReads for HorizonClient {
+    async fn lane(&self, lane: &AccountId) -> Result<Option<AccountView>, ReadError> {
+        self.account(lane).await
+    }
+
+    async fn last_ledger(&self) -> Result<(u32, Timestamp), ReadError> {
+        self.latest_ledger().await
+    }
+
+    async fn transactions_desc(
+        &self,
+        account: &AccountId,
+        cursor: Option<&str>,
+        limit: u64,
+    ) -> Result<TransactionsPage, ReadError> {
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let mut request = api::transactions::for_account(&key)
+            .with_include_failed(true)
+            .with_order(&Order::Descending)
+            .with_limit(limit);
+        if let Some(cursor) = cursor {
+            request = request.with_cursor(cursor);
+        }
+        let Some((page, _)) = self.get(&request).await? else {
+            return Err(ReadError::Malformed(
+                "an account without a list of transactions".to_owned(),
+            ));
+        };
+        records::transactions(&page)
+    }
+
+    async fn shows_creation(&self, account: &AccountId) -> Result<bool, ReadError> {
+        let key = account
+            .public_key()
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let request = api::payments::for_account(&key)
+            .with_order(&Order::Ascending)
+            .with_limit(1);
+        match self.get(&request).await? {
+            Some((page, _)) => records::begins_with_creation(&page, account),
+            None => Ok(false),
+        }
+    }
 }
 
 #[async_trait]

@@ -12,13 +12,15 @@
 //! | number passed; the list shows what set it, reaches back beyond ours, and lacks ours | `NeverWill` |
 //! | anything less | `Pending` |
 
-use crate::client::HorizonClient;
+use crate::ids::AccountId;
 use crate::outcome::count_foreign;
-use crate::port::{AccountView, LandedTransaction, ReadError, Stellar, TransactionView};
-use crate::records::Listed;
+use crate::port::{AccountView, LandedTransaction, ReadError, TransactionView};
+use crate::records::{Listed, TransactionsPage};
 use crate::results::{Applied, swapped};
 use crate::signing::SignedTransaction;
 use events::outcome::{Find, Refusal};
+use events::time::Timestamp;
+use std::future::Future;
 
 /// Pages that are read back at most; a lane's list grows by one a record, strangers' dust aside.
 const PAGES: usize = 40;
@@ -28,11 +30,39 @@ const PAGE: u64 = 200;
 
 type Found = Find<LandedTransaction>;
 
-pub(crate) async fn find(
-    horizon: &HorizonClient,
-    ours: &SignedTransaction,
-) -> Result<Found, ReadError> {
-    let Some(account) = horizon.account(&ours.lane).await? else {
+/// What is read of Horizon to find a transaction. Each read may be answered by another replica,
+/// at another height.
+pub trait LaneReads: Sync {
+    /// The lane; `None` when there is no such account.
+    fn lane(
+        &self,
+        lane: &AccountId,
+    ) -> impl Future<Output = Result<Option<AccountView>, ReadError>> + Send;
+
+    /// The last ledger that was ingested, with its closing time.
+    fn last_ledger(&self) -> impl Future<Output = Result<(u32, Timestamp), ReadError>> + Send;
+
+    /// A page of the lane's transactions, newest first, failed ones included.
+    fn transactions_desc(
+        &self,
+        lane: &AccountId,
+        cursor: Option<&str>,
+        limit: u64,
+    ) -> impl Future<Output = Result<TransactionsPage, ReadError>> + Send;
+
+    /// Whether this Horizon still shows how the lane was created.
+    fn shows_creation(
+        &self,
+        lane: &AccountId,
+    ) -> impl Future<Output = Result<bool, ReadError>> + Send;
+}
+
+/// What became of a transaction.
+///
+/// # Errors
+/// When Horizon does not answer.
+pub async fn find<R: LaneReads>(horizon: &R, ours: &SignedTransaction) -> Result<Found, ReadError> {
+    let Some(account) = horizon.lane(&ours.lane).await? else {
         return Ok(Find::Pending(format!(
             "lane {} is not opened: there is no such account",
             ours.lane
@@ -51,14 +81,17 @@ pub(crate) async fn find(
 }
 
 /// The number is free: before the deadline it may be tried, after it only a closed ledger tells.
-async fn not_taken(horizon: &HorizonClient, ours: &SignedTransaction) -> Result<Found, ReadError> {
-    let (ledger, closed) = horizon.latest_ledger().await?;
+async fn not_taken<R: LaneReads>(
+    horizon: &R,
+    ours: &SignedTransaction,
+) -> Result<Found, ReadError> {
+    let (ledger, closed) = horizon.last_ledger().await?;
     if closed.seconds() <= ours.deadline {
         return Ok(Find::Absent);
     }
     // A ledger closed after maxTime, so ours is in none after it. What the account shows at or
     // after that ledger is final; another replica may not be as far.
-    Ok(match horizon.account(&ours.lane).await? {
+    Ok(match horizon.lane(&ours.lane).await? {
         Some(account) if account.ledger < ledger => Find::Pending(format!(
             "the account was read before ledger {ledger}, which closed after the deadline"
         )),
@@ -71,8 +104,8 @@ async fn not_taken(horizon: &HorizonClient, ours: &SignedTransaction) -> Result<
 }
 
 /// The number is taken, or was passed: the list says by whom.
-async fn taken(
-    horizon: &HorizonClient,
+async fn taken<R: LaneReads>(
+    horizon: &R,
     ours: &SignedTransaction,
     account: &AccountView,
 ) -> Result<Found, ReadError> {
@@ -228,7 +261,7 @@ fn verdict(ours: &SignedTransaction, view: &TransactionView, applied: Option<App
 }
 
 /// What a successful record proves about our transaction.
-pub(crate) fn landed(ours: &SignedTransaction, view: &TransactionView) -> LandedTransaction {
+pub fn landed(ours: &SignedTransaction, view: &TransactionView) -> LandedTransaction {
     let amounts = Applied::read(&view.result).and_then(|applied| swapped(ours, &applied));
     LandedTransaction {
         hash: view.hash.clone(),

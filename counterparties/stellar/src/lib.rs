@@ -21,12 +21,14 @@ mod results;
 mod signing;
 
 pub use client::{ConfigError, HorizonClient, StellarConfig};
+pub use find::{LaneReads, find, landed};
 pub use ids::{AccountId, AssetId, InvalidStellarId, PathAsset, SecretKey};
 pub use lanes::{InvalidLane, LaneKey, LaneName, LaneSeed, base, lane_index, sequence};
 pub use port::{
     AccountView, LandedTransaction, PaymentRecord, PaymentView, PaymentsPage, QuoteError,
     ReadError, Stellar, StrictReceiveQuote, TransactionView,
 };
+pub use records::{Listed, TransactionsPage};
 pub use signing::{
     LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign,
     sign_setup,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// A record of a list of transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Listed {
+pub enum Listed {
     /// It was understood.
     Read(Box<TransactionView>),
     /// It was not: it may be anybody's, ours too.
@@ -19,9 +19,11 @@ pub(crate) enum Listed {
 
 /// A page of transactions and where the next one begins; `None` at the end of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TransactionsPage {
-    pub(crate) records: Vec<Listed>,
-    pub(crate) next: Option<String>,
+pub struct TransactionsPage {
+    /// Newest first.
+    pub records: Vec<Listed>,
+    /// Cursor of the next page.
+    pub next: Option<String>,
 }
 
 fn malformed(what: impl Into<String>) -> ReadError {

@@ -1,0 +1,276 @@
+//! TFChain, modelled: blocks, finality that lags, contracts that a node takes once per hash, and
+//! the bridge.
+
+use crate::dice::Dice;
+use crate::net::{Network, Unanswered};
+use crate::stellar::Stellar;
+use crate::time;
+use async_trait::async_trait;
+use counterparties_tfchain::{
+    AccountId32, ActivatorKey, Block, BlockRef, ChainEvent, ChainKey, ContractPlan, ContractProof,
+    OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof,
+};
+use events::ids::{ContractId, TwinId};
+use events::money::{Amount, Tft};
+use events::outcome::{Attempt, Find};
+use events::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const EVERY: Duration = Duration::from_secs(6);
+/// The bridge keeps this much.
+pub const FEE: i64 = 10_000_000;
+/// Blocks that finality is behind.
+const FINALITY: u32 = 2;
+
+#[derive(Debug, Clone)]
+struct Contract {
+    id: u64,
+    block: u32,
+}
+
+#[derive(Default)]
+struct Model {
+    blocks: Vec<(Timestamp, Vec<ChainEvent>)>,
+    contracts: BTreeMap<(u32, String), Contract>,
+    /// Contracts that were made, however often, by node and hash.
+    made: BTreeMap<(u32, String), u32>,
+    pending: Vec<ContractPlan>,
+    answered: BTreeSet<String>,
+    mints: BTreeMap<String, (u32, i64)>,
+    returns: BTreeMap<String, i64>,
+}
+
+/// TFChain. Cloning is cheap.
+#[derive(Clone)]
+pub struct Chain {
+    model: Arc<Mutex<Model>>,
+    network: Network,
+}
+
+impl Chain {
+    /// A chain with an empty first block.
+    #[must_use]
+    pub fn new(network: Network) -> Self {
+        let model = Model {
+            blocks: vec![(time::now(), Vec::new())],
+            ..Model::default()
+        };
+        Self {
+            model: Arc::new(Mutex::new(model)),
+            network,
+        }
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes blocks for ever; the bridge answers payments, and sends `returns` percent of them back.
+    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64) {
+        let dice = Dice::new(seed, "bridge");
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let mut events = Vec::new();
+            let mut model = self.model();
+            let number = u32::try_from(model.blocks.len()).unwrap_or(u32::MAX);
+            for payment in stellar.bridge_payments() {
+                if dice.percent(30) || !model.answered.insert(payment.hash.clone()) {
+                    continue;
+                }
+                let index = u32::try_from(events.len()).unwrap_or(u32::MAX);
+                if dice.percent(returns) {
+                    stellar.pay_back(payment.amount);
+                    model.returns.insert(payment.hash.clone(), payment.amount);
+                    if let Ok(amount) = Amount::from_minor(payment.amount) {
+                        events.push(ChainEvent::BridgeRefunded {
+                            index,
+                            stellar_tx: payment.hash,
+                            target: "treasury".to_owned(),
+                            amount,
+                        });
+                    }
+                } else if let Ok(amount) = Amount::from_minor(payment.amount - FEE) {
+                    model
+                        .mints
+                        .insert(payment.hash.clone(), (payment.twin, amount.minor()));
+                    events.push(ChainEvent::BridgeMinted {
+                        index,
+                        stellar_tx: payment.hash,
+                        account: format!("account of twin {}", payment.twin),
+                        amount,
+                    });
+                }
+            }
+            let now = time::now();
+            for plan in std::mem::take(&mut model.pending) {
+                let place = (plan.node.0, plan.hash.clone());
+                if now.seconds() > plan.deadline || model.contracts.contains_key(&place) {
+                    continue;
+                }
+                let id = u64::try_from(model.contracts.len()).unwrap_or(0) + 1;
+                *model.made.entry(place.clone()).or_default() += 1;
+                model
+                    .contracts
+                    .insert(place, Contract { id, block: number });
+            }
+            model.blocks.push((now, events));
+        }
+    }
+
+    /// Mints: twin and amount, by hash of the payment.
+    #[must_use]
+    pub fn mints(&self) -> BTreeMap<String, (u32, i64)> {
+        self.model().mints.clone()
+    }
+
+    /// What the bridge sent back, by hash of the payment.
+    #[must_use]
+    pub fn returns(&self) -> BTreeMap<String, i64> {
+        self.model().returns.clone()
+    }
+
+    /// How often a contract was made, by node and hash.
+    #[must_use]
+    pub fn made(&self) -> BTreeMap<(u32, String), u32> {
+        self.model().made.clone()
+    }
+
+    fn finalized(model: &Model) -> u32 {
+        u32::try_from(model.blocks.len() - 1)
+            .unwrap_or(0)
+            .saturating_sub(FINALITY)
+    }
+
+    fn head(&self) -> BlockRef {
+        let model = self.model();
+        let lag = u32::try_from(self.network.lag(3)).unwrap_or_default();
+        let number = Self::finalized(&model).saturating_sub(lag);
+        BlockRef {
+            number,
+            hash: String::new(),
+            timestamp: model.blocks[usize::try_from(number).unwrap_or(0)].0,
+        }
+    }
+}
+
+fn unreachable(_: Unanswered) -> ReadError {
+    ReadError::Unreachable("no answer".to_owned())
+}
+
+#[async_trait]
+impl Tfchain for Chain {
+    async fn find_twin(&self, _: &TwinPlan, _: &ChainKey) -> Find<TwinProof> {
+        Find::Pending("twins are there from the beginning".to_owned())
+    }
+
+    async fn make_twin(&self, _: &TwinPlan, _: &ChainKey, _: &ActivatorKey) -> Attempt<TwinProof> {
+        Attempt::NotSent("twins are there from the beginning".to_owned())
+    }
+
+    async fn find_contract(&self, plan: &ContractPlan, _: &ChainKey) -> Find<ContractProof> {
+        let (chain, plan) = (self.clone(), plan.clone());
+        let answer = self
+            .network
+            .call("find contract", move || {
+                let head = chain.head();
+                let model = chain.model();
+                let found = model.contracts.get(&(plan.node.0, plan.hash.clone()));
+                match found.filter(|c| c.block <= head.number) {
+                    Some(contract) => Find::Landed(ContractProof {
+                        contract: ContractId(contract.id),
+                        extrinsic_hash: String::new(),
+                        block: contract.block,
+                    }),
+                    // Past the deadline at a final block, nothing signed before can land.
+                    None if head.timestamp.seconds() > plan.deadline => {
+                        Find::NeverWill("its era is over".to_owned())
+                    }
+                    None if time::now().seconds() > plan.deadline => {
+                        Find::Pending("waiting for finality".to_owned())
+                    }
+                    None => Find::Absent,
+                }
+            })
+            .await;
+        answer.unwrap_or(Find::Pending("no answer".to_owned()))
+    }
+
+    async fn create_contract(
+        &self,
+        plan: &ContractPlan,
+        _: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
+        if !owner.prove().await {
+            return Attempt::Unknown("the partition is another's".to_owned());
+        }
+        let (chain, sent) = (self.clone(), plan.clone());
+        let answer = self
+            .network
+            .call("create contract", move || {
+                chain.model().pending.push(sent.clone())
+            })
+            .await;
+        match answer {
+            Ok(()) => Attempt::Unknown("submitted".to_owned()),
+            Err(Unanswered::NotSent) => Attempt::NotSent("connection refused".to_owned()),
+            Err(Unanswered::Lost) => Attempt::Unknown("no answer".to_owned()),
+        }
+    }
+
+    async fn finalized_head(&self) -> Result<BlockRef, ReadError> {
+        let chain = self.clone();
+        self.network
+            .call("head", move || chain.head())
+            .await
+            .map_err(unreachable)
+    }
+
+    async fn blocks(&self, from: u32, to: u32) -> Result<Vec<Block>, ReadError> {
+        let chain = self.clone();
+        self.network
+            .call("blocks", move || {
+                let model = chain.model();
+                let last = to.min(Self::finalized(&model));
+                (from..=last)
+                    .filter_map(|number| {
+                        let (timestamp, events) =
+                            model.blocks.get(usize::try_from(number).ok()?)?;
+                        Some(Block {
+                            number,
+                            hash: String::new(),
+                            timestamp: *timestamp,
+                            events: events.clone(),
+                        })
+                    })
+                    .collect()
+            })
+            .await
+            .map_err(unreachable)
+    }
+
+    async fn wait_for_block_after(
+        &self,
+        number: u32,
+        timeout: Duration,
+    ) -> Result<BlockRef, ReadError> {
+        let until = tokio::time::Instant::now() + timeout;
+        loop {
+            let head = self.head();
+            if head.number > number || tokio::time::Instant::now() >= until {
+                return Ok(head);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn balance(&self, _: &AccountId32) -> Result<Amount<Tft>, ReadError> {
+        Ok(Amount::from_whole(1_000_000))
+    }
+
+    async fn twin_of(&self, _: &AccountId32) -> Result<Option<TwinId>, ReadError> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,128 @@
+//! `simulation`: lives through many worlds and says what must not be.
+
+mod broker;
+mod chain;
+mod check;
+mod dice;
+mod net;
+mod process;
+mod script;
+mod shrink;
+mod stellar;
+mod stripe;
+mod time;
+mod trace;
+mod world;
+
+use anyhow::Result;
+use clap::Parser;
+use script::Script;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use trace::Trace;
+use world::{Fixture, live};
+
+#[derive(Parser)]
+#[command(about = "Policies, executors and sources of production in simulated worlds.")]
+struct Options {
+    /// How many worlds.
+    #[arg(long, default_value_t = 500)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    threads: u64,
+    /// Lives through one seed and shows what happened.
+    #[arg(long)]
+    show: Option<u64>,
+    /// Stops at the first violation, without shrinking it.
+    #[arg(long)]
+    first: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simulation: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<bool> {
+    let fixture = Fixture::new()?;
+    if let Some(seed) = options.show {
+        let trace = Trace::kept();
+        let script = Script::of(seed);
+        let outcome = live(seed, &script, &fixture, &trace)?;
+        println!("{script:#?}");
+        for line in trace.lines() {
+            println!("{line}");
+        }
+        println!(
+            "{} records, {} simulated seconds",
+            outcome.records, outcome.lived
+        );
+        for violation in &outcome.violations {
+            println!("violation: {violation}");
+        }
+        return Ok(outcome.violations.is_empty());
+    }
+    let begun = Instant::now();
+    let next = AtomicU64::new(options.from);
+    let end = options.from + options.seeds;
+    let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
+    let (tried, records, lived) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let stop =
+                        options.first && failed.lock().is_ok_and(|failed| !failed.is_empty());
+                    if seed >= end || stop {
+                        return;
+                    }
+                    let violations =
+                        match live(seed, &Script::of(seed), &fixture, &Trace::default()) {
+                            Ok(outcome) => {
+                                records.fetch_add(outcome.records as u64, Ordering::Relaxed);
+                                lived.fetch_add(outcome.lived, Ordering::Relaxed);
+                                outcome.violations
+                            }
+                            Err(error) => vec![format!("{error:#}")],
+                        };
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    if !violations.is_empty()
+                        && let Ok(mut failed) = failed.lock()
+                    {
+                        failed.push((seed, violations));
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap_or_default();
+    failed.sort();
+    let tried = tried.into_inner();
+    eprintln!(
+        "{tried} worlds in {:.1} s: {} records, {} simulated hours",
+        begun.elapsed().as_secs_f64(),
+        records.into_inner(),
+        lived.into_inner() / 3600
+    );
+    for (seed, violations) in failed.iter().take(10) {
+        println!("seed {seed}: {}", violations.join("; "));
+    }
+    if let (Some((seed, _)), false) = (failed.first(), options.first) {
+        shrink::show(*seed, &fixture)?;
+    }
+    println!("sim: {tried} seeds, {} violations", failed.len());
+    Ok(failed.is_empty())
+}

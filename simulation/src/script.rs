@@ -1,0 +1,152 @@
+//! What happens to a world: chosen by the seed, cut down when a failure is shrunk.
+
+use crate::dice::Dice;
+
+/// The processors that run, each in two slots.
+pub const PROCESSORS: [&str; 7] = [
+    "purchases",
+    "payments",
+    "swaps",
+    "handoffs",
+    "tfchain-watcher",
+    "deployments",
+    "contracts",
+];
+/// Slots of each.
+pub const SLOTS: u32 = 2;
+
+/// Something that befalls the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mishap {
+    /// When, in milliseconds.
+    pub at: u64,
+    /// What.
+    pub kind: Kind,
+}
+
+/// What befalls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// `kill -9`, and a start after some milliseconds.
+    Kill {
+        /// Processor and slot.
+        victim: (usize, u32),
+        /// When it is started again.
+        back_after: u64,
+        /// At an await soon after, instead of at once.
+        at_await: bool,
+    },
+    /// `SIGSTOP`, and `SIGCONT` after some milliseconds.
+    Freeze {
+        /// Processor and slot.
+        victim: (usize, u32),
+        /// How long.
+        thaw_after: u64,
+        /// At an await soon after, instead of at once.
+        at_await: bool,
+    },
+    /// The price moves; `None`: the books are empty.
+    Price(Option<i64>),
+}
+
+/// A person's behaviour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buyer {
+    /// When they order, in milliseconds.
+    pub at: u64,
+    /// How long after their order they pay; `None`: never.
+    pub pays_after: Option<u64>,
+    /// Whether they pay every PaymentIntent that they ever got.
+    pub pays_all: bool,
+    /// How often each fact about them is told.
+    pub tellings: u64,
+    /// Whether the payment is disputed, and then whether that is won.
+    pub dispute: Option<bool>,
+    /// Whether they want a deployment.
+    pub deploys: bool,
+}
+
+/// A world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Who buys.
+    pub buyers: Vec<Buyer>,
+    /// What befalls.
+    pub mishaps: Vec<Mishap>,
+    /// Wrongs that the network may do.
+    pub network: u64,
+    /// Transactions that may tear.
+    pub tears: u64,
+    /// Percent of payments that the bridge sends back.
+    pub returns: u64,
+}
+
+impl Script {
+    /// The script of a seed.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let dice = Dice::new(seed, "script");
+        let buyers = (0..1 + dice.below(3))
+            .map(|_| Buyer {
+                at: dice.below(20_000),
+                pays_after: match dice.below(20) {
+                    0 => None,
+                    1 => Some(550_000 + dice.below(100_000)),
+                    _ => Some(1_000 + dice.below(30_000)),
+                },
+                pays_all: dice.percent(30),
+                tellings: 1 + dice.below(3),
+                dispute: dice.percent(10).then(|| dice.percent(50)),
+                deploys: dice.percent(80),
+            })
+            .collect();
+        let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
+        if dice.percent(30) {
+            let at = dice.below(60_000);
+            let price = [None, Some(103), Some(300)][usize::try_from(dice.below(3)).unwrap_or(0)];
+            mishaps.push(Mishap {
+                at,
+                kind: Kind::Price(price),
+            });
+            mishaps.push(Mishap {
+                at: at + 5_000 + dice.below(1_500_000),
+                kind: Kind::Price(Some(100)),
+            });
+        }
+        mishaps.sort_by_key(|m| m.at);
+        Self {
+            buyers,
+            mishaps,
+            network: [0, 8, 100][usize::try_from(dice.below(3)).unwrap_or(0)],
+            tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
+            returns: if dice.percent(15) { 50 } else { 0 },
+        }
+    }
+}
+
+fn mishap(dice: &Dice) -> Mishap {
+    let victim = (
+        usize::try_from(dice.below(PROCESSORS.len() as u64)).unwrap_or(0),
+        u32::try_from(dice.below(u64::from(SLOTS))).unwrap_or(0),
+    );
+    let at = dice.below(120_000);
+    let at_await = dice.percent(70);
+    let kind = if dice.percent(65) {
+        Kind::Kill {
+            victim,
+            back_after: 100 + dice.below(15_000),
+            at_await,
+        }
+    } else {
+        Kind::Freeze {
+            victim,
+            thaw_after: if dice.percent(20) {
+                100_000 + dice.below(700_000)
+            } else {
+                500 + dice.below(30_000)
+            },
+            at_await,
+        }
+    };
+    Mishap { at, kind }
+}

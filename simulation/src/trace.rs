@@ -1,0 +1,35 @@
+//! What happened, for people: kept only when somebody wants to read it.
+
+use crate::time;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A trace; cloning shares it.
+#[derive(Clone, Default)]
+pub struct Trace(Option<Arc<Mutex<Vec<String>>>>);
+
+impl Trace {
+    /// One that keeps its lines.
+    #[must_use]
+    pub fn kept() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Adds a line.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.0 {
+            let line = format!("{:>9.3} s  {}", time::elapsed(), line());
+            lines
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    }
+
+    /// The lines so far.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        self.0.as_ref().map_or_else(Vec::new, |lines| {
+            lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        })
+    }
+}

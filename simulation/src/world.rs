@@ -1,0 +1,697 @@
+//! One world, from its first order to rest.
+
+use crate::broker::{Broker, PARTITIONS, Tear, partition_of};
+use crate::chain::Chain;
+use crate::check::{self, Books};
+use crate::dice::Dice;
+use crate::net::Network;
+use crate::process::{Life, Process};
+use crate::script::{Buyer, Kind, PROCESSORS, SLOTS, Script};
+use crate::stellar::{Stellar, cost};
+use crate::stripe::{Intent, Stripe};
+use crate::time;
+use crate::trace::Trace;
+use counterparties_stellar::{AssetId, LaneName, LaneSeed, SecretKey, base};
+use counterparties_tfchain::{UserSeed, deployment_hash};
+use events::codec::Codec;
+use events::deployments::{DeploymentEvent, DeploymentRequested};
+use events::envelope::Envelope;
+use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
+use events::money::{Amount, Currency, Fiat};
+use events::purchases::{LanesOpened, PurchaseEvent, PurchaseRequested, StripeEventReceived};
+use events::registry::Registry;
+use events::schema::EventSet;
+use events::users::UserEvent;
+use pipeline::append::Codecs;
+use pipeline::simulation::{self, Append, Ground, Log, Task, Unconnected};
+use processor_lanes::Treasury;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const SESSION: Duration = Duration::from_secs(6);
+/// No world takes longer.
+const END: Duration = Duration::from_secs(3 * 3600);
+const EPOCH: u32 = 1 << 18;
+const LANES: u16 = 2;
+const PASSPHRASE: &str = "Simulated Network";
+
+/// What a run needs of the product that does not change between worlds.
+#[derive(Clone)]
+pub struct Fixture {
+    purchases: Codec<PurchaseEvent>,
+    deployments: Codec<DeploymentEvent>,
+    users: Codec<UserEvent>,
+    users_seed: UserSeed,
+}
+
+impl Fixture {
+    /// Codecs and keys.
+    ///
+    /// # Errors
+    /// When a schema of ours cannot be parsed.
+    pub fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new("http://127.0.0.1:1")?;
+        Ok(Self {
+            purchases: Codec::local(&registry, 100)?,
+            deployments: Codec::local(&registry, 200)?,
+            users: Codec::local(&registry, 300)?,
+            users_seed: UserSeed::parse(&format!("0x{}", "22".repeat(32)))
+                .map_err(|e| anyhow::anyhow!("{e}"))?,
+        })
+    }
+
+    fn codecs(&self) -> Codecs {
+        Codecs::default()
+            .with(self.purchases.clone())
+            .with(self.deployments.clone())
+            .with(self.users.clone())
+    }
+}
+
+/// What became of a world.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// What must not be.
+    pub violations: Vec<String>,
+    /// Records in its log.
+    pub records: usize,
+    /// How long it lived, in simulated seconds.
+    pub lived: u64,
+}
+
+/// A processor's process, standing on the model.
+struct Stand {
+    broker: Broker,
+    process: Process,
+    name: &'static str,
+    topic: &'static str,
+    slot: u32,
+}
+
+impl Ground for Stand {
+    fn connect(&self, wake: Box<dyn Fn() + Send + Sync>) -> Result<Box<dyn Log>, Unconnected> {
+        Ok(self.broker.join(
+            self.name,
+            self.topic,
+            self.slot,
+            self.process.clone(),
+            Arc::from(wake),
+        ))
+    }
+
+    fn spawn(&self, task: Task) {
+        self.process.spawn(task);
+    }
+
+    fn tick(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+}
+
+/// The parts of a world.
+#[derive(Clone)]
+struct World {
+    fixture: Fixture,
+    broker: Broker,
+    stripe: Stripe,
+    stellar: Stellar,
+    chain: Chain,
+    treasury: Arc<Treasury>,
+    bridge: String,
+    network: Network,
+    trace: Trace,
+}
+
+/// Lives through a script.
+///
+/// # Errors
+/// When the runtime cannot be built.
+pub fn live(
+    seed: u64,
+    script: &Script,
+    fixture: &Fixture,
+    trace: &Trace,
+) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    runtime.block_on(async {
+        time::start();
+        World::new(seed, script, fixture, trace)?
+            .run(seed, script)
+            .await
+    })
+}
+
+impl World {
+    fn new(seed: u64, script: &Script, fixture: &Fixture, trace: &Trace) -> anyhow::Result<Self> {
+        let network = Network::new(seed, script.network, trace.clone());
+        let tears = Dice::new(seed, "tears");
+        let mut left = script.tears;
+        let tear = move || {
+            if left == 0 || !tears.percent(8) {
+                return Tear::Whole;
+            }
+            left -= 1;
+            match tears.below(4) {
+                0 => Tear::Aborted,
+                1 => Tear::AnswerLost,
+                2 => Tear::OffsetsLost,
+                _ => Tear::OutputsLost,
+            }
+        };
+        let bridge = SecretKey::from_seed(&[3; 32]).account().to_string();
+        let stellar = Stellar::new(network.clone(), bridge.clone());
+        let issuer = SecretKey::from_seed(&[4; 32]).account();
+        let asset = |code: &str| AssetId {
+            code: code.to_owned(),
+            issuer: issuer.clone(),
+        };
+        let treasury = Treasury {
+            stellar: Arc::new(stellar.clone()),
+            passphrase: PASSPHRASE.to_owned(),
+            key: SecretKey::from_seed(&[5; 32]),
+            seed: "11".repeat(32).parse::<LaneSeed>()?,
+            cluster: "simulated".to_owned(),
+            usdc: asset("USDC"),
+            tft: asset("TFT"),
+            max_fee: 10_000,
+        };
+        Ok(Self {
+            fixture: fixture.clone(),
+            broker: Broker::new(Box::new(tear), trace.clone()),
+            stripe: Stripe::new(network.clone()),
+            stellar,
+            chain: Chain::new(network.clone()),
+            treasury: Arc::new(treasury),
+            bridge,
+            network,
+            trace: trace.clone(),
+        })
+    }
+
+    async fn run(self, seed: u64, script: &Script) -> anyhow::Result<Outcome> {
+        let begun = tokio::time::Instant::now();
+        self.open_lanes()?;
+        tokio::spawn(self.stellar.clone().run(Duration::from_secs(5)));
+        let chain = self.chain.clone();
+        tokio::spawn(chain.run(self.stellar.clone(), seed, script.returns));
+        let mut processes: Vec<Process> = Vec::new();
+        for place in 0..PROCESSORS.len() * SLOTS as usize {
+            processes.push(self.start(place));
+        }
+        for (number, buyer) in script.buyers.iter().enumerate() {
+            tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
+        }
+        tokio::spawn(self.clone().webhooks(seed, script.buyers.clone()));
+        self.mishaps(seed, script, &mut processes).await;
+        tokio::time::sleep_until(
+            begun + Duration::from_secs(if seed % 4 == 0 { 1_500 } else { 240 }),
+        )
+        .await;
+        self.network.heal();
+        self.trace.say(|| "healed".to_owned());
+        self.settle(script, &mut processes).await;
+        let books = self.books(script)?;
+        Ok(Outcome {
+            violations: check::violations(&books),
+            records: books.records,
+            lived: time::elapsed() as u64,
+        })
+    }
+
+    /// Everything as it must be at rest, or out of time.
+    async fn settle(&self, script: &Script, processes: &mut [Process]) {
+        let begun = tokio::time::Instant::now();
+        let mut quiet = 0;
+        while begun.elapsed() < END && quiet < 2 {
+            for (place, process) in processes.iter_mut().enumerate() {
+                match process.life() {
+                    Life::Dead => *process = self.start(place),
+                    Life::Frozen => process.set(Life::Running),
+                    Life::Running => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            // Late requests still arrive in the minute after everything seems to be at rest.
+            quiet = match self.books(script) {
+                Ok(books) if check::at_rest(&books) => quiet + 1,
+                _ => 0,
+            };
+        }
+    }
+
+    async fn mishaps(&self, seed: u64, script: &Script, processes: &mut [Process]) {
+        let dice = Dice::new(seed, "mishaps");
+        let mut due: Vec<(u64, usize)> = Vec::new();
+        let mut script_at = 0;
+        let mut now = 0;
+        loop {
+            // Whatever comes next: a mishap, or the end of one.
+            let next_mishap = script.mishaps.get(script_at).map(|m| m.at);
+            due.sort_unstable();
+            let next_end = due.first().map(|d| d.0);
+            let Some(next) = [next_mishap, next_end].into_iter().flatten().min() else {
+                break;
+            };
+            tokio::time::sleep(Duration::from_millis(next.saturating_sub(now))).await;
+            now = now.max(next);
+            if next_end == Some(next) {
+                let (_, place) = due.remove(0);
+                match processes[place].life() {
+                    Life::Frozen => {
+                        self.trace.say(|| format!("thawed: {}", name_of(place)));
+                        processes[place].set(Life::Running);
+                    }
+                    Life::Dead => processes[place] = self.start(place),
+                    Life::Running => {}
+                }
+                continue;
+            }
+            let mishap = &script.mishaps[script_at];
+            script_at += 1;
+            match &mishap.kind {
+                Kind::Price(price) => {
+                    self.trace.say(|| format!("price {price:?}"));
+                    self.stellar.set_price(*price);
+                }
+                Kind::Kill {
+                    victim,
+                    back_after,
+                    at_await,
+                } => {
+                    let place = place_of(*victim);
+                    if processes[place].life() == Life::Running {
+                        self.trace
+                            .say(|| format!("kill (at await: {at_await}): {}", name_of(place)));
+                        if *at_await {
+                            processes[place].light(true, &dice);
+                        } else {
+                            processes[place].set(Life::Dead);
+                        }
+                        self.watch_session(place, &processes[place]);
+                        due.push((now + back_after, place));
+                    }
+                }
+                Kind::Freeze {
+                    victim,
+                    thaw_after,
+                    at_await,
+                } => {
+                    let place = place_of(*victim);
+                    if processes[place].life() == Life::Running {
+                        self.trace
+                            .say(|| format!("freeze (at await: {at_await}): {}", name_of(place)));
+                        if *at_await {
+                            processes[place].light(false, &dice);
+                        } else {
+                            processes[place].set(Life::Frozen);
+                        }
+                        self.watch_session(place, &processes[place]);
+                        due.push((now + thaw_after, place));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Expels the member once its process has not run for a session.
+    fn watch_session(&self, place: usize, process: &Process) {
+        let (broker, process) = (self.broker.clone(), process.clone());
+        let (name, slot) = (PROCESSORS[place / SLOTS as usize], slot_of(place));
+        tokio::spawn(async move {
+            let mut still = Duration::ZERO;
+            for _ in 0..40 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if process.life() == Life::Running {
+                    still = Duration::ZERO;
+                } else {
+                    still += Duration::from_secs(1);
+                }
+                if still >= SESSION {
+                    broker.expire(name, slot, &process);
+                    return;
+                }
+            }
+        });
+    }
+
+    fn start(&self, place: usize) -> Process {
+        let process = Process::default();
+        let name = PROCESSORS[place / SLOTS as usize];
+        let topic = match name {
+            "deployments" | "contracts" => DeploymentEvent::TOPIC,
+            _ => PurchaseEvent::TOPIC,
+        };
+        self.trace.say(|| format!("start: {}", name_of(place)));
+        let ground: Arc<dyn Ground> = Arc::new(Stand {
+            broker: self.broker.clone(),
+            process: process.clone(),
+            name,
+            topic,
+            slot: slot_of(place),
+        });
+        let (world, trace, inner) = (self.clone(), self.trace.clone(), process.clone());
+        process.spawn(Box::pin(async move {
+            let ended = world.processor(name, ground).await;
+            trace.say(|| format!("{}: ended: {ended:?}", name_of(place)));
+            inner.set(Life::Dead);
+        }));
+        process
+    }
+
+    async fn processor(
+        &self,
+        name: &str,
+        ground: Arc<dyn Ground>,
+    ) -> Result<(), pipeline::RunError> {
+        let (codecs, stop) = (self.fixture.codecs(), CancellationToken::new());
+        match name {
+            "purchases" => {
+                let mut rules = processor_purchases::Rules::new(self.bridge.clone());
+                rules.stripe_deadline = Duration::from_secs(120);
+                rules.stellar_deadline = Duration::from_secs(60);
+                rules.pay_within = Duration::from_secs(600);
+                rules.give_up_after = Duration::from_secs(1200);
+                rules.mint_within = Duration::from_secs(600);
+                let policy = processor_purchases::Purchases::new(rules);
+                simulation::policy(policy, codecs, ground, stop).await
+            }
+            "payments" => {
+                let hand = processor_payments::Payments::new(Arc::new(self.stripe.clone()));
+                simulation::executor(hand, codecs, ground, stop).await
+            }
+            "swaps" => {
+                let hand = processor_swaps::Swaps::new(Arc::clone(&self.treasury));
+                simulation::executor(hand, codecs, ground, stop).await
+            }
+            "handoffs" => {
+                let hand = processor_handoffs::Handoffs::new(Arc::clone(&self.treasury));
+                simulation::executor(hand, codecs, ground, stop).await
+            }
+            "tfchain-watcher" => {
+                let source = processor_watcher::Watcher::new(
+                    Arc::new(self.chain.clone()),
+                    Arc::new(self.stellar.clone()),
+                    1,
+                );
+                simulation::source(source, codecs, ground, stop).await
+            }
+            "deployments" => {
+                let policy = processor_deployments::DeploymentPolicy::default();
+                simulation::policy(policy, codecs, ground, stop).await
+            }
+            _ => {
+                let hand = processor_deployments::Contracts::new(
+                    Arc::new(self.chain.clone()),
+                    self.fixture.users_seed.clone(),
+                );
+                simulation::executor(hand, codecs, ground, stop).await
+            }
+        }
+    }
+
+    fn open_lanes(&self) -> anyhow::Result<()> {
+        for executor in ["swaps", "handoffs"] {
+            for partition in 0..PARTITIONS {
+                let mut accounts = Vec::new();
+                for index in 0..LANES {
+                    let name = LaneName {
+                        cluster: &self.treasury.cluster,
+                        executor,
+                        topic: PurchaseEvent::TOPIC,
+                        partition,
+                        epoch: EPOCH,
+                        index,
+                    };
+                    let lane = self.treasury.seed.derive(name)?.account();
+                    self.stellar.open(&lane, base(EPOCH)?);
+                    accounts.push(lane.to_string());
+                }
+                let event = PurchaseEvent::from(LanesOpened {
+                    executor: executor.to_owned(),
+                    epoch: i32::try_from(EPOCH)?,
+                    lanes: i32::from(LANES),
+                    accounts,
+                    opened_at: time::now(),
+                });
+                let id = EventId::derive(&["lanes", executor, &partition.to_string()]);
+                let key = format!("lanes-{executor}-{partition}");
+                let mut append = self.encode(&self.fixture.purchases, &key, id, &event)?;
+                append.partition = Some(partition);
+                self.broker.produce(&append);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode<E: EventSet>(
+        &self,
+        codec: &Codec<E>,
+        key: &str,
+        id: EventId,
+        event: &E,
+    ) -> anyhow::Result<Append> {
+        let envelope = Envelope {
+            id,
+            source: "/gridway/api".to_owned(),
+            time: time::now(),
+            subject: key.to_owned(),
+            correlation: None,
+            causation: None,
+            traceparent: None,
+        };
+        Ok(Append {
+            topic: E::TOPIC.to_owned(),
+            partition: Some(partition_of(key.as_bytes())),
+            key: key.as_bytes().to_vec(),
+            payload: codec.encode(event)?,
+            headers: envelope.headers(event),
+            origin: 0,
+        })
+    }
+
+    /// Says it as often as wanted, with echoes in between.
+    async fn tell(&self, append: Append, dice: &Dice, times: u64) {
+        for telling in 0..times {
+            if telling > 0 {
+                tokio::time::sleep(dice.millis(10, 20_000)).await;
+            }
+            self.broker.produce(&append);
+        }
+    }
+
+    async fn buyer(self, seed: u64, number: usize, buyer: Buyer) {
+        let dice = Dice::new(seed, &format!("buyer {number}"));
+        tokio::time::sleep(Duration::from_millis(buyer.at)).await;
+        let (purchase, user) = ids(seed, number);
+        if let Ok(append) = self.order(seed, number) {
+            let (world, times) = (self.clone(), buyer.tellings);
+            let dice = Dice::new(seed, &format!("order {number}"));
+            tokio::spawn(async move { world.tell(append, &dice, times).await });
+        }
+        if buyer.deploys {
+            tokio::time::sleep(dice.millis(0, 40_000)).await;
+            if let Ok(append) = self.deployment(seed, number, user, purchase) {
+                let (world, times) = (self.clone(), buyer.tellings);
+                let dice = Dice::new(seed, &format!("deployment {number}"));
+                tokio::spawn(async move { world.tell(append, &dice, times).await });
+            }
+        }
+        let Some(pays_after) = buyer.pays_after else {
+            return;
+        };
+        tokio::time::sleep(Duration::from_millis(pays_after)).await;
+        let mut paid = 0;
+        for _ in 0..600 {
+            let mine: Vec<Intent> = self
+                .stripe
+                .intents()
+                .into_iter()
+                .filter(|i| i.purchase == purchase && !i.paid)
+                .collect();
+            for intent in mine {
+                if paid > 0 && !buyer.pays_all {
+                    return;
+                }
+                self.trace
+                    .say(|| format!("buyer {number} pays {}", intent.id));
+                self.stripe.pay(&intent.id);
+                paid += 1;
+            }
+            if paid > 0 && !buyer.pays_all {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+
+    fn order(&self, seed: u64, number: usize) -> anyhow::Result<Append> {
+        let (purchase, user) = ids(seed, number);
+        let tft = Amount::from_whole(100 + u32::try_from(number)?);
+        let swap_tft = tft.checked_add(Amount::from_whole(1))?;
+        let quoted = Amount::from_minor(cost(swap_tft.minor(), 100))?;
+        let event = PurchaseEvent::from(PurchaseRequested {
+            purchase_id: purchase,
+            user_id: user,
+            twin_id: TwinId(1 + u32::try_from(number)?),
+            quote_id: QuoteId::derive(&["simulated", &number.to_string()]),
+            tft,
+            swap_tft,
+            usdc_quoted: quoted,
+            usdc_cap: quoted.plus_bps_ceil(100)?,
+            path: Vec::new(),
+            charge: Fiat {
+                minor: 500 + i64::try_from(number)?,
+                currency: Currency::Usd,
+            },
+            quote_expires_at: time::now().after(Duration::from_secs(300)),
+            requested_at: time::now(),
+        });
+        let id = EventId::derive(&["order", &purchase.to_string()]);
+        self.encode(&self.fixture.purchases, &purchase.to_string(), id, &event)
+    }
+
+    fn deployment(
+        &self,
+        seed: u64,
+        number: usize,
+        user: UserId,
+        purchase: PurchaseId,
+    ) -> anyhow::Result<Append> {
+        let deployment = deployment_id(seed, number);
+        let data = "{}".to_owned();
+        let event = DeploymentEvent::from(DeploymentRequested {
+            deployment_id: deployment,
+            user_id: user,
+            twin_id: TwinId(1 + u32::try_from(number)?),
+            node_id: NodeId(1),
+            version: 1,
+            hash: deployment_hash(&deployment, 1, &data),
+            data,
+            public_ips: 0,
+            solution_provider: None,
+            waits_for: Some(purchase),
+            minimum_balance: Amount::ZERO,
+            requested_at: time::now(),
+        });
+        let id = EventId::derive(&["deploy", &deployment.to_string()]);
+        self.encode(&self.fixture.deployments, &user.to_string(), id, &event)
+    }
+
+    /// The webhook route: what Stripe tells becomes facts, in any order, again and again.
+    async fn webhooks(self, seed: u64, buyers: Vec<Buyer>) {
+        let mut count = 0;
+        loop {
+            for told in self.stripe.told() {
+                count += 1;
+                let buyer = buyers
+                    .iter()
+                    .enumerate()
+                    .find(|(n, _)| ids(seed, *n).0 == told.intent.purchase)
+                    .map(|(_, b)| b.clone());
+                let Some(buyer) = buyer else { continue };
+                self.fact(seed, count, told.kind, &told.intent, None, buyer.tellings);
+                if let (Some(won), "payment_intent.succeeded") = (buyer.dispute, told.kind) {
+                    let (world, intent) = (self.clone(), told.intent.clone());
+                    let dice = Dice::new(seed, &format!("dispute {count}"));
+                    tokio::spawn(async move {
+                        tokio::time::sleep(dice.millis(0, 60_000)).await;
+                        world.fact(
+                            seed,
+                            count + 1000,
+                            "charge.dispute.created",
+                            &intent,
+                            None,
+                            1,
+                        );
+                        tokio::time::sleep(dice.millis(1_000, 600_000)).await;
+                        let status = if won { "won" } else { "lost" };
+                        let kind = "charge.dispute.closed";
+                        world.fact(seed, count + 2000, kind, &intent, Some(status), 1);
+                    });
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn fact(
+        &self,
+        seed: u64,
+        number: u64,
+        kind: &str,
+        intent: &Intent,
+        status: Option<&str>,
+        times: u64,
+    ) {
+        let stripe_event_id = format!("evt_{number}");
+        let event = PurchaseEvent::from(StripeEventReceived {
+            purchase_id: intent.purchase,
+            stripe_event_id: stripe_event_id.clone(),
+            event_type: kind.to_owned(),
+            created: time::now(),
+            livemode: false,
+            object_id: Some(intent.id.clone()),
+            intent_id: Some(intent.id.clone()),
+            amount: Some(intent.amount.minor),
+            amount_received: intent.paid.then_some(intent.amount.minor),
+            amount_refunded: Some(intent.refunds.iter().sum()),
+            currency: Some("usd".to_owned()),
+            status: status.map(ToOwned::to_owned),
+            failure_code: None,
+            raw: "{}".to_owned(),
+        });
+        let id = EventId::derive(&["stripe", &stripe_event_id]);
+        let key = intent.purchase.to_string();
+        let Ok(append) = self.encode(&self.fixture.purchases, &key, id, &event) else {
+            return;
+        };
+        let world = self.clone();
+        let dice = Dice::new(seed, &format!("webhook {number}"));
+        tokio::spawn(async move {
+            tokio::time::sleep(dice.millis(1, 5_000)).await;
+            world.tell(append, &dice, times).await;
+        });
+    }
+
+    fn books(&self, script: &Script) -> anyhow::Result<Books> {
+        Books::read(
+            &self.broker.all(),
+            &self.fixture.purchases,
+            &self.fixture.deployments,
+            &self.stripe,
+            &self.stellar,
+            &self.chain,
+            script,
+        )
+    }
+}
+
+/// Purchase and user of a buyer.
+#[must_use]
+pub fn ids(seed: u64, number: usize) -> (PurchaseId, UserId) {
+    let (seed, number) = (seed.to_string(), number.to_string());
+    (
+        PurchaseId::derive(&["simulated", &seed, &number]),
+        UserId::derive(&["simulated", &seed, &number]),
+    )
+}
+
+fn deployment_id(seed: u64, number: usize) -> DeploymentId {
+    DeploymentId::derive(&["simulated", &seed.to_string(), &number.to_string()])
+}
+
+fn place_of((processor, slot): (usize, u32)) -> usize {
+    processor * SLOTS as usize + slot as usize
+}
+
+fn slot_of(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(0) % SLOTS
+}
+
+fn name_of(place: usize) -> String {
+    format!("{}-{}", PROCESSORS[place / SLOTS as usize], slot_of(place))
+}
