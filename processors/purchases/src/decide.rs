@@ -116,13 +116,20 @@ pub fn transition(
         }
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
         PurchaseEvent::TftSentToBridge(event) => {
+            // Of an attempt that came back meanwhile, this is old news.
             if let Stage::Swapped {
-                order,
-                intent,
                 attempt,
-                returns,
+                next: Next::UnderWay,
                 ..
             } = purchase.stage
+                && attempt == event.attempt
+                && let Stage::Swapped {
+                    order,
+                    intent,
+                    attempt,
+                    returns,
+                    ..
+                } = std::mem::take(&mut purchase.stage)
             {
                 purchase.stage = Stage::HandedOff {
                     order,
@@ -135,7 +142,7 @@ pub fn transition(
                 };
             }
         }
-        PurchaseEvent::HandoffFailed(_) => book.handoff_failed(&mut purchase),
+        PurchaseEvent::HandoffFailed(event) => book.handoff_failed(&mut purchase, event.attempt),
         PurchaseEvent::HandoffSettled(event) => book.settled(&mut purchase, event),
         PurchaseEvent::HandoffReturned(event) => book.returned(&mut purchase, event),
         PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, &event.intent_id),
@@ -628,16 +635,18 @@ impl Rulebook<'_> {
         }
     }
 
-    fn handoff_failed(&mut self, purchase: &mut Purchase) {
+    fn handoff_failed(&mut self, purchase: &mut Purchase, failed: i32) {
         let Stage::Swapped {
             attempt,
             next: Next::UnderWay,
             ..
-        } = &purchase.stage
+        } = purchase.stage
         else {
             return;
         };
-        let attempt = *attempt;
+        if failed != attempt {
+            return;
+        }
         if attempt >= HANDOFF_ATTEMPTS {
             self.give_up(purchase, "the bridge could not be paid");
             return;

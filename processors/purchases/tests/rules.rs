@@ -183,11 +183,11 @@ fn sent() -> PurchaseEvent {
     .into()
 }
 
-fn handoff_failed() -> PurchaseEvent {
+fn handoff_failed(attempt: i32) -> PurchaseEvent {
     HandoffFailed {
         purchase_id: purchase_id(),
         request_id: request(),
-        attempt: 1,
+        attempt,
         code: "op_underfunded".into(),
         detail: "d".into(),
         transaction: None,
@@ -353,7 +353,7 @@ fn facts() -> Vec<Fact> {
         )
     };
     let dry = || swap_failed(1, SwapFailure::TreasuryDry, None);
-    let failures: Vec<PurchaseEvent> = (0..2).map(|_| handoff_failed()).collect();
+    let failures: Vec<PurchaseEvent> = (1..=2).map(handoff_failed).collect();
     vec![
         fact("PurchaseRequested", "API", requested()),
         fact("PaymentIntentCreated", "payments", intent_created()),
@@ -432,19 +432,19 @@ fn facts() -> Vec<Fact> {
         ),
         fact("SwapFailed, treasury dry", "swaps", dry()),
         fact("TftSentToBridge", "handoffs", sent()),
-        fact("HandoffFailed", "handoffs", handoff_failed()),
+        fact("HandoffFailed", "handoffs", handoff_failed(1)),
         Fact {
             name: "HandoffFailed, the sixth",
             from: "handoffs",
-            event: handoff_failed(),
+            event: handoff_failed(6),
             after: failures
                 .into_iter()
                 .chain([
-                    handoff_failed(),
+                    handoff_failed(3),
                     timer("retry_handoff"),
-                    handoff_failed(),
+                    handoff_failed(4),
                     timer("retry_handoff"),
-                    handoff_failed(),
+                    handoff_failed(5),
                     timer("retry_handoff"),
                 ])
                 .collect(),
@@ -470,7 +470,7 @@ fn facts() -> Vec<Fact> {
             name: "TimerFired: retry_handoff",
             from: "timer",
             event: timer("retry_handoff"),
-            after: vec![handoff_failed(), handoff_failed(), handoff_failed()],
+            after: vec![handoff_failed(1), handoff_failed(2), handoff_failed(3)],
         },
         fact("TimerFired: mint_overdue", "timer", timer("mint_overdue")),
         Fact {
@@ -665,6 +665,18 @@ fn a_dispute_stops_later_legs_but_not_the_open_one() {
     let won = stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "won");
     let (_, out) = when(swapped, won);
     assert_eq!(names(&out), ["HandoffRequested"]);
+}
+
+/// The mint or the return may be seen before the payment's own outcome is.
+#[test]
+fn the_outcome_of_a_hand_off_that_came_back_changes_nothing() {
+    let way = [requested(), intent_created(), paid(), swap_completed()];
+    let purchase = given(&[way.as_slice(), &[returned()]].concat());
+    for old in [sent(), handoff_failed(1)] {
+        let (after, out) = when(purchase.clone(), old);
+        assert_eq!(after, purchase);
+        assert!(out.own.is_empty());
+    }
 }
 
 #[test]
