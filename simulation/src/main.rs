@@ -4,6 +4,8 @@ mod broker;
 mod chain;
 mod check;
 mod dice;
+mod faults;
+mod meet;
 mod net;
 mod process;
 mod script;
@@ -42,6 +44,9 @@ struct Options {
     /// Stops at the first violation, without shrinking it.
     #[arg(long)]
     first: bool,
+    /// The fault matrix instead of seeds: each effect, each fault, each fate of its sender.
+    #[arg(long)]
+    faults: bool,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +62,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     let fixture = Fixture::new()?;
+    if options.faults {
+        return faults::run(&fixture);
+    }
     if let Some(seed) = options.show {
         let trace = Trace::kept();
         let script = Script::of(seed);

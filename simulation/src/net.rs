@@ -1,11 +1,48 @@
 //! The network between us and the counterparties: slow, lossy, late, and it repeats itself.
 
 use crate::dice::Dice;
+use crate::process::Process;
 use crate::trace::Trace;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// What can go wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    Nothing,
+    /// The connection is refused.
+    NotSent,
+    /// It never arrives, and nobody says so.
+    LostOnTheWay,
+    /// The work is done, the answer is lost.
+    AnswerLost,
+    /// It arrives long after the sender has given up.
+    Late,
+    /// It arrives twice, the second time late.
+    Duplicated,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Nothing,
+        Self::NotSent,
+        Self::LostOnTheWay,
+        Self::AnswerLost,
+        Self::Late,
+        Self::Duplicated,
+    ];
+}
+
+/// A fault for the first request of a kind, and what happens to the process that sends it.
+struct Armed {
+    what: &'static str,
+    fault: Fault,
+    then: Arc<dyn Fn(Option<Process>) + Send + Sync>,
+}
 
 /// A request without an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +56,7 @@ pub enum Unanswered {
 struct State {
     dice: Dice,
     faults: Cell<u64>,
+    armed: Option<Armed>,
 }
 
 /// The network. Cloning is cheap.
@@ -36,6 +74,7 @@ impl Network {
             state: Arc::new(Mutex::new(State {
                 dice: Dice::new(seed, "network"),
                 faults: Cell::new(faults),
+                armed: None,
             })),
             trace,
         }
@@ -48,6 +87,32 @@ impl Network {
     /// From now on all goes well.
     pub fn heal(&self) {
         self.with(|s| s.faults.set(0));
+    }
+
+    /// The next request of this kind meets this fault; `then` is told who sends it.
+    pub fn arm(
+        &self,
+        what: &'static str,
+        fault: Fault,
+        then: impl Fn(Option<Process>) + Send + Sync + 'static,
+    ) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.armed = Some(Armed {
+            what,
+            fault,
+            then: Arc::new(then),
+        });
+    }
+
+    /// Whether what was armed was met.
+    #[must_use]
+    pub fn met(&self) -> bool {
+        self.with(|s| s.armed.is_none())
+    }
+
+    fn disarm(&self, what: &'static str) -> Option<Armed> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.armed.take_if(|armed| armed.what == what)
     }
 
     /// How old the state is that a read shows, between nothing and `most`.
@@ -85,35 +150,39 @@ impl Network {
             };
             (there, back, fault, late)
         });
-        let kind = match fault {
-            Some(0..=2) => "not sent",
-            Some(3..=4) => "lost on the way",
-            Some(5..=8) => "answer lost",
-            Some(9..=11) => "late",
-            Some(_) => "duplicated",
-            None => "",
+        let mut fault = match fault {
+            Some(0..=2) => Fault::NotSent,
+            Some(3..=4) => Fault::LostOnTheWay,
+            Some(5..=8) => Fault::AnswerLost,
+            Some(9..=11) => Fault::Late,
+            Some(_) => Fault::Duplicated,
+            None => Fault::Nothing,
         };
-        if !kind.is_empty() {
-            self.trace.say(|| format!("network: {what}: {kind}"));
+        if let Some(armed) = self.disarm(what) {
+            fault = armed.fault;
+            (armed.then)(Process::current());
         }
-        if kind == "not sent" {
+        if fault != Fault::Nothing {
+            self.trace.say(|| format!("network: {what}: {fault:?}"));
+        }
+        if fault == Fault::NotSent {
             tokio::time::sleep(there).await;
             return Err(Unanswered::NotSent);
         }
         let (tell, told) = oneshot::channel();
         let patience = there + Duration::from_secs(10);
         tokio::spawn(async move {
-            match kind {
-                "lost on the way" => {}
-                "late" => {
+            match fault {
+                Fault::LostOnTheWay | Fault::NotSent => {}
+                Fault::Late => {
                     tokio::time::sleep(there + late).await;
                     act();
                 }
-                "answer lost" => {
+                Fault::AnswerLost => {
                     tokio::time::sleep(there).await;
                     act();
                 }
-                "duplicated" => {
+                Fault::Duplicated => {
                     tokio::time::sleep(there).await;
                     let answer = act();
                     tokio::time::sleep(back).await;
@@ -122,7 +191,7 @@ impl Network {
                     act();
                     return;
                 }
-                _ => {
+                Fault::Nothing => {
                     tokio::time::sleep(there).await;
                     let answer = act();
                     tokio::time::sleep(back).await;

@@ -1,6 +1,7 @@
 //! Processes that can be frozen and killed at every await.
 
 use crate::dice::Dice;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -34,6 +35,10 @@ struct State {
     tasks: u64,
 }
 
+thread_local! {
+    static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
+}
+
 /// A process.
 #[derive(Clone)]
 pub struct Process(Arc<Mutex<State>>);
@@ -52,6 +57,18 @@ impl Default for Process {
 impl Process {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one whose task is running on this thread.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Whether both are the same process.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// What it is doing.
@@ -139,10 +156,14 @@ impl Future for Gated {
             }
             Life::Running => {}
         }
+        let process = self.process.clone();
         let Some(task) = &mut self.task else {
             return Poll::Ready(());
         };
-        match task.as_mut().poll(context) {
+        CURRENT.set(Some(process.clone()));
+        let polled = task.as_mut().poll(context);
+        CURRENT.set(None);
+        match polled {
             Poll::Ready(()) => {
                 self.process.state().wakers.remove(&id);
                 Poll::Ready(())

@@ -414,11 +414,17 @@ impl LaneReads for Stellar {
 impl Port for Stellar {
     async fn submit(&self, signed: &SignedTransaction) -> Attempt<LandedTransaction> {
         let (stellar, sent) = (self.clone(), signed.clone());
-        match self
-            .network
-            .call("submit", move || stellar.accept(&sent))
-            .await
-        {
+        let swap = envelope(signed).is_some_and(|t| {
+            t.operations
+                .iter()
+                .any(|o| matches!(o.body, xdr::OperationBody::PathPaymentStrictReceive(_)))
+        });
+        let what = if swap {
+            "submit swap"
+        } else {
+            "submit hand-off"
+        };
+        match self.network.call(what, move || stellar.accept(&sent)).await {
             Err(Unanswered::NotSent) => return Attempt::NotSent("connection refused".to_owned()),
             Err(Unanswered::Lost) => return Attempt::Unknown("no answer".to_owned()),
             Ok(Err(code)) => return Attempt::Unknown(code.to_owned()),

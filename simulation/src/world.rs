@@ -111,7 +111,7 @@ impl Ground for Stand {
 
 /// The parts of a world.
 #[derive(Clone)]
-struct World {
+pub struct World {
     fixture: Fixture,
     broker: Broker,
     stripe: Stripe,
@@ -133,20 +133,38 @@ pub fn live(
     fixture: &Fixture,
     trace: &Trace,
 ) -> anyhow::Result<Outcome> {
+    in_time(async {
+        let world = World::new(seed, script, fixture, trace)?;
+        world.run(seed, script, &mut world.start_all()).await
+    })
+}
+
+/// Runs in a time of its own, which passes only while everybody waits.
+///
+/// # Errors
+/// When the runtime cannot be built, and as `life` does.
+pub fn in_time(life: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
     runtime.block_on(async {
         time::start();
-        World::new(seed, script, fixture, trace)?
-            .run(seed, script)
-            .await
+        life.await
     })
 }
 
 impl World {
-    fn new(seed: u64, script: &Script, fixture: &Fixture, trace: &Trace) -> anyhow::Result<Self> {
+    /// A world in which nothing has happened.
+    ///
+    /// # Errors
+    /// When its keys cannot be made.
+    pub fn new(
+        seed: u64,
+        script: &Script,
+        fixture: &Fixture,
+        trace: &Trace,
+    ) -> anyhow::Result<Self> {
         let network = Network::new(seed, script.network, trace.clone());
         let tears = Dice::new(seed, "tears");
         let mut left = script.tears;
@@ -192,28 +210,50 @@ impl World {
         })
     }
 
-    async fn run(self, seed: u64, script: &Script) -> anyhow::Result<Outcome> {
+    /// Its network.
+    pub const fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Its trace.
+    pub const fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Every processor in all its slots.
+    pub fn start_all(&self) -> Vec<Process> {
+        (0..PROCESSORS.len() * SLOTS as usize)
+            .map(|place| self.start(place))
+            .collect()
+    }
+
+    /// Lives until everything is at rest.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn run(
+        &self,
+        seed: u64,
+        script: &Script,
+        processes: &mut [Process],
+    ) -> anyhow::Result<Outcome> {
         let begun = tokio::time::Instant::now();
         self.open_lanes()?;
         tokio::spawn(self.stellar.clone().run(Duration::from_secs(5)));
         let chain = self.chain.clone();
         tokio::spawn(chain.run(self.stellar.clone(), seed, script.returns));
-        let mut processes: Vec<Process> = Vec::new();
-        for place in 0..PROCESSORS.len() * SLOTS as usize {
-            processes.push(self.start(place));
-        }
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
         tokio::spawn(self.clone().webhooks(seed, script.buyers.clone()));
-        self.mishaps(seed, script, &mut processes).await;
+        self.mishaps(seed, script, processes).await;
         tokio::time::sleep_until(
             begun + Duration::from_secs(if seed % 4 == 0 { 1_500 } else { 240 }),
         )
         .await;
         self.network.heal();
         self.trace.say(|| "healed".to_owned());
-        self.settle(script, &mut processes).await;
+        self.settle(script, processes).await;
         let books = self.books(script)?;
         Ok(Outcome {
             violations: check::violations(&books),
@@ -318,7 +358,7 @@ impl World {
     }
 
     /// Expels the member once its process has not run for a session.
-    fn watch_session(&self, place: usize, process: &Process) {
+    pub fn watch_session(&self, place: usize, process: &Process) {
         let (broker, process) = (self.broker.clone(), process.clone());
         let (name, slot) = (PROCESSORS[place / SLOTS as usize], slot_of(place));
         tokio::spawn(async move {
@@ -338,7 +378,8 @@ impl World {
         });
     }
 
-    fn start(&self, place: usize) -> Process {
+    /// Starts the process of a place.
+    pub fn start(&self, place: usize) -> Process {
         let process = Process::default();
         let name = PROCESSORS[place / SLOTS as usize];
         let topic = match name {
@@ -692,6 +733,8 @@ fn slot_of(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(0) % SLOTS
 }
 
-fn name_of(place: usize) -> String {
+/// Processor and slot of a place.
+#[must_use]
+pub fn name_of(place: usize) -> String {
     format!("{}-{}", PROCESSORS[place / SLOTS as usize], slot_of(place))
 }

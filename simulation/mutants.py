@@ -1,0 +1,219 @@
+#!/usr/bin/env python3
+"""Removes one clause of the law at a time and asks the simulation to notice.
+
+Each mutant is one replacement in a copy of the tree. A mutant that survives means that the
+clause is not guarded by any check: the run fails.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(os.environ.get("GRIDWAY_CACHE", Path.home() / ".cache/gridway")) / "mutants"
+SEEDS = 3000
+
+# name, the clause that it removes, file, what stands there, what the mutant says
+MUTANTS = [
+    (
+        "random idempotency key",
+        "the key at Stripe derives from the request",
+        "processors/payments/src/lib.rs",
+        "        request: job.record.id(),\n        amount: request.charge,",
+        '        request: EventId::derive(&["mutant", &clock::now().0.to_string()]),\n        amount: request.charge,',
+    ),
+    (
+        "sequence from a counter",
+        "the number on Stellar is the record's offset",
+        "processors/lanes/src/lib.rs",
+        "            offset: job.record.offset,\n            deadline",
+        "            offset: { static N: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1000);"
+        " N.fetch_add(1, std::sync::atomic::Ordering::Relaxed) },\n            deadline",
+    ),
+    (
+        "lane chosen anew",
+        "the lane follows from the event's id",
+        "processors/lanes/src/lib.rs",
+        "lane_index(&job.record.id(), opening.lanes)",
+        "u16::try_from(pipeline::clock::now().0 % i64::from(opening.lanes)).unwrap_or(0)",
+    ),
+    (
+        "deadline chosen anew",
+        "maxTime stands in the request",
+        "processors/swaps/src/lib.rs",
+        ".transaction(job, request.deadline, memo, operation)",
+        ".transaction(job, pipeline::clock::now().after(std::time::Duration::from_secs(60)), memo, operation)",
+    ),
+    (
+        "not landed without the closed ledger",
+        "what was not taken never will be only at a ledger that closed after the deadline",
+        "counterparties/stellar/src/find.rs",
+        "Some(account) if account.ledger < ledger =>",
+        "Some(account) if account.ledger < ledger && account.ledger == 0 =>",
+    ),
+    (
+        "lagging list believed",
+        "a list says nothing before it shows what set the account's number",
+        "counterparties/stellar/src/find.rs",
+        "if !self.shows_current {",
+        "if !self.shows_current && self.account.ledger == 0 {",
+    ),
+    (
+        "retry after Unknown without find",
+        "after an unknown answer only find may follow",
+        "pipeline/src/drive.rs",
+        '                        "the outcome of the effect is unknown, looking for it"\n                    );\n                    known = Known::Nothing;',
+        '                        "the outcome of the effect is unknown, looking for it"\n                    );\n                    known = Known::Free;',
+    ),
+    (
+        "echo treated as a fact",
+        "a policy takes an event id once",
+        "pipeline/src/policy.rs",
+        "        if !self.seen.insert(record.id()) {",
+        "        if !self.seen.insert(record.id()) && record.offset < 0 {",
+    ),
+    (
+        "closed aggregate's ids forgotten",
+        "ids are remembered for ever",
+        "pipeline/src/policy.rs",
+        "        metrics::records(P::NAME, \"fact\");\n        self.firing",
+        "        if self.seen.len() > 12 { self.seen.clear(); }\n        metrics::records(P::NAME, \"fact\");\n        self.firing",
+    ),
+    (
+        "own open request taken for an echo",
+        "a request is open until its outcome stands in the log",
+        "pipeline/src/executor.rs",
+        "    fn fold(&mut self, record: Record<X::Event>, _: i64) -> Result<(), Fault> {\n        self.take(record, false, &mut None);",
+        "    fn fold(&mut self, record: Record<X::Event>, committed: i64) -> Result<(), Fault> {\n"
+        "        if record.offset < committed && self.executor.request(&record).is_some() { return Ok(()); }\n"
+        "        self.take(record, false, &mut None);",
+    ),
+    (
+        "decisions not taken again",
+        "after a takeover decisions that the log lacks are taken again",
+        "pipeline/src/policy.rs",
+        "let decides = record.offset >= committed.saturating_sub(OVERLAP);",
+        "let decides = record.offset >= committed;",
+    ),
+    (
+        "random event ids",
+        "the id of a decision derives from its cause",
+        "pipeline/src/append.rs",
+        "    EventId::derive(&[&cause.to_string(), processor, name, discriminator])",
+        "    EventId::derive(&[&cause.to_string(), processor, name, discriminator, &clock::now().0.to_string()])",
+    ),
+    (
+        "timer closes an open request",
+        "only its outcome ends a request",
+        "processors/purchases/src/state.rs",
+        "            Stage::Paid { .. }\n            | Stage::Swapped { .. }",
+        "            Stage::Paid { next: Next::UnderWay, paid_at, attempt, .. } => timers.push(timer(RETRY_SWAP,\n"
+        "                paid_at.after(Duration::from_secs(u64::try_from(30 * *attempt).unwrap_or(30))))),\n"
+        "            Stage::Paid { .. }\n            | Stage::Swapped { .. }",
+        (
+            "processors/purchases/src/decide.rs",
+            "                    attempt,\n                    next: Next::At(due),\n                    path,\n                },\n            ) => {\n"
+            "                let over = due >=",
+            "                    attempt,\n                    next: Next::At(_) | Next::UnderWay,\n                    path,\n                },\n            ) => {\n"
+            "                let due = event.due;\n                let over = due >=",
+        ),
+    ),
+    (
+        "refund without the terminal decision",
+        "a charge goes back only once delivery is given up",
+        "processors/purchases/src/decide.rs",
+        "        let stage = std::mem::take(&mut purchase.stage);\n        purchase.stage = match self.rules.retry_at(self.now, attempt + 1) {",
+        "        if let Some(order) = order_of(&purchase.stage).cloned() {\n"
+        "            for intent in purchase.receipts.keys().cloned().collect::<Vec<_>>() {\n"
+        "                self.refund(purchase, &intent, order.charge, \"mutant\");\n            }\n        }\n"
+        "        let stage = std::mem::take(&mut purchase.stage);\n        purchase.stage = match self.rules.retry_at(self.now, attempt + 1) {",
+    ),
+    (
+        "partition taken before its end",
+        "a partition goes live only once it is folded to its end",
+        "pipeline/src/worker.rs",
+        "            let end = self.log.end(partition).map_err(self.lost())?;",
+        "            let end = self.log.end(partition).map_err(self.lost())?.min(1);",
+    ),
+]
+
+
+def sh(*args, **kwargs):
+    return subprocess.run(args, check=True, text=True, **kwargs)
+
+
+def replace(tree, file, old, new):
+    path = tree / file
+    text = path.read_text()
+    if text.count(old) != 1:
+        sys.exit(f"mutants: {file} does not hold this exactly once, mend mutants.py:\n{old}")
+    path.write_text(text.replace(old, new))
+
+
+def build(tree):
+    env = dict(os.environ, CARGO_TARGET_DIR=str(CACHE / "target"))
+    return subprocess.run(
+        ["cargo", "build", "--quiet", "--locked", "-p", "simulation"],
+        cwd=tree, env=env, text=True, capture_output=True,
+    )
+
+
+def main():
+    wanted = sys.argv[1:]
+    tree = CACHE / "tree"
+    tree.mkdir(parents=True, exist_ok=True)
+
+    def sync():
+        """Makes the copy equal to the tree; what is written gets a new time, so cargo sees it."""
+        listed = sh("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+                    cwd=ROOT, capture_output=True).stdout
+        for name in filter(None, listed.split("\0")):
+            source, copy = ROOT / name, tree / name
+            if not source.is_file():
+                continue
+            content = source.read_bytes()
+            if not copy.is_file() or copy.read_bytes() != content:
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(content)
+
+    sync()
+    built = build(tree)
+    if built.returncode:
+        sys.exit(f"mutants: the tree itself does not build:\n{built.stderr}")
+    binary = CACHE / "target/debug/simulation"
+    whole = subprocess.run([binary, "--seeds", "200", "--first"], capture_output=True, text=True)
+    if whole.returncode:
+        sys.exit(f"mutants: the tree itself is not sound:\n{whole.stdout}")
+    survivors, tried = [], 0
+    print(f"{'mutant':<40} {'caught by':<12} {'seeds':>6} {'seconds':>8}")
+    for name, clause, file, old, new, *more in MUTANTS:
+        if wanted and name not in wanted:
+            continue
+        tried += 1
+        replace(tree, file, old, new)
+        for other in more:
+            replace(tree, *other)
+        built = build(tree)
+        if built.returncode:
+            sys.exit(f"mutants: {name} does not build:\n{built.stderr}")
+        begun = time.monotonic()
+        run = subprocess.run([binary, "--seeds", str(SEEDS), "--first"],
+                             capture_output=True, text=True)
+        took = time.monotonic() - begun
+        sync()
+        seeds = re.search(r"^sim: (\d+) seeds", run.stdout, re.M)
+        if run.returncode and seeds:
+            print(f"{name:<40} {'simulation':<12} {seeds[1]:>6} {took:>8.1f}", flush=True)
+            print("  " + run.stdout.splitlines()[0][:160], flush=True)
+        else:
+            survivors.append(name)
+            print(f"{name:<40} {'SURVIVED':<12} {SEEDS:>6} {took:>8.1f}   {clause}", flush=True)
+    print(f"mutants: {tried} tried, {tried - len(survivors)} caught")
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+//! The fault matrix: each effect × each fault × each fate of the process that sends it.
+
+use crate::meet::{Fate, meet};
+use crate::net::Fault;
+use crate::script::{Buyer, Kind, Mishap, Script};
+use crate::trace::Trace;
+use crate::world::Fixture;
+use anyhow::Result;
+
+/// Requests to counterparties: effects, and the reads by which their outcome is found.
+const EFFECTS: [&str; 5] = [
+    "create intent",
+    "create refund",
+    "submit swap",
+    "submit hand-off",
+    "create contract",
+];
+
+/// Cases that cannot be.
+fn excluded(_: &str, _: Fault, _: Fate) -> Option<&'static str> {
+    None
+}
+
+/// Runs every case and prints the closing line.
+///
+/// # Errors
+/// When a world cannot be built.
+pub fn run(fixture: &Fixture) -> Result<bool> {
+    let (mut cases, mut passed, mut left_out) = (0, 0, 0);
+    for effect in EFFECTS {
+        for fault in Fault::ALL {
+            for fate in Fate::ALL {
+                if let Some(why) = excluded(effect, fault, fate) {
+                    println!("left out: {effect} × {fault:?} × {fate:?}: {why}");
+                    left_out += 1;
+                    continue;
+                }
+                cases += 1;
+                let script = script(effect);
+                let outcome = meet(&script, fixture, &Trace::default(), effect, fault, fate)?;
+                if outcome.violations.is_empty() {
+                    passed += 1;
+                    continue;
+                }
+                println!("{effect} × {fault:?} × {fate:?}:");
+                let trace = Trace::kept();
+                meet(&script, fixture, &trace, effect, fault, fate)?;
+                for line in trace.lines() {
+                    println!("  {line}");
+                }
+                for violation in outcome.violations {
+                    println!("  violation: {violation}");
+                }
+            }
+        }
+    }
+    let product = EFFECTS.len() * Fault::ALL.len() * Fate::ALL.len();
+    println!(
+        "{} effects × {} faults × {} fates = {product}, {left_out} left out",
+        EFFECTS.len(),
+        Fault::ALL.len(),
+        Fate::ALL.len()
+    );
+    println!("faults: {cases} cases, {passed} passed");
+    Ok(cases == passed && cases + left_out == product)
+}
+
+/// A world in which the effect happens: one purchase with a deployment, or one that is refunded.
+fn script(effect: &str) -> Script {
+    let mishaps = if effect == "create refund" {
+        vec![Mishap {
+            at: 0,
+            kind: Kind::Price(None),
+        }]
+    } else {
+        Vec::new()
+    };
+    Script {
+        buyers: vec![Buyer {
+            at: 0,
+            pays_after: Some(1_000),
+            pays_all: true,
+            tellings: 2,
+            dispute: None,
+            deploys: true,
+        }],
+        mishaps,
+        network: 0,
+        tears: 0,
+        returns: 0,
+    }
+}
