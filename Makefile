@@ -6,7 +6,9 @@ export GRIDWAY_BIN := $(CARGO_TARGET_DIR)/debug
 BIN := $(GRIDWAY_BIN)
 KILLS ?= 20
 
-.PHONY: help demo up test lint deny bench crash prove tools build
+SEEDS ?= 10000
+
+.PHONY: help demo up test lint deny bench crash sim faults mutants prove tools build
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -19,6 +21,8 @@ up: build ## runs everything on the local stack until Ctrl-C
 
 test: build ## unit, integration and end-to-end tests, all against the real stack
 	cargo test --locked --workspace
+	$(BIN)/simulation --seeds 500
+	$(BIN)/simulation --faults
 	tests/run.sh
 	$(BIN)/system-tests crash --kills 20
 
@@ -36,8 +40,19 @@ bench: build ## latency of a purchase and purchases a second
 crash: build ## kills every processor KILLS times in the middle of purchases
 	$(BIN)/system-tests crash --kills $(KILLS)
 
+sim: build ## policies, hands and sources in SEEDS simulated worlds
+	$(BIN)/simulation --seeds $(SEEDS)
+
+faults: build ## each effect, each fault, each fate of the process that sends it
+	$(BIN)/simulation --faults
+
+mutants: tools ## removes one clause of the law at a time and asks who notices
+	simulation/mutants.py
+
 prove: build ## the heavy proofs; their last figures are in docs/proofs.md
 	$(BIN)/system-tests crash --kills 200
+	$(BIN)/simulation --seeds $(SEEDS)
+	simulation/mutants.py
 	$(BIN)/system-tests bench
 
 tools:

@@ -210,7 +210,7 @@ impl Tfchain for Chain {
         let answer = self
             .network
             .call("create contract", move || {
-                chain.model().pending.push(sent.clone())
+                chain.model().pending.push(sent.clone());
             })
             .await;
         match answer {

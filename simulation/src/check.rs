@@ -130,7 +130,7 @@ impl Books {
         }
         for payment in stellar.bridge_payments() {
             books.explain(&by_hash, &payment.hash, "bridge payment", |c| {
-                c.payments += 1
+                c.payments += 1;
             });
         }
         for hash in chain.returns().keys() {

@@ -7,6 +7,7 @@ mod dice;
 mod faults;
 mod meet;
 mod net;
+mod people;
 mod process;
 mod script;
 mod shrink;

@@ -86,7 +86,7 @@ impl Script {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, "script");
-        let buyers = (0..1 + dice.below(3))
+        let buyers = (0..=dice.below(3))
             .map(|_| Buyer {
                 at: dice.below(20_000),
                 pays_after: match dice.below(20) {

@@ -71,7 +71,9 @@ fn candidates(script: &Script) -> Vec<Script> {
         s.buyers.truncate(s.buyers.len().max(2) - 1);
     });
     for place in 0..script.mishaps.len() {
-        with(&|s| drop(s.mishaps.remove(place)));
+        with(&|s| {
+            s.mishaps.remove(place);
+        });
     }
     with(&|s| s.network = s.network.saturating_sub(1));
     for place in 0..script.buyers.len() {

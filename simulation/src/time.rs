@@ -2,6 +2,7 @@
 
 use events::time::Timestamp;
 use std::cell::Cell;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// 2026-01-01T00:00:00Z.
@@ -24,8 +25,8 @@ pub fn now() -> Timestamp {
     Timestamp(BEGIN + i64::try_from(elapsed).unwrap_or(i64::MAX / 2))
 }
 
-/// Seconds since the start, for traces.
+/// Time since the start.
 #[must_use]
-pub fn elapsed() -> f64 {
-    START.get().map_or(0.0, |s| s.elapsed().as_secs_f64())
+pub fn elapsed() -> Duration {
+    START.get().map_or(Duration::ZERO, |s| s.elapsed())
 }

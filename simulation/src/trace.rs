@@ -17,7 +17,7 @@ impl Trace {
     /// Adds a line.
     pub fn say(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.0 {
-            let line = format!("{:>9.3} s  {}", time::elapsed(), line());
+            let line = format!("{:>9.3} s  {}", time::elapsed().as_secs_f64(), line());
             lines
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

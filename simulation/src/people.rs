@@ -1,0 +1,216 @@
+//! Who buys, and what Stripe tells of it: facts from outside, told more than once and in any order.
+
+use crate::dice::Dice;
+use crate::script::Buyer;
+use crate::stellar::cost;
+use crate::stripe::Intent;
+use crate::time;
+use crate::world::World;
+use counterparties_tfchain::deployment_hash;
+use events::deployments::{DeploymentEvent, DeploymentRequested};
+use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
+use events::money::{Amount, Currency, Fiat};
+use events::purchases::{PurchaseEvent, PurchaseRequested, StripeEventReceived};
+use pipeline::simulation::Append;
+use std::time::Duration;
+
+impl World {
+    /// Says it as often as wanted, with echoes in between.
+    async fn tell(&self, append: Append, dice: &Dice, times: u64) {
+        for telling in 0..times {
+            if telling > 0 {
+                tokio::time::sleep(dice.millis(10, 20_000)).await;
+            }
+            self.broker.produce(&append);
+        }
+    }
+
+    /// Lives as this buyer.
+    pub async fn buyer(self, seed: u64, number: usize, buyer: Buyer) {
+        let dice = Dice::new(seed, &format!("buyer {number}"));
+        tokio::time::sleep(Duration::from_millis(buyer.at)).await;
+        let (purchase, user) = ids(seed, number);
+        if let Ok(append) = self.order(seed, number) {
+            let (world, times) = (self.clone(), buyer.tellings);
+            let dice = Dice::new(seed, &format!("order {number}"));
+            tokio::spawn(async move { world.tell(append, &dice, times).await });
+        }
+        if buyer.deploys {
+            tokio::time::sleep(dice.millis(0, 40_000)).await;
+            if let Ok(append) = self.deployment(seed, number, user, purchase) {
+                let (world, times) = (self.clone(), buyer.tellings);
+                let dice = Dice::new(seed, &format!("deployment {number}"));
+                tokio::spawn(async move { world.tell(append, &dice, times).await });
+            }
+        }
+        let Some(pays_after) = buyer.pays_after else {
+            return;
+        };
+        tokio::time::sleep(Duration::from_millis(pays_after)).await;
+        let mut paid = 0;
+        for _ in 0..600 {
+            let mine: Vec<Intent> = self
+                .stripe
+                .intents()
+                .into_iter()
+                .filter(|i| i.purchase == purchase && !i.paid)
+                .collect();
+            for intent in mine {
+                if paid > 0 && !buyer.pays_all {
+                    return;
+                }
+                self.trace
+                    .say(|| format!("buyer {number} pays {}", intent.id));
+                self.stripe.pay(&intent.id);
+                paid += 1;
+            }
+            if paid > 0 && !buyer.pays_all {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+    }
+
+    fn order(&self, seed: u64, number: usize) -> anyhow::Result<Append> {
+        let (purchase, user) = ids(seed, number);
+        let tft = Amount::from_whole(100 + u32::try_from(number)?);
+        let swap_tft = tft.checked_add(Amount::from_whole(1))?;
+        let quoted = Amount::from_minor(cost(swap_tft.minor(), 100))?;
+        let event = PurchaseEvent::from(PurchaseRequested {
+            purchase_id: purchase,
+            user_id: user,
+            twin_id: TwinId(1 + u32::try_from(number)?),
+            quote_id: QuoteId::derive(&["simulated", &number.to_string()]),
+            tft,
+            swap_tft,
+            usdc_quoted: quoted,
+            usdc_cap: quoted.plus_bps_ceil(100)?,
+            path: Vec::new(),
+            charge: Fiat {
+                minor: 500 + i64::try_from(number)?,
+                currency: Currency::Usd,
+            },
+            quote_expires_at: time::now().after(Duration::from_secs(300)),
+            requested_at: time::now(),
+        });
+        let id = EventId::derive(&["order", &purchase.to_string()]);
+        self.encode(&self.fixture.purchases, &purchase.to_string(), id, &event)
+    }
+
+    fn deployment(
+        &self,
+        seed: u64,
+        number: usize,
+        user: UserId,
+        purchase: PurchaseId,
+    ) -> anyhow::Result<Append> {
+        let deployment = deployment_id(seed, number);
+        let data = "{}".to_owned();
+        let event = DeploymentEvent::from(DeploymentRequested {
+            deployment_id: deployment,
+            user_id: user,
+            twin_id: TwinId(1 + u32::try_from(number)?),
+            node_id: NodeId(1),
+            version: 1,
+            hash: deployment_hash(&deployment, 1, &data),
+            data,
+            public_ips: 0,
+            solution_provider: None,
+            waits_for: Some(purchase),
+            minimum_balance: Amount::ZERO,
+            requested_at: time::now(),
+        });
+        let id = EventId::derive(&["deploy", &deployment.to_string()]);
+        self.encode(&self.fixture.deployments, &user.to_string(), id, &event)
+    }
+
+    /// The webhook route: what Stripe tells becomes facts, in any order, again and again.
+    pub async fn webhooks(self, seed: u64, buyers: Vec<Buyer>) {
+        let mut count = 0;
+        loop {
+            for told in self.stripe.told() {
+                count += 1;
+                let buyer = buyers
+                    .iter()
+                    .enumerate()
+                    .find(|(n, _)| ids(seed, *n).0 == told.intent.purchase)
+                    .map(|(_, b)| b.clone());
+                let Some(buyer) = buyer else { continue };
+                self.fact(seed, count, told.kind, &told.intent, None, buyer.tellings);
+                if let (Some(won), "payment_intent.succeeded") = (buyer.dispute, told.kind) {
+                    let (world, intent) = (self.clone(), told.intent.clone());
+                    let dice = Dice::new(seed, &format!("dispute {count}"));
+                    tokio::spawn(async move {
+                        tokio::time::sleep(dice.millis(0, 60_000)).await;
+                        world.fact(
+                            seed,
+                            count + 1000,
+                            "charge.dispute.created",
+                            &intent,
+                            None,
+                            1,
+                        );
+                        tokio::time::sleep(dice.millis(1_000, 600_000)).await;
+                        let status = if won { "won" } else { "lost" };
+                        let kind = "charge.dispute.closed";
+                        world.fact(seed, count + 2000, kind, &intent, Some(status), 1);
+                    });
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    fn fact(
+        &self,
+        seed: u64,
+        number: u64,
+        kind: &str,
+        intent: &Intent,
+        status: Option<&str>,
+        times: u64,
+    ) {
+        let stripe_event_id = format!("evt_{number}");
+        let event = PurchaseEvent::from(StripeEventReceived {
+            purchase_id: intent.purchase,
+            stripe_event_id: stripe_event_id.clone(),
+            event_type: kind.to_owned(),
+            created: time::now(),
+            livemode: false,
+            object_id: Some(intent.id.clone()),
+            intent_id: Some(intent.id.clone()),
+            amount: Some(intent.amount.minor),
+            amount_received: intent.paid.then_some(intent.amount.minor),
+            amount_refunded: Some(intent.refunds.iter().sum()),
+            currency: Some("usd".to_owned()),
+            status: status.map(ToOwned::to_owned),
+            failure_code: None,
+            raw: "{}".to_owned(),
+        });
+        let id = EventId::derive(&["stripe", &stripe_event_id]);
+        let key = intent.purchase.to_string();
+        let Ok(append) = self.encode(&self.fixture.purchases, &key, id, &event) else {
+            return;
+        };
+        let world = self.clone();
+        let dice = Dice::new(seed, &format!("webhook {number}"));
+        tokio::spawn(async move {
+            tokio::time::sleep(dice.millis(1, 5_000)).await;
+            world.tell(append, &dice, times).await;
+        });
+    }
+}
+
+/// Purchase and user of a buyer.
+#[must_use]
+pub fn ids(seed: u64, number: usize) -> (PurchaseId, UserId) {
+    let (seed, number) = (seed.to_string(), number.to_string());
+    (
+        PurchaseId::derive(&["simulated", &seed, &number]),
+        UserId::derive(&["simulated", &seed, &number]),
+    )
+}
+
+fn deployment_id(seed: u64, number: usize) -> DeploymentId {
+    DeploymentId::derive(&["simulated", &seed.to_string(), &number.to_string()])
+}
