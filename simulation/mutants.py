@@ -74,6 +74,8 @@ MUTANTS = [
         "pipeline/src/policy.rs",
         "        if !self.seen.insert(record.id()) {",
         "        if !self.seen.insert(record.id()) && record.offset < 0 {",
+        # The net behind it: what was decided once is not appended again.
+        ("pipeline/src/policy.rs", "            if !self.seen.contains(&id) {\n                encoded.own", "            {\n                encoded.own"),
     ),
     (
         "closed aggregate's ids forgotten",

@@ -138,8 +138,10 @@ impl World {
                 let Some(buyer) = buyer else { continue };
                 self.fact(seed, count, told.kind, &told.intent, None, buyer.tellings);
                 if let (Some(won), "payment_intent.succeeded") = (buyer.dispute, told.kind) {
-                    let (world, intent) = (self.clone(), told.intent.clone());
+                    let (world, intent, times) =
+                        (self.clone(), told.intent.clone(), buyer.tellings);
                     let dice = Dice::new(seed, &format!("dispute {count}"));
+                    let most = if dice.percent(50) { 10_000 } else { 600_000 };
                     tokio::spawn(async move {
                         tokio::time::sleep(dice.millis(0, 60_000)).await;
                         world.fact(
@@ -148,12 +150,12 @@ impl World {
                             "charge.dispute.created",
                             &intent,
                             None,
-                            1,
+                            times,
                         );
-                        tokio::time::sleep(dice.millis(1_000, 600_000)).await;
+                        tokio::time::sleep(dice.millis(1_000, most)).await;
                         let status = if won { "won" } else { "lost" };
                         let kind = "charge.dispute.closed";
-                        world.fact(seed, count + 2000, kind, &intent, Some(status), 1);
+                        world.fact(seed, count + 2000, kind, &intent, Some(status), times);
                     });
                 }
             }

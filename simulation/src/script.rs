@@ -96,7 +96,7 @@ impl Script {
                 },
                 pays_all: dice.percent(30),
                 tellings: 1 + dice.below(3),
-                dispute: dice.percent(10).then(|| dice.percent(50)),
+                dispute: dice.percent(20).then(|| dice.percent(50)),
                 deploys: dice.percent(80),
             })
             .collect();

@@ -103,6 +103,7 @@ pub fn transition(
         PurchaseEvent::PaymentIntentFailed(event) => book.intent_failed(&mut purchase, event),
         PurchaseEvent::StripeEventReceived(event) => book.stripe(&mut purchase, event),
         PurchaseEvent::SwapCompleted(_) => {
+            let held = purchase.held();
             if let Stage::Paid { order, intent, .. } = purchase.stage {
                 let stage = Stage::Swapped {
                     order,
@@ -111,7 +112,7 @@ pub fn transition(
                     next: Next::Held,
                     returns: 0,
                 };
-                purchase.stage = book.next_handoff(stage, purchase.held);
+                purchase.stage = book.next_handoff(stage, held);
             }
         }
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
@@ -232,29 +233,22 @@ impl Rulebook<'_> {
                     purchase.stage = Stage::NotPaid { order };
                 }
             }
-            "charge.refunded" | "charge.dispute.created" => {
+            "charge.refunded" => {
                 // Our own refunds say so, too.
-                let ours = event
-                    .intent_id
-                    .as_ref()
-                    .and_then(|i| purchase.receipts.get(i))
-                    .is_none_or(|(_, r)| *r != Receipt::Kept);
-                let Some(order) = order_of(&purchase.stage).cloned() else {
-                    return;
-                };
-                if !ours && !purchase.held {
-                    purchase.held = true;
-                    let alarm = if event.event_type == "charge.refunded" {
-                        "refunded_outside"
-                    } else {
-                        "disputed"
-                    };
-                    let id = event.object_id.as_deref().unwrap_or_default();
-                    self.out.alarm(
-                        &order,
-                        alarm,
-                        format!("{} {id}: later legs wait", event.event_type),
-                    );
+                let intent = event.intent_id.as_deref().unwrap_or_default();
+                if purchase
+                    .receipts
+                    .get(intent)
+                    .is_none_or(|(_, r)| *r == Receipt::Kept)
+                {
+                    self.hold(purchase, format!("refund of {intent}"), "refunded_outside");
+                }
+            }
+            "charge.dispute.created" => {
+                let dispute = event.object_id.clone().unwrap_or_default();
+                // Its end may have been told before its beginning.
+                if !purchase.disputes_closed.contains(&dispute) {
+                    self.hold(purchase, dispute, "disputed");
                 }
             }
             "charge.dispute.closed" => self.dispute_closed(purchase, event),
@@ -262,14 +256,30 @@ impl Rulebook<'_> {
         }
     }
 
+    /// Later legs wait, and a person is told why; once for each reason.
+    fn hold(&mut self, purchase: &mut Purchase, reason: String, alarm: &str) {
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let detail = format!("{reason}: later legs wait");
+        if purchase.holds.insert(reason) {
+            self.out.alarm(&order, alarm, detail);
+        }
+    }
+
     fn dispute_closed(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
         let Some(order) = order_of(&purchase.stage).cloned() else {
             return;
         };
-        if !purchase.held {
+        let dispute = event.object_id.clone().unwrap_or_default();
+        if !purchase.disputes_closed.insert(dispute.clone()) {
             return;
         }
-        if event.status.as_deref() != Some("won") {
+        if !matches!(
+            event.status.as_deref(),
+            Some("won" | "warning_closed" | "prevented")
+        ) {
+            purchase.holds.insert(dispute);
             self.out.alarm(
                 &order,
                 "dispute_lost",
@@ -277,7 +287,9 @@ impl Rulebook<'_> {
             );
             return;
         }
-        purchase.held = false;
+        if !purchase.holds.remove(&dispute) || purchase.held() {
+            return;
+        }
         match std::mem::take(&mut purchase.stage) {
             Stage::Paid {
                 order,
@@ -364,7 +376,7 @@ impl Rulebook<'_> {
                 next: Next::Held,
                 path,
             };
-            purchase.stage = self.next_swap(stage, purchase.held);
+            purchase.stage = self.next_swap(stage, purchase.held());
             return;
         }
         // Paid after expiry, or paid twice: no state awaits this money.
@@ -474,7 +486,7 @@ impl Rulebook<'_> {
         };
         purchase.stage =
             if affordable(event, &stage) && self.rules.retry_at(self.now, attempt + 1).is_none() {
-                self.next_swap(stage, purchase.held)
+                self.next_swap(stage, purchase.held())
             } else {
                 // A price above the cap, or a dry treasury, may be better later.
                 let due = self
@@ -653,7 +665,7 @@ impl Rulebook<'_> {
         }
         let stage = std::mem::take(&mut purchase.stage);
         purchase.stage = match self.rules.retry_at(self.now, attempt + 1) {
-            None => self.next_handoff(stage, purchase.held),
+            None => self.next_handoff(stage, purchase.held()),
             Some(due) => waiting(stage, due),
         };
     }
@@ -730,7 +742,7 @@ impl Rulebook<'_> {
             returns: returns + 1,
         };
         if returns < RETURNS {
-            purchase.stage = self.next_handoff(stage, purchase.held);
+            purchase.stage = self.next_handoff(stage, purchase.held());
         } else {
             purchase.stage = stage;
             self.give_up(purchase, "the bridge sent the TFT back");
@@ -773,7 +785,7 @@ impl Rulebook<'_> {
                     purchase.stage = stage;
                     self.give_up(purchase, "no swap until the give-up time");
                 } else {
-                    purchase.stage = self.next_swap(stage, purchase.held);
+                    purchase.stage = self.next_swap(stage, purchase.held());
                 }
             }
             (
@@ -782,7 +794,7 @@ impl Rulebook<'_> {
                     next: Next::At(_), ..
                 },
             ) => {
-                purchase.stage = self.next_handoff(stage, purchase.held);
+                purchase.stage = self.next_handoff(stage, purchase.held());
             }
             (
                 MINT_OVERDUE,

@@ -4,7 +4,7 @@ use events::ids::{PurchaseId, TwinId, UserId};
 use events::money::{Amount, Fiat, Tft, Usdc};
 use events::time::Timestamp;
 use pipeline::Timer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The policy's figures. Durations count from the causing fact's own time.
@@ -234,8 +234,10 @@ pub struct Purchase {
     /// What came in, by PaymentIntent, with what became of it. A sum is kept or refunded, never
     /// both: so what is delivered and compensated never exceeds what was received.
     pub receipts: BTreeMap<String, (Fiat, Receipt)>,
-    /// Later legs wait: the payment is disputed, or was refunded by somebody else.
-    pub held: bool,
+    /// Why later legs wait: disputes that are open or lost, refunds by somebody else.
+    pub holds: BTreeSet<String>,
+    /// Disputes that have ended; what Stripe tells comes in any order.
+    pub disputes_closed: BTreeSet<String>,
 }
 
 /// Timer: the person did not pay in time.
@@ -250,6 +252,12 @@ pub const MINT_OVERDUE: &str = "mint_overdue";
 pub const RETRY_REFUND: &str = "retry_refund:";
 
 impl Purchase {
+    /// Whether later legs wait.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        !self.holds.is_empty()
+    }
+
     /// The timers that run in this state.
     #[must_use]
     pub fn timers(&self, rules: &Rules) -> Vec<Timer> {

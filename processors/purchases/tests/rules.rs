@@ -500,7 +500,7 @@ fn table() -> String {
                 continue;
             }
             let state = if before.stage.name() == after.stage.name() {
-                let how = match (before.held, after.held) {
+                let how = match (before.held(), after.held()) {
                     (false, true) => ", held",
                     (true, false) => ", released",
                     _ => "",
@@ -665,6 +665,40 @@ fn a_dispute_stops_later_legs_but_not_the_open_one() {
     let won = stripe_event("charge.dispute.closed", "pi_1", 523, "usd", false, "won");
     let (_, out) = when(swapped, won);
     assert_eq!(names(&out), ["HandoffRequested"]);
+}
+
+/// Stripe tells in any order: a dispute's end before its beginning, a dispute before the payment.
+#[test]
+fn a_dispute_may_be_told_in_any_order() {
+    let dispute = |kind: &str, status: &str| {
+        stripe_event(
+            &format!("charge.dispute.{kind}"),
+            "pi_1",
+            523,
+            "usd",
+            false,
+            status,
+        )
+    };
+    let (created, won) = (
+        dispute("created", "needs_response"),
+        dispute("closed", "won"),
+    );
+    for way in [
+        [paid(), created.clone(), won.clone()],
+        [paid(), won.clone(), created.clone()],
+        [created.clone(), paid(), won.clone()],
+        [won.clone(), created.clone(), paid()],
+    ] {
+        let all = [vec![requested(), intent_created()], way.to_vec()].concat();
+        let (after, out) = when(given(&all), swap_completed());
+        assert!(!after.held());
+        assert_eq!(names(&out), ["HandoffRequested"]);
+    }
+    let lost = dispute("closed", "lost");
+    let held = given(&[requested(), intent_created(), paid(), lost, created]);
+    let (after, out) = when(held, swap_completed());
+    assert!(after.held() && out.own.is_empty());
 }
 
 /// The mint or the return may be seen before the payment's own outcome is.
