@@ -78,11 +78,11 @@ MUTANTS = [
         ("pipeline/src/policy.rs", "            if !self.seen.contains(&id) {\n                encoded.own", "            {\n                encoded.own"),
     ),
     (
-        "closed aggregate's ids forgotten",
-        "ids are remembered for ever",
+        "closed aggregates forgotten",
+        "aggregates and ids are remembered for ever",
         "pipeline/src/policy.rs",
         "        metrics::records(P::NAME, \"fact\");\n        self.firing",
-        "        if self.seen.len() > 12 { self.seen.clear(); }\n        metrics::records(P::NAME, \"fact\");\n        self.firing",
+        "        if self.seen.len() > 12 { self.seen.clear(); self.aggregates.clear(); }\n        metrics::records(P::NAME, \"fact\");\n        self.firing",
     ),
     (
         "own open request taken for an echo",
