@@ -5,6 +5,9 @@ export GRIDWAY_SANDBOX_DIR ?= $(CURDIR)/.sandbox
 export GRIDWAY_BIN := $(CARGO_TARGET_DIR)/debug
 BIN := $(GRIDWAY_BIN)
 KILLS ?= 20
+FREEZES ?= 2
+PURCHASES ?= 40
+SEED ?= 1
 
 .PHONY: help demo up test lint deny bench crash prove tools build
 
@@ -20,7 +23,7 @@ up: build ## runs everything on the local stack until Ctrl-C
 test: build ## unit, integration and end-to-end tests, all against the real stack
 	cargo test --locked --workspace
 	tests/run.sh
-	$(BIN)/system-tests crash --kills 20
+	$(BIN)/system-tests crash --kills 20 --freezes 2
 
 lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
@@ -33,11 +36,11 @@ deny:
 bench: build ## latency of a purchase and purchases a second
 	$(BIN)/system-tests bench
 
-crash: build ## kills every processor KILLS times in the middle of purchases
-	$(BIN)/system-tests crash --kills $(KILLS)
+crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
+	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)
 
 prove: build ## the heavy proofs; their last figures are in docs/proofs.md
-	$(BIN)/system-tests crash --kills 200
+	$(BIN)/system-tests crash --kills 1000 --freezes 50 --purchases 800
 	$(BIN)/system-tests bench
 
 tools:

@@ -3,8 +3,8 @@
 use crate::append::{Codecs, Planned, own};
 use crate::breaker::Breaker;
 use crate::drive::{Effect, Verdict, drive};
-use crate::metrics;
 use crate::logic::{Fault, Host, Logic};
+use crate::metrics;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find};

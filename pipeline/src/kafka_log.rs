@@ -4,6 +4,7 @@ use crate::append::Append;
 use crate::kafka::KafkaConfig;
 use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::metrics;
+use crash_points::{Point, pass};
 use events::envelope::Envelope;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
@@ -245,6 +246,7 @@ impl KafkaLog {
         if self.producer.context().failed.swap(0, Ordering::Relaxed) > 0 {
             return Err(Trouble::Lost("deliver: a record was refused".to_owned()));
         }
+        pass(Point::AfterProduce);
         let left = || {
             deadline
                 .saturating_duration_since(Instant::now())
@@ -258,6 +260,7 @@ impl KafkaLog {
                 .send_offsets_to_transaction(&self.list(offsets), &group, left())
                 .map_err(torn("send offsets"))?;
         }
+        pass(Point::AfterOffsets);
         self.producer
             .commit_transaction(left())
             .map_err(torn("commit"))
@@ -338,14 +341,16 @@ impl Log for KafkaLog {
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
-        self.producer
-            .begin_transaction()
-            .map_err(torn("begin"))?;
+        pass(Point::BeforeTransaction);
+        self.producer.begin_transaction().map_err(torn("begin"))?;
         let result = self.fill(appends, offsets);
         if matches!(result, Err(Trouble::Lost(_))) {
             // Best effort: the broker aborts it after the transaction timeout anyway, and the
             // next owner of the slot aborts it by initialising.
             let _ = self.producer.abort_transaction(Duration::from_secs(2));
+        }
+        if result.is_ok() {
+            pass(Point::AfterTransaction);
         }
         result
     }

@@ -1,8 +1,8 @@
 //! Policies: pure rules over the events of an aggregate.
 
 use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own};
-use crate::metrics;
 use crate::logic::{Fault, Host, Logic};
+use crate::metrics;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;

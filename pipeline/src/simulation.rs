@@ -1,7 +1,7 @@
 //! Runs the very workers of production on a model of the log, of time and of tasks.
 
-use crate::append::Codecs;
 pub use crate::append::Append;
+use crate::append::Codecs;
 pub use crate::clock::simulate as simulate_clock;
 use crate::executor::Executor;
 pub use crate::ground::{Ground, Task, Unconnected};

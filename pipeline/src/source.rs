@@ -1,8 +1,8 @@
 //! Sources: they turn outside facts into events.
 
 use crate::append::{Codecs, Planned, own};
-use crate::metrics;
 use crate::logic::{Fault, Host, Logic};
+use crate::metrics;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;

@@ -12,6 +12,7 @@ use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::logic::{Fault, Host, Logic, Signal};
 use crate::metrics;
 use crate::run::{Plan, RunError};
+use crash_points::{Point, pass};
 use events::codec::DecodeError;
 use events::envelope::Record;
 use events::registry::RegistryError;
@@ -264,6 +265,7 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn assigned(&mut self, partitions: &[i32]) -> Result<(), Exit> {
+        pass(Point::Assigned);
         for consumed in self.log.committed(partitions).map_err(self.lost())? {
             let partition = consumed.partition;
             let end = self.log.end(partition).map_err(self.lost())?;
@@ -326,6 +328,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                 entry.due = Some(Timestamp(0));
             }
             self.with(partition, None, L::go_live)?;
+            pass(Point::Live);
             metrics::partition_state(self.plan.name, partition, 2);
             tracing::info!(processor = self.plan.name, partition, "a partition is live");
         }
@@ -391,8 +394,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     entry.logic.poison(&key);
                     if offset >= committed {
                         metrics::dead_letter(self.plan.name);
-                        let letter =
-                            polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
+                        let letter = polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
                         if folding {
                             entry.dead_letters.push(letter);
                         } else {

@@ -15,7 +15,7 @@ const BUYERS: usize = 40;
 /// # Errors
 /// When a purchase does not come to its contract.
 pub async fn run(single: usize, burst: usize) -> Result<()> {
-    let world = World::start(BUYERS, &[], false).await?;
+    let world = World::start(BUYERS, BUYERS, &[], false).await?;
     let result = measure(&world, single, burst).await;
     world.sandbox.stop().await;
     result
@@ -70,7 +70,10 @@ async fn measure(world: &World, single: usize, burst: usize) -> Result<()> {
     for (program, total) in after {
         let spent = total - before.get(&program).copied().unwrap_or(0).min(total);
         if spent > 0 {
-            println!("  {program}: {:.1} ms a purchase", spent as f64 / burst as f64);
+            println!(
+                "  {program}: {:.1} ms a purchase",
+                spent as f64 / burst as f64
+            );
         }
     }
     Ok(())
@@ -81,7 +84,11 @@ fn cpu_by_program() -> BTreeMap<String, u64> {
     let mut parents = HashMap::new();
     let mut spent = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u32>().ok())
+        else {
             continue;
         };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
@@ -96,7 +103,10 @@ fn cpu_by_program() -> BTreeMap<String, u64> {
             .collect();
         if let [_, parent, _, _, _, _, _, _, _, _, _, user, system, ..] = fields[..] {
             parents.insert(pid, u32::try_from(parent).unwrap_or(0));
-            spent.insert(pid, (stat[open + 1..close].to_owned(), (user + system) * 10));
+            spent.insert(
+                pid,
+                (stat[open + 1..close].to_owned(), (user + system) * 10),
+            );
         }
     }
     let us = std::process::id();

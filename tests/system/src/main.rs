@@ -7,6 +7,7 @@ mod world;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use crash::Plan;
 
 #[derive(Parser)]
 #[command(about = "Proofs of the whole system.")]
@@ -17,15 +18,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Kills processors in the middle of purchases and counts at the counterparties.
+    /// Kills and freezes every process while people buy, restarts the stack, lets the
+    /// counterparties fail, and counts at the counterparties.
     Crash {
-        /// How often a processor is killed.
+        /// How often a process dies.
         #[arg(long, default_value_t = 20)]
         kills: u32,
+        /// How often a process stops beyond its session and wakes again.
+        #[arg(long, default_value_t = 2)]
+        freezes: u32,
         /// How many purchases run meanwhile.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 40)]
         purchases: usize,
-        /// Decides who is killed when.
+        /// Decides what is left to chance.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -49,9 +54,18 @@ async fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Crash {
             kills,
+            freezes,
             purchases,
             seed,
-        } => crash::run(kills, purchases, seed).await,
+        } => {
+            crash::run(Plan {
+                kills,
+                freezes,
+                purchases,
+                seed,
+            })
+            .await
+        }
         Command::Bench { single, burst } => bench::run(single, burst).await,
     }
 }

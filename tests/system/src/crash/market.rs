@@ -1,0 +1,123 @@
+//! A market that now and then has too little TFT, or asks more than any purchase may cost.
+
+use super::dice::Dice;
+use super::stage::{HORIZON, Stage};
+use anyhow::{Context, Result};
+use counterparties_stellar::opening::run_setup;
+use counterparties_stellar::{
+    AssetId, HorizonClient, SecretKey, SetupOperation, Stellar, StellarConfig,
+};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the market is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// As it was made.
+    Good,
+    /// Half as dear again: above every cap.
+    Dear,
+    /// Nearly nothing is offered.
+    Empty,
+}
+
+/// Ten to twenty seconds of trouble after ten to twenty good ones, until the trouble is over.
+pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
+    let book = Book::read(&stage).await?;
+    while !stage.is_over() {
+        stage.pause(dice.ms(6_000, 15_000)).await;
+        if stage.is_over() {
+            break;
+        }
+        let mood = if dice.percent(50) {
+            Mood::Dear
+        } else {
+            Mood::Empty
+        };
+        book.set(&stage, mood).await?;
+        stage.pause(dice.ms(8_000, 26_000)).await;
+        book.set(&stage, Mood::Good).await?;
+    }
+    book.set(&stage, Mood::Good).await
+}
+
+/// As it was made; the trouble's own end does that, too.
+pub async fn heal(stage: &Stage) -> Result<()> {
+    Book::read(stage).await.map(|_| ())
+}
+
+/// The maker's offers as they were.
+struct Book {
+    maker: SecretKey,
+    offers: Vec<(i64, (i32, i32))>,
+    usdc: AssetId,
+    tft: AssetId,
+}
+
+/// What is offered at each price, in 10^-7 TFT: more than any run buys.
+const OFFERED: i64 = 1_000_000 * 10_000_000;
+
+impl Book {
+    async fn read(stage: &Stage) -> Result<Self> {
+        // As `sandbox-market` derives it: worth nothing, and the same in every sandbox.
+        let maker = SecretKey::from_seed(&Sha256::digest("gridway sandbox maker").into());
+        let path = format!("/accounts/{}/offers?limit=50", maker.account());
+        let page = stage.look(HORIZON, &path).await?;
+        let records = page["_embedded"]["records"].as_array();
+        let offer = |record: &Value| {
+            let id = record["id"].as_str().map(str::parse).transpose();
+            let number = |name: &str| {
+                let n = record["price_r"][name].as_i64();
+                n.and_then(|n| i32::try_from(n).ok())
+            };
+            let price = number("n").zip(number("d"));
+            id.ok().flatten().zip(price)
+        };
+        let offers: Option<Vec<_>> = records.into_iter().flatten().map(offer).collect();
+        Ok(Self {
+            maker,
+            offers: offers.context("the maker's offers")?,
+            usdc: stage
+                .setting("GRIDWAY_USDC_ASSET")
+                .parse()
+                .context("USDC")?,
+            tft: stage.setting("GRIDWAY_TFT_ASSET").parse().context("TFT")?,
+        })
+    }
+
+    /// Changes all offers; each keeps its id, so doing it again changes nothing.
+    async fn set(&self, stage: &Stage, mood: Mood) -> Result<()> {
+        let sell = |(offer, (n, d)): &(i64, (i32, i32))| SetupOperation::Sell {
+            offer: *offer,
+            account: self.maker.clone(),
+            selling: self.tft.clone(),
+            buying: self.usdc.clone(),
+            amount: if mood == Mood::Empty { 1 } else { OFFERED },
+            price: if mood == Mood::Dear {
+                (n * 3, d * 2)
+            } else {
+                (*n, *d)
+            },
+        };
+        let operations: Vec<SetupOperation> = self.offers.iter().map(sell).collect();
+        let passphrase = stage.setting("GRIDWAY_STELLAR_PASSPHRASE");
+        let config = StellarConfig::new(stage.setting(HORIZON), passphrase);
+        let horizon = HorizonClient::new(&config)?;
+        let stellar: &dyn Stellar = &horizon;
+        // The maker meets the armed faults as everybody does.
+        let mut error = None;
+        for _ in 0..20 {
+            match run_setup(stellar, &self.maker, &operations, passphrase).await {
+                Ok(()) => {
+                    stage.say(&format!("market     {mood:?}"));
+                    return Ok(());
+                }
+                Err(again) => error = Some(again),
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        Err(anyhow::anyhow!("the market cannot be changed: {error:?}"))
+    }
+}
