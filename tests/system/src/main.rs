@@ -8,6 +8,7 @@ mod world;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use crash::Plan;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Proofs of the whole system.")]
@@ -46,7 +47,17 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter("warn")
         .with_writer(std::io::stderr)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use events::ids::UserId;
-use gridway::demo::{Buyer, text};
+use gridway::demo::Buyer;
 use gridway::up::{self, Options, Sandbox, setting};
 use serde_json::json;
 
@@ -23,8 +23,6 @@ pub struct Order {
     pub purchase: String,
     /// Its PaymentIntent.
     pub intent: String,
-    /// The deployment that waits for it.
-    pub deployment: String,
 }
 
 impl World {
@@ -75,7 +73,7 @@ impl World {
         setting(&self.sandbox.environment, name)
     }
 
-    /// Orders TFT and a deployment that waits for it.
+    /// Orders TFT, and a deployment that waits for it.
     ///
     /// # Errors
     /// When the API refuses.
@@ -84,15 +82,12 @@ impl World {
         let (_, purchase, intent) = who.order("250", key).await?;
         let data = format!("{{\"name\":\"{key}\"}}");
         let body = json!({"node_id": 1, "data": data, "purchase_id": purchase});
-        let ordered = who
-            .command("/deployments", &format!("{key}-deployment"), &body, 0)
+        who.command("/deployments", &format!("{key}-deployment"), &body, 0)
             .await?;
-        let deployment = text(&ordered, "deployment_id").or_else(|_| text(&ordered, "id"))?;
         Ok(Order {
             buyer,
             purchase,
             intent,
-            deployment,
         })
     }
 }

@@ -3,14 +3,10 @@
 use super::dice::Dice;
 use super::stage::{HORIZON, Stage};
 use anyhow::{Context, Result};
-use counterparties_stellar::opening::run_setup;
-use counterparties_stellar::{
-    AssetId, HorizonClient, SecretKey, SetupOperation, Stellar, StellarConfig,
-};
+use counterparties_stellar::{AssetId, SecretKey, SetupOperation, sign_setup};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How the market is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +20,16 @@ enum Mood {
 }
 
 /// Ten to twenty seconds of trouble after ten to twenty good ones, until the trouble is over.
-pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
-    let book = Book::read(&stage).await?;
+pub async fn run(stage: Arc<Stage>, dice: Dice) -> Result<()> {
+    let done = swing(&stage, dice).await;
+    if let Err(error) = &done {
+        stage.say(&format!("market     does not change any more: {error:#}"));
+    }
+    done
+}
+
+async fn swing(stage: &Stage, mut dice: Dice) -> Result<()> {
+    let book = Book::read(stage).await?;
     while !stage.is_over() {
         stage.pause(dice.ms(6_000, 15_000)).await;
         if stage.is_over() {
@@ -36,16 +40,11 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
         } else {
             Mood::Empty
         };
-        book.set(&stage, mood).await?;
+        book.set(stage, mood).await?;
         stage.pause(dice.ms(8_000, 26_000)).await;
-        book.set(&stage, Mood::Good).await?;
+        book.set(stage, Mood::Good).await?;
     }
-    book.set(&stage, Mood::Good).await
-}
-
-/// As it was made; the trouble's own end does that, too.
-pub async fn heal(stage: &Stage) -> Result<()> {
-    Book::read(stage).await.map(|_| ())
+    book.set(stage, Mood::Good).await
 }
 
 /// The maker's offers as they were.
@@ -58,6 +57,9 @@ struct Book {
 
 /// What is offered at each price, in 10^-7 TFT: more than any run buys.
 const OFFERED: i64 = 1_000_000 * 10_000_000;
+
+/// What is left of each offer when there is nearly nothing: enough that the offer stays.
+const LEFT: i64 = 10_000;
 
 impl Book {
     async fn read(stage: &Stage) -> Result<Self> {
@@ -94,7 +96,7 @@ impl Book {
             account: self.maker.clone(),
             selling: self.tft.clone(),
             buying: self.usdc.clone(),
-            amount: if mood == Mood::Empty { 1 } else { OFFERED },
+            amount: if mood == Mood::Empty { LEFT } else { OFFERED },
             price: if mood == Mood::Dear {
                 (n * 3, d * 2)
             } else {
@@ -102,22 +104,27 @@ impl Book {
             },
         };
         let operations: Vec<SetupOperation> = self.offers.iter().map(sell).collect();
-        let passphrase = stage.setting("GRIDWAY_STELLAR_PASSPHRASE");
-        let config = StellarConfig::new(stage.setting(HORIZON), passphrase);
-        let horizon = HorizonClient::new(&config)?;
-        let stellar: &dyn Stellar = &horizon;
-        // The maker meets the armed faults as everybody does.
-        let mut error = None;
-        for _ in 0..20 {
-            match run_setup(stellar, &self.maker, &operations, passphrase).await {
-                Ok(()) => {
-                    stage.say(&format!("market     {mood:?}"));
-                    return Ok(());
-                }
-                Err(again) => error = Some(again),
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        Err(anyhow::anyhow!("the market cannot be changed: {error:?}"))
+        let path = format!("/accounts/{}", self.maker.account());
+        let account = stage.look(HORIZON, &path).await?;
+        let sequence: i64 = account["sequence"]
+            .as_str()
+            .context("the maker's sequence")?
+            .parse()?;
+        let signed = sign_setup(
+            &self.maker,
+            sequence + 1,
+            &operations,
+            i64::MAX,
+            stage.setting("GRIDWAY_STELLAR_PASSPHRASE"),
+        )?;
+        let sent = stage
+            .calm
+            .post(stage.url(HORIZON, "/transactions"))
+            .form(&[("tx", &signed.envelope)])
+            .send()
+            .await?;
+        sent.error_for_status().context("changing the market")?;
+        stage.say(&format!("market     {mood:?}"));
+        Ok(())
     }
 }

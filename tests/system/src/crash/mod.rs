@@ -121,7 +121,6 @@ async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
         tormentor.await?.context("making trouble")?;
     }
     faults::heal(stage).await?;
-    market::heal(stage).await?;
     eprintln!(
         "{} kills and {} freezes in {minutes:.1} minutes ({:.0} kills a minute); everything is healed",
         tally.kills,
