@@ -55,8 +55,9 @@ struct Book {
     tft: AssetId,
 }
 
-/// What is offered at each price, in 10^-7 TFT: more than any run buys.
-const OFFERED: i64 = 1_000_000 * 10_000_000;
+/// What is offered at each price, in 10^-7 TFT: more than any run buys, and less than the maker
+/// offered at first, who holds no more.
+const OFFERED: i64 = 600_000 * 10_000_000;
 
 /// What is left of each offer when there is nearly nothing: enough that the offer stays.
 const LEFT: i64 = 10_000;
