@@ -5,6 +5,9 @@ export GRIDWAY_SANDBOX_DIR ?= $(CURDIR)/.sandbox
 export GRIDWAY_BIN := $(CARGO_TARGET_DIR)/debug
 BIN := $(GRIDWAY_BIN)
 KILLS ?= 20
+FREEZES ?= 2
+PURCHASES ?= 40
+SEED ?= 1
 
 SEEDS ?= 10000
 
@@ -24,7 +27,7 @@ test: build ## unit, integration and end-to-end tests, all against the real stac
 	$(BIN)/simulation --seeds 500
 	$(BIN)/simulation --faults
 	tests/run.sh
-	$(BIN)/system-tests crash --kills 20
+	$(BIN)/system-tests crash --kills 20 --freezes 2
 
 lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
@@ -37,8 +40,8 @@ deny:
 bench: build ## latency of a purchase and purchases a second
 	$(BIN)/system-tests bench
 
-crash: build ## kills every processor KILLS times in the middle of purchases
-	$(BIN)/system-tests crash --kills $(KILLS)
+crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
+	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)
 
 sim: build ## policies, hands and sources in SEEDS simulated worlds
 	$(BIN)/simulation --seeds $(SEEDS)
@@ -50,7 +53,7 @@ mutants: tools ## removes one clause of the law at a time and asks who notices
 	simulation/mutants.py
 
 prove: build ## the heavy proofs; their last figures are in docs/proofs.md
-	$(BIN)/system-tests crash --kills 200
+	$(BIN)/system-tests crash --kills 1000 --freezes 50 --purchases 800
 	$(BIN)/simulation --seeds $(SEEDS)
 	simulation/mutants.py
 	$(BIN)/system-tests bench

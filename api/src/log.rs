@@ -3,6 +3,7 @@
 //! Ids are derived from what was asked, so appending the same command again makes an echo, which
 //! every reader ignores. Whoever is not sure that an append arrived appends once more.
 
+use crash_points::{Point, pass};
 use events::codec::{Codec, EncodeError};
 use events::deployments::DeploymentEvent;
 use events::envelope::{Envelope, traceparent};
@@ -162,12 +163,16 @@ impl CommandLog {
             .payload(&payload)
             .headers(envelope.headers(&append.event));
         let producer = Arc::clone(&self.producer.read());
+        pass(Point::BeforeAppend);
         match producer.send(record, TAKEN_WITHIN).await {
-            Ok(delivery) => Ok(Position {
-                topic: E::TOPIC.to_owned(),
-                partition: delivery.partition,
-                offset: delivery.offset,
-            }),
+            Ok(delivery) => {
+                pass(Point::AfterAppend);
+                Ok(Position {
+                    topic: E::TOPIC.to_owned(),
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                })
+            }
             Err((error, _)) => {
                 self.replace_if_broken(&producer);
                 Err(error.into())

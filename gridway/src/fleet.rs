@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -13,13 +13,35 @@ use tokio::process::{Child, Command};
 /// How long a part may take until it listens.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A running part.
-struct Running {
+/// A running process.
+pub struct Running {
     child: Child,
     address: String,
 }
 
-/// The processes, by the name of their part: `api`, `projections`, or a processor's name.
+impl Running {
+    /// Process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Kills it as a crash would, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> Result<()> {
+        self.child.kill().await.context("killing a process")
+    }
+}
+
+/// The processes, by the name of their part: `api`, `projections`, a processor's name, or
+/// `<processor>/<slot>` for its further processes.
 pub struct Fleet {
     program: PathBuf,
     environment: Vec<(String, String)>,
@@ -49,12 +71,16 @@ impl Fleet {
     }
 
     fn log(&self, part: &str) -> Result<File> {
-        let path = self.logs.join(format!("{part}.log"));
+        let path = self.log_path(part);
         OpenOptions::new()
             .create(true)
             .append(true)
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))
+    }
+
+    fn log_path(&self, part: &str) -> PathBuf {
+        self.logs.join(format!("{}.log", part.replace('/', "-")))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -96,24 +122,46 @@ impl Fleet {
     /// # Errors
     /// When it does not come up; the error names its log.
     pub async fn start(&mut self, part: &str) -> Result<()> {
-        let running = self.launch(part)?.await?;
+        self.start_with(part, &[]).await
+    }
+
+    /// As [`Fleet::start`], with further environment variables for this process alone.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub async fn start_with(&mut self, part: &str, environment: &[(&str, &str)]) -> Result<()> {
+        let running = self.launch(part, environment)?.await?;
         self.parts.insert(part.to_owned(), running);
         Ok(())
     }
 
-    fn launch(&self, part: &str) -> Result<impl Future<Output = Result<Running>> + use<>> {
-        let arguments: Vec<&str> = match part {
-            "api" | "projections" => vec!["serve", part],
-            processor => vec!["serve", "processor", processor],
+    /// Starts a further process of a part, which is not one of the fleet.
+    ///
+    /// # Errors
+    /// As [`Fleet::start`].
+    pub async fn extra(&self, part: &str, environment: &[(&str, &str)]) -> Result<Running> {
+        self.launch(part, environment)?.await
+    }
+
+    fn launch(
+        &self,
+        part: &str,
+        environment: &[(&str, &str)],
+    ) -> Result<impl Future<Output = Result<Running>> + use<>> {
+        let (name, slot) = part.split_once('/').unwrap_or((part, "0"));
+        let arguments: Vec<&str> = match name {
+            "api" | "projections" => vec!["serve", name],
+            processor => vec!["serve", "processor", processor, "--slot", slot],
         };
         let mut child = self
             .command(&arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::from(self.log(part)?))
             .spawn()
             .with_context(|| format!("starting {part}: is setpriv (util-linux) there?"))?;
         let stdout = child.stdout.take().context("the child has no stdout")?;
-        let log = self.logs.join(format!("{part}.log"));
+        let log = self.log_path(part);
         let part = part.to_owned();
         Ok(async move {
             let mut lines = BufReader::new(stdout).lines();
@@ -140,7 +188,7 @@ impl Fleet {
     pub async fn start_all(&mut self, parts: &[&str]) -> Result<()> {
         let mut starting = Vec::new();
         for part in parts {
-            starting.push(((*part).to_owned(), tokio::spawn(self.launch(part)?)));
+            starting.push(((*part).to_owned(), tokio::spawn(self.launch(part, &[])?)));
         }
         for (part, running) in starting {
             let running = running.await??;
@@ -161,6 +209,21 @@ impl Fleet {
         self.parts.get(part).and_then(|p| p.child.id())
     }
 
+    /// Every process, by name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.keys().map(String::as_str)
+    }
+
+    /// Takes a process out of the fleet, so that another can be started in its place.
+    pub fn take(&mut self, part: &str) -> Option<Running> {
+        self.parts.remove(part)
+    }
+
+    /// How a part ended, if it has ended by itself.
+    pub fn ended(&mut self, part: &str) -> Option<ExitStatus> {
+        self.parts.get_mut(part).and_then(Running::ended)
+    }
+
     /// Kills a part as a crash would, and waits until it is gone.
     ///
     /// # Errors
@@ -169,11 +232,7 @@ impl Fleet {
         let Some(mut running) = self.parts.remove(part) else {
             bail!("{part} does not run")
         };
-        running
-            .child
-            .kill()
-            .await
-            .with_context(|| format!("killing {part}"))
+        running.kill().await.with_context(|| part.to_owned())
     }
 
     /// The parts that have ended by themselves.
@@ -181,12 +240,8 @@ impl Fleet {
         self.parts
             .iter_mut()
             .filter_map(|(name, running)| {
-                running
-                    .child
-                    .try_wait()
-                    .ok()
-                    .flatten()
-                    .map(|status| format!("{name} ({status})"))
+                let status = running.ended()?;
+                Some(format!("{name} ({status})"))
             })
             .collect()
     }

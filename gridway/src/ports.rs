@@ -20,7 +20,9 @@ use events::ids::PurchaseId;
 use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use pipeline::clock;
+use sqlx::migrate::MigrateError;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 struct Market {
@@ -133,6 +135,24 @@ fn terms() -> Result<Terms> {
     Ok(terms)
 }
 
+/// Waits for a Postgres that is not there (yet): whoever starts first, both come up.
+async fn until_postgres_answers<W>(attempt: impl Fn() -> W) -> Result<(), MigrateError>
+where
+    W: Future<Output = Result<(), MigrateError>>,
+{
+    let mut wait = Duration::from_millis(100);
+    loop {
+        match attempt().await {
+            Err(MigrateError::Execute(error)) => {
+                tracing::warn!(%error, "waiting for Postgres");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Everything the API needs.
 ///
 /// # Errors
@@ -151,10 +171,12 @@ pub async fn api_state() -> Result<ApiState> {
     });
     let pool = projections::connect(&Config::text("GRIDWAY_DATABASE_URL")?, 16)
         .context("GRIDWAY_DATABASE_URL")?;
-    projections::migrate(&pool)
+    until_postgres_answers(|| projections::migrate(&pool))
         .await
         .context("the tables of the read models")?;
-    api::migrate(&pool).await.context("the tables of the API")?;
+    until_postgres_answers(|| api::migrate(&pool))
+        .await
+        .context("the tables of the API")?;
     let registry_url = Config::text("GRIDWAY_REGISTRY_URL")?;
     Ok(ApiState::new(ApiParts {
         pool,

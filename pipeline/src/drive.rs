@@ -5,6 +5,7 @@
 
 use crate::breaker::Breaker;
 use crate::metrics;
+use crash_points::{Point, pass};
 use events::outcome::{Attempt, Find, Refusal};
 use std::future::Future;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub async fn drive<E: Effect>(
     loop {
         breaker.ready().await;
         match known {
-            Known::Nothing => match effect.find().await {
+            Known::Nothing => match looked(effect).await {
                 Find::Landed(proof) => {
                     breaker.success();
                     metrics::outcome(processor, "found");
@@ -77,7 +78,7 @@ pub async fn drive<E: Effect>(
                     backoff.wait().await;
                 }
             },
-            Known::Free => match effect.attempt().await {
+            Known::Free => match tried(effect).await {
                 Attempt::Landed(proof) => {
                     breaker.success();
                     metrics::outcome(processor, "landed");
@@ -113,6 +114,20 @@ pub async fn drive<E: Effect>(
             },
         }
     }
+}
+
+async fn looked<E: Effect>(effect: &E) -> Find<E::Proof> {
+    pass(Point::BeforeFind);
+    let found = effect.find().await;
+    pass(Point::AfterFind);
+    found
+}
+
+async fn tried<E: Effect>(effect: &E) -> Attempt<E::Proof> {
+    pass(Point::BeforeAttempt);
+    let attempted = effect.attempt().await;
+    pass(Point::AfterAttempt);
+    attempted
 }
 
 /// Waits longer each time: 2 ms doubling to 2 s, ± a quarter so that many do not march in step.

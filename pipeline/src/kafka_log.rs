@@ -4,6 +4,7 @@ use crate::append::Append;
 use crate::kafka::KafkaConfig;
 use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::metrics;
+use crash_points::{Point, pass};
 use events::envelope::Envelope;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// How long a look at the end of a partition may take.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long a question about who has the slot may take.
+const PROBE: Duration = Duration::from_secs(5);
 
 fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
     move |error| Trouble::Lost(format!("{step}: {error}"))
@@ -30,21 +33,25 @@ fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
 fn torn(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
     move |error| {
         let text = format!("{step}: {error}");
-        match error {
-            KafkaError::Transaction(e)
-                if matches!(
-                    e.code(),
-                    RDKafkaErrorCode::Fenced
-                        | RDKafkaErrorCode::ProducerFenced
-                        | RDKafkaErrorCode::InvalidProducerEpoch
-                        | RDKafkaErrorCode::FencedInstanceId
-                ) =>
-            {
-                Trouble::Fenced(text)
-            }
-            _ => Trouble::Lost(text),
+        if fences_producer(&error) {
+            Trouble::Fenced(text)
+        } else {
+            Trouble::Lost(text)
         }
     }
+}
+
+/// Whether Kafka says that the transactional id has a newer epoch.
+fn fences_producer(error: &KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::Transaction(e) if matches!(
+            e.code(),
+            RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    )
 }
 
 /// Assigns and unassigns from within `poll`; the worker reads what happened after it.
@@ -189,7 +196,9 @@ impl KafkaLog {
 
     fn trouble(&self, error: KafkaError) -> Result<(), Trouble> {
         match &error {
-            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId) => {
+            KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId)
+                if self.producer_is_fenced() =>
+            {
                 Err(Trouble::Fenced(error.to_string()))
             }
             KafkaError::MessageConsumptionFatal(_)
@@ -206,6 +215,64 @@ impl KafkaLog {
                 Ok(())
             }
         }
+    }
+
+    /// Asks the transaction coordinator whether another process has initialised our transactional id.
+    ///
+    /// Who takes a slot over replaces both its group instance and its transactional id. One alone
+    /// is no takeover: a member whose answer to a join was lost (the broker died) is told that it
+    /// was replaced, by itself; a transaction that timed out has a new epoch.
+    fn producer_is_fenced(&self) -> bool {
+        let ask = || {
+            self.producer.begin_transaction()?;
+            let Some(group) = self.consumer.group_metadata() else {
+                return Ok(());
+            };
+            // Aborted in any case.
+            let nothing = Consumed {
+                partition: 0,
+                offset: 0,
+                cursor: None,
+            };
+            let list = self.list(&[nothing]);
+            self.producer
+                .send_offsets_to_transaction(&list, &group, PROBE)
+        };
+        let fenced = ask().is_err_and(|error| fences_producer(&error));
+        let _ = self.producer.abort_transaction(PROBE);
+        fenced
+    }
+
+    /// Asks the group coordinator whether another process has joined as our group instance: by
+    /// committing once more what is committed, which only the owner may.
+    fn instance_is_replaced(&self, offsets: &[Consumed]) -> bool {
+        let fatal = self.consumer.client().fatal_error();
+        if fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) {
+            return true;
+        }
+        let partitions: Vec<i32> = offsets.iter().map(|o| o.partition).collect();
+        let limit = self.config.transaction_timeout + LOOK;
+        let Ok(committed) = self
+            .consumer
+            .committed_offsets(self.partitions(&partitions), limit)
+        else {
+            return false;
+        };
+        let mut again = TopicPartitionList::new();
+        for entry in committed.elements() {
+            if let Offset::Offset(_) = entry.offset() {
+                let mut element = again.add_partition(self.topic, entry.partition());
+                // Cannot fail: it is committed.
+                let _ = element.set_offset(entry.offset());
+                element.set_metadata(entry.metadata());
+            }
+        }
+        matches!(
+            self.consumer.commit(&again, CommitMode::Sync),
+            Err(KafkaError::ConsumerCommit(
+                RDKafkaErrorCode::FencedInstanceId
+            ))
+        )
     }
 
     fn fill(&self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
@@ -245,6 +312,7 @@ impl KafkaLog {
         if self.producer.context().failed.swap(0, Ordering::Relaxed) > 0 {
             return Err(Trouble::Lost("deliver: a record was refused".to_owned()));
         }
+        pass(Point::AfterProduce);
         let left = || {
             deadline
                 .saturating_duration_since(Instant::now())
@@ -258,6 +326,7 @@ impl KafkaLog {
                 .send_offsets_to_transaction(&self.list(offsets), &group, left())
                 .map_err(torn("send offsets"))?;
         }
+        pass(Point::AfterOffsets);
         self.producer
             .commit_transaction(left())
             .map_err(torn("commit"))
@@ -338,12 +407,23 @@ impl Log for KafkaLog {
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
+        pass(Point::BeforeTransaction);
         self.producer.begin_transaction().map_err(torn("begin"))?;
-        let result = self.fill(appends, offsets);
+        let result = self
+            .fill(appends, offsets)
+            .map_err(|trouble| match trouble {
+                Trouble::Fenced(cause) if !self.instance_is_replaced(offsets) => {
+                    Trouble::Lost(cause)
+                }
+                trouble => trouble,
+            });
         if matches!(result, Err(Trouble::Lost(_))) {
             // Best effort: the broker aborts it after the transaction timeout anyway, and the
             // next owner of the slot aborts it by initialising.
             let _ = self.producer.abort_transaction(Duration::from_secs(2));
+        }
+        if result.is_ok() {
+            pass(Point::AfterTransaction);
         }
         result
     }

@@ -12,6 +12,7 @@ use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::logic::{Fault, Host, Logic, Signal};
 use crate::metrics;
 use crate::run::{Plan, RunError};
+use crash_points::{Point, pass};
 use events::codec::DecodeError;
 use events::envelope::Record;
 use events::registry::RegistryError;
@@ -262,6 +263,7 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn assigned(&mut self, partitions: &[i32]) -> Result<(), Exit> {
+        pass(Point::Assigned);
         for consumed in self.log.committed(partitions).map_err(self.lost())? {
             let partition = consumed.partition;
             let end = self.log.end(partition).map_err(self.lost())?;
@@ -324,6 +326,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                 entry.due = Some(Timestamp(0));
             }
             self.with(partition, None, L::go_live)?;
+            pass(Point::Live);
             metrics::partition_state(self.plan.name, partition, 2);
             tracing::info!(processor = self.plan.name, partition, "a partition is live");
         }

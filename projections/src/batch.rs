@@ -1,6 +1,7 @@
 //! A batch of records on its way from the log into the tables.
 
 use crate::{changes, db, deployments, progress, purchases, timeline, undecodable, users};
+use crash_points::{Point, pass};
 use events::deployments::DeploymentEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
@@ -117,7 +118,9 @@ pub(crate) async fn apply(
         .collect();
     undecodable::insert(&mut tx, &bad).await?;
     changes::announce(&mut tx, &changed).await?;
+    pass(Point::BeforeCommit);
     tx.commit().await?;
+    pass(Point::AfterCommit);
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     Ok(Done {
         folded: count(fresh.len()),

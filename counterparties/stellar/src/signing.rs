@@ -264,8 +264,11 @@ pub enum SetupOperation {
     },
     /// Pays an issued asset.
     Pay(Payment),
-    /// Sells `amount` of an asset at `price` = (n, d) units of the other.
+    /// Sells `amount` of an asset at `price` = (n, d) units of the other: as a new offer, or in
+    /// place of an earlier one (0 takes that away).
     Sell {
+        /// Id of the earlier offer; 0 for a new one.
+        offer: i64,
         /// Signs.
         account: SecretKey,
         /// What is sold.
@@ -336,13 +339,14 @@ impl SetupOperation {
                 (Some(from), xdr::OperationBody::Payment(payment))
             }
             Self::Sell {
+                offer,
                 account,
                 selling,
                 buying,
                 amount,
                 price,
             } => {
-                let offer = xdr::ManageSellOfferOp {
+                let sale = xdr::ManageSellOfferOp {
                     selling: selling.xdr()?,
                     buying: buying.xdr()?,
                     amount: *amount,
@@ -350,9 +354,9 @@ impl SetupOperation {
                         n: price.0,
                         d: price.1,
                     },
-                    offer_id: 0,
+                    offer_id: *offer,
                 };
-                (Some(account), xdr::OperationBody::ManageSellOffer(offer))
+                (Some(account), xdr::OperationBody::ManageSellOffer(sale))
             }
         })
     }

@@ -7,7 +7,18 @@
 //! ```
 //!
 //! `path` is a prefix; `times` is how many matching requests are hit (0: until cleared) and
-//! `every` hits only each n-th of them.
+//! `every` hits only each n-th of them. A request with the header `x-sandbox-calm` is spared.
+//!
+//! | kind | the work | the answer |
+//! |---|---|---|
+//! | `lose_answer` | is done | the connection is closed |
+//! | `late_work` | is done `delay_ms` after the connection was closed | none |
+//! | `late_answer` | is done | comes after `delay_ms` |
+//! | `duplicate` | is done twice, one after the other | the second's |
+//! | `garble` | is done | 200, and its body breaks off |
+//! | `reset` | is not done | the connection is closed |
+//! | `http429`, `http500`, `http503`, `http504` | is not done | that status |
+//! | `http500_after_work`, `http504_after_work` | is done | that status |
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -20,6 +31,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -36,7 +48,29 @@ pub enum FaultKind {
     Http500AfterWork,
     /// The request is answered 503 without any work.
     Http503,
+    /// The request is answered 429 without any work.
+    Http429,
+    /// The request is answered 504 without any work.
+    Http504,
+    /// The work is done, and the answer is a 504 all the same.
+    Http504AfterWork,
+    /// The connection is closed without any work.
+    Reset,
+    /// The connection is closed; the work is done later, when nobody waits for it any more.
+    LateWork,
+    /// The work is done, and the answer comes late.
+    LateAnswer,
+    /// The work is done twice, as when a proxy sends a request again.
+    Duplicate,
+    /// The work is done, and the answer's body breaks off.
+    Garble,
 }
+
+/// A request with this header is spared by all faults: a stand-in's own, and a test's counting.
+pub const CALM: &str = "x-sandbox-calm";
+
+/// The largest request that a fault keeps to carry out later or twice.
+const LARGEST: usize = 1 << 20;
 
 /// An armed fault; see the module documentation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +88,9 @@ pub struct Fault {
     /// It hits each n-th matching request (1: each).
     #[serde(default = "one")]
     pub every: u32,
+    /// For what comes late: how late, in milliseconds.
+    #[serde(default = "late")]
+    pub delay_ms: u64,
     #[serde(default, skip_deserializing)]
     seen: u32,
     #[serde(default, skip_deserializing)]
@@ -64,12 +101,16 @@ fn one() -> u32 {
     1
 }
 
+fn late() -> u64 {
+    1_500
+}
+
 /// The faults that are armed.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(Arc<Mutex<Vec<Fault>>>);
 
 impl Faults {
-    fn hit(&self, method: &str, path: &str) -> Option<FaultKind> {
+    fn hit(&self, method: &str, path: &str) -> Option<(FaultKind, Duration)> {
         let mut faults = self.0.lock();
         for fault in faults.iter_mut() {
             let applies = (fault.method.is_empty() || fault.method.eq_ignore_ascii_case(method))
@@ -81,7 +122,7 @@ impl Faults {
             fault.seen += 1;
             if fault.seen % fault.every.max(1) == 0 {
                 fault.hits += 1;
-                return Some(fault.kind);
+                return Some((fault.kind, Duration::from_millis(fault.delay_ms)));
             }
         }
         None
@@ -162,37 +203,94 @@ pub async fn serve(
         });
     }
     tasks.close();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await;
     Ok(())
 }
 
 async fn answer(router: Router, faults: &Faults, request: Request) -> Result<Response, AnswerLost> {
-    let fault = faults.hit(request.method().as_str(), request.uri().path());
-    let error = |status: StatusCode| {
-        let mut response = Response::new(Body::from(
-            r#"{"error":{"type":"api_error","message":"an armed fault"}}"#,
-        ));
-        *response.status_mut() = status;
-        response.headers_mut().insert(
-            "content-type",
-            axum::http::HeaderValue::from_static("application/json"),
-        );
-        response
+    let spared =
+        request.headers().contains_key(CALM) || request.uri().path().starts_with("/_control/");
+    let fault = if spared {
+        None
+    } else {
+        faults.hit(request.method().as_str(), request.uri().path())
     };
-    match fault {
-        None => Ok(route(router, request).await),
-        Some(FaultKind::LoseAnswer) => {
-            // On a task of its own: the work goes on though nobody waits for the answer.
-            let _ = tokio::spawn(route(router, request)).await;
-            Err(AnswerLost)
-        }
-        Some(FaultKind::Http500) => Ok(error(StatusCode::INTERNAL_SERVER_ERROR)),
-        Some(FaultKind::Http503) => Ok(error(StatusCode::SERVICE_UNAVAILABLE)),
-        Some(FaultKind::Http500AfterWork) => {
-            let _ = tokio::spawn(route(router, request)).await;
-            Ok(error(StatusCode::INTERNAL_SERVER_ERROR))
-        }
+    let Some((kind, delay)) = fault else {
+        return Ok(route(router, request).await);
+    };
+    let unavailable = match kind {
+        FaultKind::Http429 => Some(StatusCode::TOO_MANY_REQUESTS),
+        FaultKind::Http500 => Some(StatusCode::INTERNAL_SERVER_ERROR),
+        FaultKind::Http503 => Some(StatusCode::SERVICE_UNAVAILABLE),
+        FaultKind::Http504 => Some(StatusCode::GATEWAY_TIMEOUT),
+        _ => None,
+    };
+    if let Some(status) = unavailable {
+        return Ok(error(status));
     }
+    if kind == FaultKind::Reset {
+        return Err(AnswerLost);
+    }
+    // Whole, so that it outlives the connection and can be carried out twice.
+    let (parts, body) = request.into_parts();
+    let Ok(body) = axum::body::to_bytes(body, LARGEST).await else {
+        return Err(AnswerLost);
+    };
+    let again = || {
+        let mut request = Request::new(Body::from(body.clone()));
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = parts.headers.clone();
+        route(router.clone(), request)
+    };
+    if kind == FaultKind::LateWork {
+        let work = again();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            work.await;
+        });
+        return Err(AnswerLost);
+    }
+    // On a task of its own: the work goes on though nobody may wait for the answer.
+    let Ok(response) = tokio::spawn(again()).await else {
+        return Err(AnswerLost);
+    };
+    match kind {
+        FaultKind::LoseAnswer => Err(AnswerLost),
+        FaultKind::Http500AfterWork => Ok(error(StatusCode::INTERNAL_SERVER_ERROR)),
+        FaultKind::Http504AfterWork => Ok(error(StatusCode::GATEWAY_TIMEOUT)),
+        FaultKind::Duplicate => tokio::spawn(again()).await.map_err(|_| AnswerLost),
+        FaultKind::Garble => {
+            let mut garbled = Response::new(Body::from(r#"{"id":"#));
+            garbled.headers_mut().insert(
+                "content-type",
+                axum::http::HeaderValue::from_static("application/json"),
+            );
+            Ok(garbled)
+        }
+        FaultKind::LateAnswer => {
+            tokio::time::sleep(delay).await;
+            Ok(response)
+        }
+        FaultKind::Http429
+        | FaultKind::Http500
+        | FaultKind::Http503
+        | FaultKind::Http504
+        | FaultKind::Reset
+        | FaultKind::LateWork => Ok(response),
+    }
+}
+
+fn error(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::from(
+        r#"{"error":{"type":"api_error","message":"an armed fault"}}"#,
+    ));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        "content-type",
+        axum::http::HeaderValue::from_static("application/json"),
+    );
+    response
 }
 
 async fn route(router: Router, request: Request) -> Response {

@@ -155,6 +155,7 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
     let offered: i64 = BOOK.iter().map(|(tft, _)| tft).sum();
     let mut book = vec![pay(&tft_issuer, &maker, &tft, offered)];
     book.extend(BOOK.iter().map(|(amount, price)| SetupOperation::Sell {
+        offer: 0,
         account: maker.clone(),
         selling: tft.clone(),
         buying: usdc.clone(),

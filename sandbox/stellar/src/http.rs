@@ -4,20 +4,20 @@ use crate::envelope::{Key, decode, key_of_id};
 use crate::paging::{ListQuery, Page};
 use crate::problem::Problem;
 use crate::render;
+use crate::replica::{Replicas, View};
 use crate::service::{Ended, Service};
-use crate::state::issuer;
 use axum::body::Body;
 use axum::extract::{Form, Path, Query, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use stellar_base::xdr::{AccountId, AlphaNum4, AlphaNum12, Asset, AssetCode4, AssetCode12};
+use stellar_base::xdr::AccountId;
 
 /// The routes of one network.
 pub fn router(service: Service) -> Router {
@@ -31,14 +31,15 @@ pub fn router(service: Service) -> Router {
         .route("/transactions", get(transactions).post(submit))
         .route("/payments", get(payments))
         .route("/transactions/{hash}", get(transaction))
-        .route("/paths/strict-receive", get(paths))
+        .route("/paths/strict-receive", get(crate::paths::paths))
         .route("/ledgers", get(ledgers))
         .route("/ledgers/{sequence}", get(ledger))
+        .route("/_control/replicas", post(replicas))
         .fallback(|| async { Problem::not_found() })
         .with_state(service)
 }
 
-type Answer = Result<Response, Problem>;
+pub(crate) type Answer = Result<Response, Problem>;
 
 fn base(headers: &HeaderMap) -> String {
     let host = headers
@@ -58,7 +59,7 @@ fn hal(value: &Value) -> Response {
 }
 
 /// With the number of the ledger that the answer is from.
-fn hal_at(value: &Value, ledger: u32) -> Response {
+pub(crate) fn hal_at(value: &Value, ledger: u32) -> Response {
     let mut response = hal(value);
     response.headers_mut().insert(
         HeaderName::from_static("latest-ledger"),
@@ -67,7 +68,7 @@ fn hal_at(value: &Value, ledger: u32) -> Response {
     response
 }
 
-fn parse_account(id: &str) -> Result<Key, Problem> {
+pub(crate) fn parse_account(id: &str) -> Result<Key, Problem> {
     let id: Result<AccountId, _> = id.parse();
     id.map(|id| key_of_id(&id)).map_err(|_| {
         Problem::bad_request(
@@ -77,10 +78,15 @@ fn parse_account(id: &str) -> Result<Key, Problem> {
     })
 }
 
-async fn root(State(service): State<Service>, headers: HeaderMap) -> Answer {
+async fn replicas(State(service): State<Service>, Json(replicas): Json<Replicas>) -> StatusCode {
+    service.asked().replicas = replicas;
+    StatusCode::NO_CONTENT
+}
+
+async fn root(State(service): State<Service>, View(at): View, headers: HeaderMap) -> Answer {
     service.with(|network| {
-        let ledgers = &network.history().ledgers;
-        let (Some(first), Some(last)) = (ledgers.first(), ledgers.last()) else {
+        let history = network.history();
+        let (Some(first), Some(last)) = (history.ledgers.first(), history.ledger(at)) else {
             return Err(Problem::not_found());
         };
         Ok(hal(&render::root(
@@ -92,24 +98,21 @@ async fn root(State(service): State<Service>, headers: HeaderMap) -> Answer {
     })
 }
 
-async fn fee_stats(State(service): State<Service>) -> Response {
-    Json(render::fee_stats(service.with(|network| network.latest()))).into_response()
+async fn fee_stats(View(at): View) -> Response {
+    Json(render::fee_stats(at)).into_response()
 }
 
 async fn account(
     State(service): State<Service>,
+    View(at): View,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
     let key = parse_account(&id)?;
-    let (account, ledger) = service.with(|network| {
-        (
-            render::account(&base(&headers), network.state(), &key),
-            network.latest(),
-        )
-    });
+    let account =
+        service.with(|network| render::account(&base(&headers), network.state(), &key, at));
     account
-        .map(|account| hal_at(&account, ledger))
+        .map(|account| hal_at(&account, at))
         .ok_or_else(Problem::not_found)
 }
 
@@ -124,7 +127,7 @@ enum List {
 
 impl List {
     /// A page of records, each with its paging token.
-    fn records(&self, service: &Service, base: &str, page: &Page) -> Vec<(i64, Value)> {
+    fn records(&self, service: &Service, base: &str, page: &Page, view: View) -> Vec<(i64, Value)> {
         service.with(|network| {
             let history = network.history();
             match self {
@@ -138,7 +141,8 @@ impl List {
                     };
                     let id_of = |index: usize| history.transactions[index].id;
                     let keep = |index: usize| {
-                        page.include_failed || history.transactions[index].successful
+                        view.has(id_of(index))
+                            && (page.include_failed || history.transactions[index].successful)
                     };
                     let picked = page.pick(list, id_of, keep);
                     picked
@@ -162,7 +166,7 @@ impl List {
                     let id_of = |index: usize| history.payments[index].id;
                     let tx_of = |index: usize| &history.transactions[history.payments[index].tx];
                     let picked = page.pick(list, id_of, |index| {
-                        page.include_failed || tx_of(index).successful
+                        view.has(id_of(index)) && (page.include_failed || tx_of(index).successful)
                     });
                     picked
                         .into_iter()
@@ -189,7 +193,7 @@ impl List {
                 List::Ledgers => {
                     let list: Vec<usize> = (0..history.ledgers.len()).collect();
                     let id_of = |index: usize| i64::from(history.ledgers[index].sequence) << 32;
-                    let picked = page.pick(&list, id_of, |_| true);
+                    let picked = page.pick(&list, id_of, |index| view.has(id_of(index)));
                     picked
                         .into_iter()
                         .map(|index| (id_of(index), render::ledger(base, &history.ledgers[index])))
@@ -202,6 +206,7 @@ impl List {
     fn answer(
         self,
         service: Service,
+        view: View,
         path: &str,
         query: &ListQuery,
         headers: &HeaderMap,
@@ -217,12 +222,12 @@ impl List {
             .and_then(|id| id.to_str().ok())
             .filter(|_| streaming);
         // Everything of the last ledger is before its end.
-        let last = (i64::from(service.with(|network| network.latest()) + 1) << 32) - 1;
+        let last = (i64::from(view.0 + 1) << 32) - 1;
         let page = query.page(last, resume)?;
         if streaming {
             return Ok(self.stream(service, base, page));
         }
-        let records = self.records(&service, &base, &page);
+        let records = self.records(&service, &base, &page, view);
         let given = page
             .cursor
             .map_or_else(String::new, |cursor| cursor.to_string());
@@ -280,7 +285,9 @@ impl List {
                     continue;
                 }
                 feed.closed.borrow_and_update();
-                let records = feed.list.records(&feed.service, &feed.base, &feed.page);
+                let records =
+                    feed.list
+                        .records(&feed.service, &feed.base, &feed.page, View(u32::MAX));
                 if records.is_empty() {
                     if feed.closed.changed().await.is_err() {
                         return None;
@@ -308,6 +315,7 @@ impl List {
 
 async fn account_list(
     service: Service,
+    view: View,
     id: &str,
     name: &str,
     list: fn(Key) -> List,
@@ -317,20 +325,28 @@ async fn account_list(
     let key = parse_account(id)?;
     // Bad parameters are told before a missing account.
     query.page(0, None)?;
-    if service.with(|network| network.state().account(&key).is_none()) {
+    if service.with(|network| network.state().account_after(&key, view.0).is_none()) {
         return Err(Problem::not_found());
     }
-    list(key).answer(service, &format!("/accounts/{id}/{name}"), query, headers)
+    list(key).answer(
+        service,
+        view,
+        &format!("/accounts/{id}/{name}"),
+        query,
+        headers,
+    )
 }
 
 async fn account_transactions(
     State(service): State<Service>,
+    view: View,
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
     account_list(
         service,
+        view,
         &id,
         "transactions",
         |key| List::Transactions(Some(key)),
@@ -342,12 +358,14 @@ async fn account_transactions(
 
 async fn account_payments(
     State(service): State<Service>,
+    view: View,
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
     account_list(
         service,
+        view,
         &id,
         "payments",
         |key| List::Payments(Some(key)),
@@ -359,39 +377,44 @@ async fn account_payments(
 
 async fn account_offers(
     State(service): State<Service>,
+    view: View,
     Path(id): Path<String>,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
-    account_list(service, &id, "offers", List::Offers, &query, &headers).await
+    account_list(service, view, &id, "offers", List::Offers, &query, &headers).await
 }
 
 async fn transactions(
     State(service): State<Service>,
+    view: View,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
-    List::Transactions(None).answer(service, "/transactions", &query, &headers)
+    List::Transactions(None).answer(service, view, "/transactions", &query, &headers)
 }
 
 async fn payments(
     State(service): State<Service>,
+    view: View,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
-    List::Payments(None).answer(service, "/payments", &query, &headers)
+    List::Payments(None).answer(service, view, "/payments", &query, &headers)
 }
 
 async fn ledgers(
     State(service): State<Service>,
+    view: View,
     Query(query): Query<ListQuery>,
     headers: HeaderMap,
 ) -> Answer {
-    List::Ledgers.answer(service, "/ledgers", &query, &headers)
+    List::Ledgers.answer(service, view, "/ledgers", &query, &headers)
 }
 
 async fn ledger(
     State(service): State<Service>,
+    View(at): View,
     Path(sequence): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
@@ -403,6 +426,7 @@ async fn ledger(
         network
             .history()
             .ledger(sequence)
+            .filter(|ledger| ledger.sequence <= at)
             .map(|ledger| render::ledger(&base, ledger))
     });
     ledger
@@ -412,6 +436,7 @@ async fn ledger(
 
 async fn transaction(
     State(service): State<Service>,
+    view: View,
     Path(hash): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
@@ -426,7 +451,8 @@ async fn transaction(
     })?;
     let base = base(&headers);
     let found = service.with(|network| {
-        network.history().find(&bytes).map(|record| {
+        let record = network.history().find(&bytes);
+        record.filter(|record| view.has(record.id)).map(|record| {
             render::transaction(&base, record, record.submitted.outer_hash() != bytes)
         })
     });
@@ -468,125 +494,4 @@ async fn submit(
             }
         }),
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct PathsQuery {
-    source_account: Option<String>,
-    source_assets: Option<String>,
-    destination_amount: Option<String>,
-    destination_asset_type: Option<String>,
-    destination_asset_code: Option<String>,
-    destination_asset_issuer: Option<String>,
-}
-
-fn parse_asset(code: &str, issuer: &str) -> Option<Asset> {
-    let issuer: AccountId = issuer.parse().ok()?;
-    let bytes = code.as_bytes();
-    if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_alphanumeric) {
-        return None;
-    }
-    if bytes.len() <= 4 {
-        let mut asset_code = [0; 4];
-        asset_code[..bytes.len()].copy_from_slice(bytes);
-        Some(Asset::CreditAlphanum4(AlphaNum4 {
-            asset_code: AssetCode4(asset_code),
-            issuer,
-        }))
-    } else if bytes.len() <= 12 {
-        let mut asset_code = [0; 12];
-        asset_code[..bytes.len()].copy_from_slice(bytes);
-        Some(Asset::CreditAlphanum12(AlphaNum12 {
-            asset_code: AssetCode12(asset_code),
-            issuer,
-        }))
-    } else {
-        None
-    }
-}
-
-async fn paths(State(service): State<Service>, Query(query): Query<PathsQuery>) -> Answer {
-    let wanted = match query.destination_asset_type.as_deref() {
-        Some("native") => Some(Asset::Native),
-        Some("credit_alphanum4" | "credit_alphanum12") => {
-            let (code, issuer) = (
-                query.destination_asset_code.as_deref(),
-                query.destination_asset_issuer.as_deref(),
-            );
-            parse_asset(code.unwrap_or(""), issuer.unwrap_or(""))
-        }
-        _ => None,
-    };
-    let wanted = wanted.ok_or_else(|| {
-        Problem::bad_request(
-            "destination_asset_type",
-            "Asset type must be native, credit_alphanum4 or credit_alphanum12",
-        )
-    })?;
-    let amount = query
-        .destination_amount
-        .as_deref()
-        .and_then(render::parse_amount)
-        .filter(|amount| *amount > 0);
-    let amount = amount
-        .ok_or_else(|| Problem::bad_request("destination_amount", "Amount must be positive"))?;
-    let (sources, holder) = match (&query.source_account, &query.source_assets) {
-        (Some(account), None) => {
-            let key = parse_account(account)?;
-            let assets = service.with(|network| {
-                let account = network.state().account(&key)?;
-                Some(
-                    account
-                        .trustlines
-                        .keys()
-                        .cloned()
-                        .chain([Asset::Native])
-                        .collect::<Vec<_>>(),
-                )
-            });
-            (assets.ok_or_else(Problem::not_found)?, Some(key))
-        }
-        (None, Some(assets)) => {
-            let parse = |text: &str| match text.split_once(':') {
-                None if text == "native" => Some(Asset::Native),
-                Some((code, issuer)) => parse_asset(code, issuer),
-                None => None,
-            };
-            let parsed: Option<Vec<Asset>> = assets.split(',').map(parse).collect();
-            (
-                parsed.ok_or_else(|| Problem::bad_request("source_assets", "not valid"))?,
-                None,
-            )
-        }
-        _ => {
-            return Err(Problem::bad_request(
-                "source_assets",
-                "The request requires either a list of source assets or a source account.",
-            ));
-        }
-    };
-    let (records, ledger) = service.with(|network| {
-        let mut paths = network.paths(&sources, &wanted, amount);
-        if let Some(holder) = holder {
-            // An account is shown only what it can pay: its whole balance counts, reserve and offers aside.
-            paths.retain(|path| {
-                let account = network.state().account(&holder);
-                let held = account.map_or(0, |account| match &path.source {
-                    Asset::Native => account.balance,
-                    asset if issuer(asset) == Some(holder) => i64::MAX,
-                    asset => account.trustlines.get(asset).map_or(0, |line| line.balance),
-                });
-                held >= path.cost
-            });
-        }
-        let records: Vec<Value> = paths
-            .iter()
-            .map(|path| render::path(path, &wanted, amount))
-            .collect();
-        (records, network.latest())
-    });
-    Ok(hal_at(
-        &json!({ "_embedded": { "records": records } }),
-        ledger,
-    ))
 }

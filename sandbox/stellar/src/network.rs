@@ -108,7 +108,7 @@ impl Network {
                 ..Account::default()
             },
         );
-        state.commit();
+        state.commit(FIRST_LEDGER);
         let mut history = History::default();
         history.add_ledger(FIRST_LEDGER, now);
         Self {
@@ -333,7 +333,7 @@ impl Network {
             let result = finished(&submitted, fee, inner);
             results.push((submitted, result, successful));
         }
-        self.state.commit();
+        self.state.commit(closing.ledger);
         self.history.add_ledger(closing.ledger, now);
         for (submitted, result, successful) in results {
             self.history.add_transaction(submitted, result, successful);

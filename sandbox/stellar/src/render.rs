@@ -166,8 +166,8 @@ pub fn fee_stats(latest: u32) -> Value {
 }
 
 /// An account; `None` if there is none.
-pub fn account(base: &str, state: &State, key: &Key) -> Option<Value> {
-    let account = state.account(key)?;
+pub fn account(base: &str, state: &State, key: &Key, ledger: u32) -> Option<Value> {
+    let account = state.account_after(key, ledger)?;
     let id = account_id(key).to_string();
     let mut balances = Vec::new();
     for (held, line) in &account.trustlines {

@@ -2,6 +2,7 @@
 
 use crate::envelope::{Submitted, network_id, root_key};
 use crate::network::{Network, Submission};
+use crate::replica::Asked;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,7 @@ pub enum Ended {
 #[derive(Debug, Clone)]
 pub struct Service {
     network: Arc<Mutex<Network>>,
+    asked: Arc<Mutex<Asked>>,
     closed: Arc<watch::Sender<u32>>,
     close_ms: u64,
     passphrase: Arc<str>,
@@ -53,6 +55,7 @@ impl Service {
         let (closed, _) = watch::channel(network.latest());
         let service = Self {
             network: Arc::new(Mutex::new(network)),
+            asked: Arc::default(),
             closed: Arc::new(closed),
             close_ms,
             passphrase: passphrase.into(),
@@ -89,6 +92,11 @@ impl Service {
     /// Looks at the network, or asks it something.
     pub fn with<T>(&self, look: impl FnOnce(&mut Network) -> T) -> T {
         look(&mut self.network.lock())
+    }
+
+    /// What was read so far, and how replicas lag.
+    pub fn asked(&self) -> parking_lot::MutexGuard<'_, Asked> {
+        self.asked.lock()
     }
 
     /// The number of the last ledger, to be waited on.

@@ -1,7 +1,7 @@
 //! What the network knows now: accounts, trustlines and offers, with undo.
 
 use crate::envelope::{Key, key_of_id};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use stellar_base::xdr::Asset;
 
 /// Reserve for each entry of an account, in stroops.
@@ -83,7 +83,12 @@ pub struct State {
     books: BTreeMap<(Asset, Asset), BTreeSet<i64>>,
     last_offer_id: i64,
     journal: Vec<Undo>,
+    /// For each of the last ledgers, accounts as they were before it.
+    before: VecDeque<(u32, HashMap<Key, Option<Box<Account>>>)>,
 }
+
+/// Ledgers that a replica may be behind.
+pub const REMEMBERED: usize = 64;
 
 /// Who issues an asset; none for XLM.
 pub fn issuer(asset: &Asset) -> Option<Key> {
@@ -295,8 +300,29 @@ impl State {
         }
     }
 
-    /// Makes all changes so far lasting.
-    pub fn commit(&mut self) {
-        self.journal.clear();
+    /// Makes all changes so far lasting, as those of `ledger`.
+    pub fn commit(&mut self, ledger: u32) {
+        let mut before = HashMap::new();
+        for undo in self.journal.drain(..) {
+            if let Undo::Account(key, account) = undo {
+                before.entry(key).or_insert(account);
+            }
+        }
+        self.before.push_back((ledger, before));
+        if self.before.len() > REMEMBERED {
+            self.before.pop_front();
+        }
+    }
+
+    /// An account as it was after `ledger`, which is one of the last [`REMEMBERED`].
+    pub fn account_after(&self, key: &Key, ledger: u32) -> Option<&Account> {
+        let mut then = None;
+        for (closed, before) in self.before.iter().rev() {
+            if *closed <= ledger {
+                break;
+            }
+            then = before.get(key).or(then);
+        }
+        then.map_or_else(|| self.account(key), Option::as_deref)
     }
 }

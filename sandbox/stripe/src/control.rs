@@ -30,6 +30,7 @@ struct Arm {
 struct PurchaseCount {
     intents: Vec<String>,
     succeeded: u32,
+    charged_minor: i64,
     refunds: u32,
     refunded_minor: i64,
 }
@@ -96,6 +97,7 @@ fn counts(shared: &Shared) -> Counts {
             let of = counts.by_purchase.entry(purchase.to_owned()).or_default();
             of.intents.push(intent.id.clone());
             of.succeeded += succeeded;
+            of.charged_minor += intent.amount * i64::from(succeeded);
         }
     }
     for refund in ledger

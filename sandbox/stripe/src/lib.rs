@@ -14,7 +14,7 @@
 //!
 //! | control | meaning |
 //! |---|---|
-//! | `POST /_control/webhook {"url", "secret", "events"?}`, `DELETE` | where webhooks go from now on |
+//! | `POST /_control/webhook {"url", "secret", "events"?, "copies"?, "jitter_ms"?}`, `DELETE` | where webhooks go from now on, how often each is sent, and how much they overtake each other |
 //! | `POST /_control/idempotency {"kind": "store_500", "work": bool, "path"?, "times"?}` | the next keyed requests get a 500 that is stored under their key, with or without the work done |
 //! | `POST /_control/idempotency {"kind": "hold", "delay_ms": n, …}` | the next keyed requests stay at work that long |
 //! | `DELETE /_control/idempotency` | disarms these |

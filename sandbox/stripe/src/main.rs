@@ -35,6 +35,8 @@ async fn main() -> anyhow::Result<()> {
             url,
             secret,
             events: Vec::new(),
+            copies: 1,
+            jitter_ms: 0,
         });
     let router =
         sandbox_stripe::router(&args.key, webhook).context("the HTTP client for webhooks")?;

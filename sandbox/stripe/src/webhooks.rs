@@ -4,7 +4,7 @@ use crate::state::{Shared, now};
 use hmac::{Hmac, Mac};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -25,6 +25,12 @@ pub struct Target {
     /// Event types that are sent; empty (or `*`) for all.
     #[serde(default)]
     pub events: Vec<String>,
+    /// How often each event is sent and taken before it is done with; 0 counts as 1.
+    #[serde(default)]
+    pub copies: u32,
+    /// Each sending waits up to so many milliseconds, so that events and copies overtake each other.
+    #[serde(default)]
+    pub jitter_ms: u64,
 }
 
 impl std::fmt::Debug for Target {
@@ -89,14 +95,40 @@ pub fn signature(body: &[u8], secret: &str, seconds: i64) -> String {
     )
 }
 
-/// Posts one event to the endpoint until it answers 2xx. Events travel independently of each
+/// Posts one event to the endpoint until it answers 2xx, as often as the endpoint wants copies.
+/// Events travel independently of each
 /// other, hence in any order, as the real ones do.
 pub async fn deliver(shared: Arc<Shared>, event_id: String) {
+    let copies = shared
+        .webhooks
+        .target
+        .read()
+        .as_ref()
+        .map_or(1, |t| t.copies.max(1));
+    for copy in 1..copies {
+        let (shared, event_id) = (Arc::clone(&shared), event_id.clone());
+        tokio::spawn(async move { deliver_copy(&shared, &event_id, copy).await });
+    }
+    deliver_copy(&shared, &event_id, 0).await;
+}
+
+async fn deliver_copy(shared: &Shared, event_id: &str, copy: u32) {
+    let jitter_ms = shared
+        .webhooks
+        .target
+        .read()
+        .as_ref()
+        .map_or(0, |t| t.jitter_ms);
+    if jitter_ms > 0 {
+        let digest = Sha256::digest(format!("{event_id}:{copy}"));
+        let number = u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]));
+        tokio::time::sleep(Duration::from_millis(number % jitter_ms)).await;
+    }
     let started = tokio::time::Instant::now();
     let mut pause = FIRST_PAUSE;
     while started.elapsed() < GIVE_UP_AFTER {
-        if attempt(&shared, &event_id).await {
-            if let Some(event) = shared.ledger.lock().events.get_mut(&event_id) {
+        if attempt(shared, event_id).await {
+            if let Some(event) = shared.ledger.lock().events.get_mut(event_id) {
                 event.pending_webhooks = 0;
             }
             return;

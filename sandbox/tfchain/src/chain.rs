@@ -54,6 +54,8 @@ struct Inner {
     stages: HashMap<String, Stage>,
     clock_ahead_ms: i64,
     held: bool,
+    /// Each n-th deposit is paid back; 0: none.
+    returns: u32,
     sealed_at: Instant,
 }
 
@@ -133,6 +135,7 @@ impl Chain {
             stages: HashMap::new(),
             clock_ahead_ms: 0,
             held: false,
+            returns: 0,
             sealed_at: Instant::now(),
         };
         let genesis = blake2_256(&(b"gridway sandbox", activator, rules.nodes).encode());
@@ -263,6 +266,22 @@ impl Chain {
     #[must_use]
     pub fn is_answered(&self, deposit: &str) -> bool {
         self.inner.lock().best.is_answered(deposit)
+    }
+
+    /// From now on each n-th deposit, chosen by its hash, is paid back as if the bridge's
+    /// validators had voted so; 0: none.
+    pub fn return_deposits(&self, each: u32) {
+        self.inner.lock().returns = each;
+    }
+
+    /// Whether the validators vote to pay this deposit back.
+    #[must_use]
+    pub fn returns(&self, deposit: &str) -> bool {
+        let each = self.inner.lock().returns;
+        let number = deposit
+            .get(..8)
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        each > 0 && number.is_some_and(|number| number % each == 0)
     }
 
     fn by_the_bridge(&self, inner: &mut Inner, operation: Operation) {

@@ -6,6 +6,7 @@
 //! | `POST /_control/clock` `{"advance_ms": n}` | sets the chain's clock forward |
 //! | `POST /_control/blocks` `{"count": n}` | seals n blocks |
 //! | `POST /_control/pool` `{"held": true}` | transactions stay in the pool until `false` |
+//! | `POST /_control/bridge` `{"returns": n}` | the bridge pays each n-th deposit back, chosen by its hash; 0: none |
 
 use crate::chain::Chain;
 use axum::extract::{Path, Query, State};
@@ -57,6 +58,7 @@ pub fn router(chain: Arc<Chain>) -> Router {
         .route("/_control/clock", post(clock))
         .route("/_control/blocks", post(seal))
         .route("/_control/pool", post(pool))
+        .route("/_control/bridge", post(bridge))
         .with_state(chain)
 }
 
@@ -165,6 +167,16 @@ struct Count {
 
 async fn seal(State(chain): Shared, Json(count): Json<Count>) -> StatusCode {
     chain.seal_blocks(count.count.min(10_000));
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Debug, Deserialize)]
+struct BridgeControl {
+    returns: u32,
+}
+
+async fn bridge(State(chain): Shared, Json(control): Json<BridgeControl>) -> StatusCode {
+    chain.return_deposits(control.returns);
     StatusCode::NO_CONTENT
 }
 

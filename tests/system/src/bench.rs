@@ -15,7 +15,7 @@ const BUYERS: usize = 40;
 /// # Errors
 /// When a purchase does not come to its contract.
 pub async fn run(single: usize, burst: usize) -> Result<()> {
-    let world = World::start(BUYERS, &[], false).await?;
+    let world = World::start(BUYERS, BUYERS, &[], false).await?;
     let result = measure(&world, single, burst).await;
     world.sandbox.stop().await;
     result
@@ -224,7 +224,8 @@ async fn all_at_once(world: &World, orders: &[Order]) -> Result<Duration> {
     Ok(last.duration_since(begun))
 }
 
-fn rss_kib(pid: u32) -> Option<u64> {
+/// Resident memory of a process, in KiB.
+pub fn rss_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status
         .lines()

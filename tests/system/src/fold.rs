@@ -27,7 +27,7 @@ const MEASURED: [&str; 2] = ["purchases", "swaps"];
 /// # Errors
 /// When the stack does not answer, or a processor does not come to live within ten minutes.
 pub async fn run(records: u64) -> Result<()> {
-    let mut world = World::start(1, &[], false).await?;
+    let mut world = World::start(1, 1, &[], false).await?;
     let result = measure(&mut world, records).await;
     world.sandbox.stop().await;
     result
@@ -47,7 +47,9 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
         "{records} records written in {:.0} s",
         begun.elapsed().as_secs_f64()
     );
-    println!("\n| processor | records | fold | records a second | memory after |\n|---|---|---|---|---|");
+    println!(
+        "\n| processor | records | fold | records a second | memory after |\n|---|---|---|---|---|"
+    );
     for name in MEASURED {
         let begun = Instant::now();
         world.sandbox.fleet.start(name).await?;
@@ -59,7 +61,10 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
             .to_owned();
         let live = format!("gridway_partition_state{{partition=\"0\",processor=\"{name}\"}} 2");
         loop {
-            let metrics = reqwest::get(format!("{address}/metrics")).await?.text().await?;
+            let metrics = reqwest::get(format!("{address}/metrics"))
+                .await?
+                .text()
+                .await?;
             if metrics.contains(&live) {
                 break;
             }
@@ -151,7 +156,10 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
         currency: Some("usd".to_owned()),
         status: Some("succeeded".to_owned()),
         failure_code: None,
-        raw: format!("{{\"object\":\"event\",\"padding\":\"{}\"}}", "x".repeat(600)),
+        raw: format!(
+            "{{\"object\":\"event\",\"padding\":\"{}\"}}",
+            "x".repeat(600)
+        ),
     };
     vec![
         PurchaseRequested {

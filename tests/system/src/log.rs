@@ -6,7 +6,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
 use rdkafka::{Message, Offset, TopicPartitionList};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A record of the log.
@@ -14,10 +13,16 @@ use std::time::Duration;
 pub struct Entry {
     /// Topic.
     pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
     /// Full record name.
     pub event_type: String,
     /// The envelope.
     pub envelope: Envelope,
+    /// The event in wire format.
+    pub payload: Vec<u8>,
 }
 
 /// A consumer of whole topics, without a group.
@@ -78,6 +83,9 @@ impl Log {
             .unwrap_or_default();
         Ok(Some(Entry {
             topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            payload: message.payload().unwrap_or_default().to_vec(),
             event_type: String::from_utf8_lossy(event_type).into_owned(),
             envelope: Envelope::read(Some(headers)).with_context(|| place)?,
         }))
@@ -94,30 +102,4 @@ impl Log {
         }
         Ok(entries)
     }
-}
-
-/// Events that one of our policies or executors appended more than once; outside facts may have
-/// echoes, they may not.
-#[must_use]
-pub fn doubled(entries: &[Entry]) -> Vec<String> {
-    let outside = ["/gridway/api", "/gridway/webhook", "/gridway/lanes"];
-    let mut seen: BTreeMap<(String, String), u32> = BTreeMap::new();
-    for entry in entries
-        .iter()
-        .filter(|e| !outside.contains(&e.envelope.source.as_str()))
-    {
-        *seen
-            .entry((entry.topic.clone(), entry.envelope.id.to_string()))
-            .or_default() += 1;
-    }
-    let twice = seen.into_iter().filter(|(_, n)| *n > 1);
-    twice
-        .map(|((topic, id), n)| {
-            let kind = entries
-                .iter()
-                .find(|e| e.envelope.id.to_string() == id)
-                .map_or("", |e| e.event_type.as_str());
-            format!("{kind} {id} stands {n} times in {topic}")
-        })
-        .collect()
 }

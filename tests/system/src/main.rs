@@ -2,11 +2,14 @@
 
 mod bench;
 mod crash;
+mod fold;
 mod log;
 mod world;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use crash::Plan;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Proofs of the whole system.")]
@@ -17,15 +20,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Kills processors in the middle of purchases and counts at the counterparties.
+    /// Kills and freezes every process while people buy, restarts the stack, lets the
+    /// counterparties fail, and counts at the counterparties.
     Crash {
-        /// How often a processor is killed.
+        /// How often a process dies.
         #[arg(long, default_value_t = 20)]
         kills: u32,
+        /// How often a process stops beyond its session and wakes again.
+        #[arg(long, default_value_t = 2)]
+        freezes: u32,
         /// How many purchases run meanwhile.
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 40)]
         purchases: usize,
-        /// Decides who is killed when.
+        /// Decides what is left to chance.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -38,10 +45,26 @@ enum Command {
         #[arg(long, default_value_t = 200)]
         burst: usize,
     },
+    /// How long a processor folds a long partition before it is live.
+    Fold {
+        /// Records in the partition.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+    },
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter("warn")
         .with_writer(std::io::stderr)
@@ -49,9 +72,19 @@ async fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Crash {
             kills,
+            freezes,
             purchases,
             seed,
-        } => crash::run(kills, purchases, seed).await,
+        } => {
+            crash::run(Plan {
+                kills,
+                freezes,
+                purchases,
+                seed,
+            })
+            .await
+        }
         Command::Bench { single, burst } => bench::run(single, burst).await,
+        Command::Fold { records } => fold::run(records).await,
     }
 }

@@ -1,0 +1,340 @@
+//! The rules of a purchase.
+
+use crate::{Harm, Violation, exactly};
+
+/// How a purchase ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The TFT arrived.
+    Settled,
+    /// The charge went back.
+    Refunded,
+    /// Nobody paid in time.
+    NotPaid,
+}
+
+/// A deployment that waits for a purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contract {
+    /// Hash of the deployment.
+    pub hash: String,
+    /// Contracts with it on TFChain, cancelled ones included.
+    pub created: u32,
+    /// Whether the log says that it was created.
+    pub recorded: bool,
+    /// Whether the log says that it was given up.
+    pub given_up: bool,
+}
+
+/// What was done for a purchase, counted at the counterparties.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Purchase {
+    /// The purchase.
+    pub id: String,
+    /// Its ends, as the log has them.
+    pub outcomes: Vec<Outcome>,
+    /// Its alarms, as the log has them.
+    pub alarms: Vec<String>,
+    /// What was to be charged, in the currency's minor unit.
+    pub charge_minor: i64,
+    /// Successful charges at Stripe.
+    pub charges: u32,
+    /// Their sum.
+    pub charged_minor: i64,
+    /// Refunds at Stripe that stand.
+    pub refunds: u32,
+    /// Their sum.
+    pub refunded_minor: i64,
+    /// Swaps in a ledger that succeeded.
+    pub swaps: u32,
+    /// Payments to the bridge in a ledger.
+    pub bridge_payments: u32,
+    /// Payments that the bridge sent back.
+    pub bridge_returns: u32,
+    /// Mints on TFChain.
+    pub mints: u32,
+    /// Deployments that wait for it.
+    pub deployments: Vec<Contract>,
+}
+
+impl Purchase {
+    /// The rules that it breaks.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        let outcome = match self.outcomes.as_slice() {
+            [outcome] => Some(*outcome),
+            [] => None,
+            ends => {
+                return vec![self.found(Harm::Doubled, format!("it ended {} times", ends.len()))];
+            }
+        };
+        let mut found = self.always();
+        match outcome {
+            Some(outcome) => found.extend(self.at_its_end(outcome)),
+            None if self.alarms.is_empty() => {
+                found.push(self.found(Harm::Lost, "it neither ended nor raised an alarm"));
+            }
+            None => {}
+        }
+        for deployment in &self.deployments {
+            found.extend(self.of_deployment(deployment, outcome));
+        }
+        found
+    }
+
+    /// What must hold whatever became of it.
+    fn always(&self) -> Vec<Violation> {
+        let most = |what: &str, found: u32, most: u32| {
+            (found > most)
+                .then(|| self.found(Harm::Doubled, format!("{found} {what}, at most {most}")))
+        };
+        let mut found: Vec<Violation> = [
+            most("successful charges", self.charges, 1),
+            most("swaps", self.swaps, 1),
+            most("mints", self.mints, 1),
+            most("refunds", self.refunds, self.charges),
+            most(
+                "payments to the bridge that were not sent back",
+                self.bridge_payments.saturating_sub(self.bridge_returns),
+                1,
+            ),
+            most(
+                "mints and returns",
+                self.mints + self.bridge_returns,
+                self.bridge_payments,
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if self.refunded_minor > self.charged_minor {
+            found.push(self.found(
+                Harm::Doubled,
+                format!(
+                    "{} was refunded of {}",
+                    self.refunded_minor, self.charged_minor
+                ),
+            ));
+        }
+        if self.mints > 0 && self.refunds > 0 {
+            found.push(self.found(Harm::Doubled, "it was delivered and refunded"));
+        }
+        found
+    }
+
+    fn at_its_end(&self, outcome: Outcome) -> Vec<Violation> {
+        let count = |what: &str, found: u32, wanted: u32| exactly(&self.id, what, found, wanted);
+        let sum = |what: &str, found: i64, wanted: i64| exactly(&self.id, what, found, wanted);
+        let kept = i64::from(self.bridge_payments) - i64::from(self.bridge_returns);
+        let rules = match outcome {
+            Outcome::Settled => vec![
+                count("successful charges", self.charges, 1),
+                sum("charged", self.charged_minor, self.charge_minor),
+                count("refunds", self.refunds, 0),
+                count("swaps", self.swaps, 1),
+                sum("payments that the bridge kept", kept, 1),
+                count("mints", self.mints, 1),
+            ],
+            Outcome::Refunded => vec![
+                count("successful charges", self.charges, 1),
+                count("refunds", self.refunds, 1),
+                sum("refunded", self.refunded_minor, self.charge_minor),
+                sum("payments that the bridge kept", kept, 0),
+                count("mints", self.mints, 0),
+            ],
+            // Who pays after the end gets it back.
+            Outcome::NotPaid => vec![
+                count("refunds", self.refunds, self.charges),
+                sum("refunded", self.refunded_minor, self.charged_minor),
+                count("swaps", self.swaps, 0),
+                count("payments to the bridge", self.bridge_payments, 0),
+                count("mints", self.mints, 0),
+            ],
+        };
+        rules.into_iter().flatten().collect()
+    }
+
+    fn of_deployment(&self, deployment: &Contract, outcome: Option<Outcome>) -> Option<Violation> {
+        let about = |detail: String| format!("deployment {}: {detail}", deployment.hash);
+        let wanted = match outcome {
+            Some(Outcome::Settled) => 1,
+            Some(Outcome::Refunded | Outcome::NotPaid) => 0,
+            None => {
+                return (deployment.created > 1).then(|| {
+                    self.found(
+                        Harm::Doubled,
+                        about(format!("{} contracts", deployment.created)),
+                    )
+                });
+            }
+        };
+        let ended = (deployment.recorded, deployment.given_up) == (wanted == 1, wanted == 0);
+        exactly(
+            &self.id,
+            &about("contracts".to_owned()),
+            deployment.created,
+            wanted,
+        )
+        .or_else(|| {
+            (!ended).then(|| {
+                self.found(
+                    Harm::Lost,
+                    about(format!(
+                        "recorded as created: {}, as given up: {}",
+                        deployment.recorded, deployment.given_up
+                    )),
+                )
+            })
+        })
+    }
+
+    fn found(&self, harm: Harm, detail: impl Into<String>) -> Violation {
+        Violation::new(harm, &self.id, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled() -> Purchase {
+        Purchase {
+            id: "p".to_owned(),
+            outcomes: vec![Outcome::Settled],
+            charge_minor: 500,
+            charges: 1,
+            charged_minor: 500,
+            swaps: 1,
+            bridge_payments: 1,
+            mints: 1,
+            deployments: vec![Contract {
+                hash: "h".to_owned(),
+                created: 1,
+                recorded: true,
+                given_up: false,
+            }],
+            ..Purchase::default()
+        }
+    }
+
+    fn refunded() -> Purchase {
+        Purchase {
+            outcomes: vec![Outcome::Refunded],
+            refunds: 1,
+            refunded_minor: 500,
+            bridge_payments: 3,
+            bridge_returns: 3,
+            mints: 0,
+            deployments: vec![Contract {
+                hash: "h".to_owned(),
+                given_up: true,
+                ..Contract::default()
+            }],
+            ..settled()
+        }
+    }
+
+    fn not_paid() -> Purchase {
+        Purchase {
+            outcomes: vec![Outcome::NotPaid],
+            charges: 0,
+            charged_minor: 0,
+            swaps: 0,
+            bridge_payments: 0,
+            bridge_returns: 0,
+            refunds: 0,
+            refunded_minor: 0,
+            ..refunded()
+        }
+    }
+
+    #[test]
+    fn good_ends_break_no_rule() {
+        let late = Purchase {
+            charges: 1,
+            charged_minor: 500,
+            refunds: 1,
+            refunded_minor: 500,
+            ..not_paid()
+        };
+        let returned = Purchase {
+            bridge_payments: 3,
+            bridge_returns: 2,
+            ..settled()
+        };
+        let alarmed = Purchase {
+            id: "p".to_owned(),
+            alarms: vec!["mint_overdue".to_owned()],
+            ..Purchase::default()
+        };
+        for good in [settled(), refunded(), not_paid(), late, returned, alarmed] {
+            assert_eq!(good.violations(), [], "{good:?}");
+        }
+    }
+
+    #[test]
+    fn each_count_is_held() {
+        type Change = fn(&mut Purchase);
+        let changes: [(Harm, Change); 14] = [
+            (Harm::Doubled, |p| p.charges = 2),
+            (Harm::Lost, |p| p.charges = 0),
+            (Harm::Lost, |p| p.charged_minor = 499),
+            (Harm::Doubled, |p| p.refunds = 1),
+            (Harm::Doubled, |p| p.swaps = 2),
+            (Harm::Lost, |p| p.swaps = 0),
+            (Harm::Doubled, |p| p.bridge_payments = 2),
+            (Harm::Lost, |p| p.bridge_payments = 0),
+            (Harm::Doubled, |p| p.mints = 2),
+            (Harm::Lost, |p| p.mints = 0),
+            (Harm::Doubled, |p| p.deployments[0].created = 2),
+            (Harm::Lost, |p| p.deployments[0].created = 0),
+            (Harm::Lost, |p| p.deployments[0].recorded = false),
+            (Harm::Doubled, |p| p.outcomes.push(Outcome::Refunded)),
+        ];
+        for (n, (harm, change)) in changes.into_iter().enumerate() {
+            let mut purchase = settled();
+            change(&mut purchase);
+            let found = purchase.violations();
+            assert!(found.iter().any(|v| v.harm == harm), "{n}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_is_whole_and_instead_of_the_delivery() {
+        type Change = fn(&mut Purchase);
+        let changes: [Change; 5] = [
+            |p| p.refunds = 2,
+            |p| p.refunds = 0,
+            |p| p.refunded_minor = 499,
+            |p| p.bridge_returns = 2,
+            |p| p.mints = 1,
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut purchase = refunded();
+            change(&mut purchase);
+            assert!(!purchase.violations().is_empty(), "{n}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_paid_for_is_not_delivered_and_no_charge_is_kept() {
+        let kept = Purchase {
+            charges: 1,
+            charged_minor: 500,
+            ..not_paid()
+        };
+        let delivered = Purchase {
+            swaps: 1,
+            ..not_paid()
+        };
+        for bad in [kept, delivered] {
+            assert!(!bad.violations().is_empty(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_end_there_is_an_alarm() {
+        let silent = Purchase::default();
+        assert_eq!(silent.violations()[0].harm, Harm::Lost);
+    }
+}
