@@ -1,5 +1,6 @@
 //! Events of the `deployments` topic, keyed by user id, because a user's chain account is one queue.
 
+pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use crate::money::{Amount, Tft};
 use crate::schema::event_set;
@@ -17,6 +18,7 @@ event_set! {
         ContractFailed,
         DeploymentFailed,
         TimerFired,
+        DeadLetterReleased,
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Events of the `purchases` topic, keyed by purchase id. The field docs are those of the schemas.
 
+pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use crate::money::{Amount, Fiat, Tft, Usdc};
 use crate::schema::event_set;
@@ -31,6 +32,7 @@ event_set! {
         PurchaseEnded,
         PurchaseAlarmed,
         TimerFired,
+        DeadLetterReleased,
     ]
 }
 

@@ -26,6 +26,9 @@ pub trait EventSet: Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Short record name of this event.
     fn name(&self) -> &'static str;
 
+    /// The release of a dead letter that this event is.
+    fn release(&self) -> Option<&crate::dead_letters::DeadLetterReleased>;
+
     /// The event as an Avro datum (no header).
     ///
     /// # Errors
@@ -113,6 +116,12 @@ macro_rules! event_set {
             fn name(&self) -> &'static str {
                 match self {
                     $(Self::$event(_) => stringify!($event),)*
+                }
+            }
+
+            fn release(&self) -> Option<&crate::dead_letters::DeadLetterReleased> {
+                match self {
+                    $(Self::$event(event) => (event as &dyn std::any::Any).downcast_ref(),)*
                 }
             }
 

@@ -1,5 +1,6 @@
 //! Events of the `users` topic, keyed by user id.
 
+pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{EventId, TwinId, UserId};
 use crate::money::{Amount, Tft};
 use crate::schema::event_set;
@@ -14,6 +15,7 @@ event_set! {
         TwinCreated,
         TwinFailed,
         TimerFired,
+        DeadLetterReleased,
     ]
 }
 

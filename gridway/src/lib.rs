@@ -2,6 +2,7 @@
 //! product on it, which the system tests use, too.
 
 pub mod config;
+pub mod dead_letters;
 pub mod demo;
 pub mod fleet;
 pub mod lanes;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gridway::{config, demo, lanes, serve, topics, up};
+use gridway::{config, dead_letters, demo, lanes, serve, topics, up};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -29,6 +29,11 @@ enum Command {
     Lanes {
         #[command(subcommand)]
         action: lanes::Action,
+    },
+    /// What processors could not read: list, show, redrive, discard.
+    Deadletters {
+        #[command(subcommand)]
+        action: dead_letters::Action,
     },
     /// Runs everything on the local stack until Ctrl-C and prints the addresses.
     Up(up::Options),
@@ -57,6 +62,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Serve { part } => serve::run(part).await,
         Command::Topics { action } => topics::run(action).await,
         Command::Lanes { action } => lanes::run(action).await,
+        Command::Deadletters { action } => dead_letters::run(action).await,
         Command::Up(options) => up::run(&options).await,
         Command::Demo(options) => demo::run(&options).await,
         Command::Configuration => {

@@ -3,8 +3,10 @@
 use crate::append::{Codecs, Planned, own};
 use crate::breaker::Breaker;
 use crate::drive::{Effect, Verdict, drive};
+use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
+use crate::waiting::Waiting;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find};
@@ -135,7 +137,7 @@ pub(crate) struct ExecutorPartition<X: Executor> {
     offsets: HashMap<EventId, i64>,
     /// The first of each queue is under way.
     queues: BTreeMap<String, VecDeque<i64>>,
-    blocked: HashSet<String>,
+    waiting: Waiting<X::Event>,
     stop: CancellationToken,
     owner: Option<Owner>,
 }
@@ -170,7 +172,7 @@ impl<X: Executor> ExecutorPartition<X> {
             open: BTreeMap::new(),
             offsets: HashMap::new(),
             queues: BTreeMap::new(),
-            blocked: HashSet::new(),
+            waiting: Waiting::default(),
             stop: CancellationToken::new(),
             owner: None,
         }
@@ -188,17 +190,30 @@ impl<X: Executor> ExecutorPartition<X> {
         }
         metrics::records(X::NAME, "fact");
         if let Some(request) = self.executor.closes(&record.event) {
+            self.waiting.forget(&record.envelope.subject, request);
             self.close(request, host);
         }
         self.executor.observe(&mut self.context, &record);
         let Some(request) = self.executor.request(&record) else {
             return;
         };
-        let (offset, id) = (record.offset, record.id());
-        if self.blocked.contains(&record.envelope.subject) {
+        if self.waiting.blocks(&record.envelope.subject) {
             metrics::records(X::NAME, "blocked");
+            self.waiting.hold(record);
             return;
         }
+        self.open(record, request, fresh, host);
+    }
+
+    /// Opens a request.
+    fn open(
+        &mut self,
+        record: Record<X::Event>,
+        request: X::Request,
+        fresh: bool,
+        host: &mut Option<&mut Host<'_, Done<X::Event>>>,
+    ) {
+        let (offset, id) = (record.offset, record.id());
         let owner = self.owner.clone().unwrap_or_else(Owner::unchecked);
         let job = Job {
             record,
@@ -376,8 +391,31 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
         Ok(())
     }
 
-    fn poison(&mut self, key: &str) {
-        self.blocked.insert(key.to_owned());
+    fn poison(&mut self, polled: Polled) {
+        self.waiting.block(polled);
+    }
+
+    fn poisoned(&self, offset: i64) -> Option<Polled> {
+        self.waiting.poison(offset).cloned()
+    }
+
+    fn release(
+        &mut self,
+        offset: i64,
+        read: Option<Record<X::Event>>,
+        _: bool,
+        mut host: Option<&mut Host<'_, Self::Message>>,
+    ) -> Result<(), Fault> {
+        for record in self.waiting.release(offset, read) {
+            // Held requests were met before; what was poison was not.
+            if record.offset == offset {
+                self.take(record, false, &mut host);
+            } else if let Some(request) = self.executor.request(&record) {
+                // Somebody may have tried it meanwhile: look first.
+                self.open(record, request, false, &mut host);
+            }
+        }
+        Ok(())
     }
 
     fn tick(
@@ -399,5 +437,6 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
             .next()
             .map_or(0, |o| now.millis_since(o.job.record.time()));
         metrics::open_requests(X::NAME, partition, self.open.len(), oldest);
+        metrics::waiting(X::NAME, partition, self.waiting.counts());
     }
 }

@@ -6,11 +6,12 @@ use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::metrics;
 use crash_points::{Point, pass};
 use events::envelope::Envelope;
+use events::topics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
@@ -426,6 +427,55 @@ impl Log for KafkaLog {
             pass(Point::AfterTransaction);
         }
         result
+    }
+
+    fn dead_letters(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Trouble> {
+        let topic = topics::dead_letters(self.name);
+        let step = lost("dead letters");
+        let (_, end) = self
+            .watcher
+            .fetch_watermarks(&topic, partition, LOOK)
+            .map_err(&step)?;
+        let mut keys = BTreeMap::new();
+        if end == 0 {
+            return Ok(keys);
+        }
+        let reader: BaseConsumer = self
+            .config
+            .client()
+            .set("group.id", self.name)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed")
+            .create()
+            .map_err(&step)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, partition, Offset::Beginning)
+            .map_err(&step)?;
+        reader.assign(&list).map_err(&step)?;
+        let deadline = Instant::now() + LOOK + self.config.transaction_timeout;
+        loop {
+            if let Some(message) = reader.poll(Duration::from_millis(50)) {
+                let message = message.map_err(&step)?;
+                let offset = message
+                    .headers()
+                    .and_then(|h| h.iter().find(|h| h.key == "dl_offset"))
+                    .and_then(|h| std::str::from_utf8(h.value?).ok()?.parse::<i64>().ok());
+                let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
+                let offset = offset.unwrap_or(0);
+                let first = keys.entry(key).or_insert(offset);
+                *first = offset.min(*first);
+            }
+            let at = reader.position().map_err(&step)?;
+            let read = at
+                .find_partition(&topic, partition)
+                .is_some_and(|p| matches!(p.offset(), Offset::Offset(o) if o >= end));
+            if read {
+                return Ok(keys);
+            }
+            if Instant::now() > deadline {
+                return Err(Trouble::Lost("dead letters: out of time".to_owned()));
+            }
+        }
     }
 
     fn pause(&mut self, partitions: &[i32], paused: bool) -> Result<(), Trouble> {

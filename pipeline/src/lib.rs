@@ -26,6 +26,7 @@ mod run;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod source;
+mod waiting;
 mod worker;
 
 pub use append::{Forward, Planned};

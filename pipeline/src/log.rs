@@ -53,6 +53,13 @@ pub trait Log: Send {
     /// whether it happened: fold again, the log tells.
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble>;
 
+    /// Keys that were ever dead-lettered by this processor in a partition, each with the smallest
+    /// offset of such a record.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    fn dead_letters(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Trouble>;
+
     /// Stops (or starts) delivering records of these partitions.
     ///
     /// # Errors

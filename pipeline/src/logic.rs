@@ -3,11 +3,12 @@
 use crate::append::Append;
 use crate::executor::Owner;
 use crate::ground::Ground;
-use crate::log::{Log, Trouble};
+use crate::log::{Log, Polled, Trouble};
 use events::codec::EncodeError;
 use events::envelope::Record;
 use events::schema::EventSet;
 use events::time::Timestamp;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
@@ -42,8 +43,23 @@ pub(crate) trait Logic: Send {
         message: Self::Message,
         host: &mut Host<'_, Self::Message>,
     ) -> Result<(), Fault>;
-    /// A record of this key cannot be read.
-    fn poison(&mut self, key: &str);
+    /// A record cannot be read: its aggregate waits.
+    fn poison(&mut self, polled: Polled);
+    /// The record at this offset, if it is one that could not be read.
+    fn poisoned(&self, offset: i64) -> Option<Polled>;
+    /// Lets go what waits behind the record at this offset, which turned out to be `read` or is
+    /// passed over. `host` is there only when the partition is live; `fresh` says that the
+    /// release has not been committed before.
+    fn release(
+        &mut self,
+        offset: i64,
+        read: Option<Record<Self::Event>>,
+        fresh: bool,
+        host: Option<&mut Host<'_, Self::Message>>,
+    ) -> Result<(), Fault>;
+    /// Keys that were ever dead-lettered here, with the first offset: what was decided about them
+    /// is to be decided again from there.
+    fn revisit(&mut self, _: BTreeMap<String, i64>) {}
     /// Fires what is due; gives when something is due next.
     fn tick(
         &mut self,

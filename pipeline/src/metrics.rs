@@ -91,6 +91,16 @@ static BLOCKED: Lazy<IntGaugeVec> = gauge!(
     "Aggregates that wait behind a dead letter.",
     ["processor", "partition"]
 );
+static HELD: Lazy<IntGaugeVec> = gauge!(
+    "gridway_held_records",
+    "Records held behind a dead letter.",
+    ["processor", "partition"]
+);
+static RELEASED: Lazy<IntCounterVec> = counter!(
+    "gridway_dead_letters_released_total",
+    "Dead letters that an operator settled: redriven, discarded or still_unreadable.",
+    ["processor", "how"]
+);
 static STATE: Lazy<IntGaugeVec> = gauge!(
     "gridway_partition_state",
     "0 not ours, 1 folding, 2 live, 3 paused.",
@@ -171,9 +181,20 @@ pub(crate) fn open_requests(processor: &str, partition: i32, open: usize, oldest
     set(&OLDEST, processor, partition, oldest_ms);
 }
 
-pub(crate) fn aggregates(processor: &str, partition: i32, all: usize, blocked: usize) {
+pub(crate) fn aggregates(processor: &str, partition: i32, all: usize) {
     set(&AGGREGATES, processor, partition, count(all));
-    set(&BLOCKED, processor, partition, count(blocked));
+}
+
+/// Aggregates that wait, and records held.
+pub(crate) fn waiting(processor: &str, partition: i32, (aggregates, held): (usize, usize)) {
+    set(&BLOCKED, processor, partition, count(aggregates));
+    set(&HELD, processor, partition, count(held));
+}
+
+pub(crate) fn released(processor: &str, how: &str) {
+    if let Some(m) = &*RELEASED {
+        m.with_label_values(&[processor, how]).inc();
+    }
 }
 
 pub(crate) fn partition_state(processor: &str, partition: i32, state: i64) {

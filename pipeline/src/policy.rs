@@ -1,13 +1,15 @@
 //! Policies: pure rules over the events of an aggregate.
 
 use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own};
+use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
+use crate::waiting::Waiting;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;
 use events::time::Timestamp;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How many records before its committed offset a policy decides again when it takes a
@@ -125,7 +127,9 @@ pub(crate) struct PolicyPartition<P: Policy> {
     partition: i32,
     seen: HashSet<EventId>,
     aggregates: HashMap<String, Aggregate<P::State>>,
-    blocked: HashSet<String>,
+    waiting: Waiting<P::Event>,
+    /// Keys to decide about again, from these offsets on.
+    revisit: BTreeMap<String, i64>,
     /// Decided again in the overlap and not (yet) found in the log, oldest first.
     missing: Vec<Encoded>,
     timers: BTreeSet<(Timer, String)>,
@@ -140,7 +144,8 @@ impl<P: Policy> PolicyPartition<P> {
             partition,
             seen: HashSet::new(),
             aggregates: HashMap::new(),
-            blocked: HashSet::new(),
+            waiting: Waiting::default(),
+            revisit: BTreeMap::new(),
             missing: Vec::new(),
             timers: BTreeSet::new(),
             firing: HashSet::new(),
@@ -154,8 +159,11 @@ impl<P: Policy> PolicyPartition<P> {
             return Ok(Encoded::default());
         }
         let key = &record.envelope.subject;
-        if self.blocked.contains(key) {
+        if self.waiting.blocks(key) {
             metrics::records(P::NAME, "blocked");
+            // It is taken in once its aggregate may go on.
+            self.seen.remove(&record.id());
+            self.waiting.hold(record.clone());
             return Ok(Encoded::default());
         }
         metrics::records(P::NAME, "fact");
@@ -223,11 +231,15 @@ impl<P: Policy> Logic for PolicyPartition<P> {
             // to other topics stands there too.
             before == 0 || !decision.own.is_empty()
         });
-        let decides = record.offset >= committed.saturating_sub(OVERLAP);
+        let again = self
+            .revisit
+            .get(&record.envelope.subject)
+            .is_some_and(|from| record.offset >= *from);
+        let decides = again || record.offset >= committed.saturating_sub(OVERLAP);
         let decision = self.take(&record, decides)?;
         // Of a decision without events of its own nothing shows in this partition: before the
         // committed offset it was taken, after it not.
-        let taken = decision.own.is_empty() && record.offset < committed;
+        let taken = decision.own.is_empty() && record.offset < committed && !again;
         if !decision.is_empty() && !taken {
             self.missing.push(decision);
         }
@@ -249,8 +261,35 @@ impl<P: Policy> Logic for PolicyPartition<P> {
         Ok(())
     }
 
-    fn poison(&mut self, key: &str) {
-        self.blocked.insert(key.to_owned());
+    fn poison(&mut self, polled: Polled) {
+        self.waiting.block(polled);
+    }
+
+    fn poisoned(&self, offset: i64) -> Option<Polled> {
+        self.waiting.poison(offset).cloned()
+    }
+
+    fn release(
+        &mut self,
+        offset: i64,
+        read: Option<Record<P::Event>>,
+        _: bool,
+        mut host: Option<&mut Host<'_, ()>>,
+    ) -> Result<(), Fault> {
+        for record in self.waiting.release(offset, read) {
+            let decision = self.take(&record, true)?;
+            match &mut host {
+                Some(host) => host.outbox.extend(decision.into_appends()),
+                // What of it the log has is met further on in the fold.
+                None if !decision.is_empty() => self.missing.push(decision),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn revisit(&mut self, keys: BTreeMap<String, i64>) {
+        self.revisit = keys;
     }
 
     fn tick(
@@ -266,7 +305,7 @@ impl<P: Policy> Logic for PolicyPartition<P> {
             }
             let id =
                 EventId::derive(&[P::NAME, "timer", key, &timer.name, &timer.due.0.to_string()]);
-            if self.blocked.contains(key) || self.seen.contains(&id) || !self.firing.insert(id) {
+            if self.waiting.blocks(key) || self.seen.contains(&id) || !self.firing.insert(id) {
                 continue;
             }
             let (Some(event), Some(aggregate)) = (
@@ -306,12 +345,8 @@ impl<P: Policy> Logic for PolicyPartition<P> {
     }
 
     fn gauges(&self, partition: i32, _: Timestamp) {
-        metrics::aggregates(
-            P::NAME,
-            partition,
-            self.aggregates.len(),
-            self.blocked.len(),
-        );
+        metrics::aggregates(P::NAME, partition, self.aggregates.len());
+        metrics::waiting(P::NAME, partition, self.waiting.counts());
     }
 }
 

@@ -1,8 +1,10 @@
 //! Sources: they turn outside facts into events.
 
 use crate::append::{Codecs, Planned, own};
+use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
+use crate::waiting::Waiting;
 use events::envelope::Record;
 use events::ids::EventId;
 use events::schema::EventSet;
@@ -86,6 +88,9 @@ pub(crate) struct SourcePartition<S: Source> {
     state: S::State,
     cursor: Option<String>,
     pending: Option<Pending<S::Fact>>,
+    waiting: Waiting<S::Event>,
+    /// The cursor covers facts that could not be told apart: it is forgotten.
+    over: bool,
     stop: CancellationToken,
 }
 
@@ -105,17 +110,50 @@ impl<S: Source> SourcePartition<S> {
             state: S::State::default(),
             cursor: None,
             pending: None,
+            waiting: Waiting::default(),
+            over: false,
             stop: CancellationToken::new(),
         }
     }
 
-    fn take(&mut self, record: &Record<S::Event>) {
-        if self.seen.insert(record.id()) {
-            metrics::records(S::NAME, "fact");
-            self.source.evolve(&mut self.state, record);
-        } else {
+    fn take(&mut self, record: Record<S::Event>) {
+        // What is held stands in the log all the same: it must not be appended again.
+        if !self.seen.insert(record.id()) {
             metrics::records(S::NAME, "echo");
+        } else if self.waiting.blocks(&record.envelope.subject) {
+            metrics::records(S::NAME, "blocked");
+            self.waiting.hold(record);
+        } else {
+            metrics::records(S::NAME, "fact");
+            self.source.evolve(&mut self.state, &record);
         }
+    }
+
+    /// Reads on from the cursor, beside the worker.
+    fn read(&self, host: &Host<'_, Read<S::Fact>>) {
+        let (source, stop, post) = (Arc::clone(&self.source), self.stop.clone(), host.post());
+        let mut cursor = self.cursor.clone();
+        let read = async move {
+            let mut restarted = true;
+            loop {
+                let reading = source.read(cursor.as_deref(), restarted).await;
+                restarted = false;
+                let next = reading.cursor.clone();
+                let (done, claimed) = oneshot::channel();
+                post.send(Read { reading, done });
+                if claimed.await.is_err() {
+                    return;
+                }
+                cursor = Some(next);
+            }
+        };
+        host.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = read => {}
+            }
+        });
     }
 
     /// Claims what can be claimed; the cursor moves only over a reading that was claimed whole.
@@ -148,35 +186,13 @@ impl<S: Source> Logic for SourcePartition<S> {
     type Message = Read<S::Fact>;
 
     fn fold(&mut self, record: Record<S::Event>, _: i64) -> Result<(), Fault> {
-        self.take(&record);
+        self.take(record);
         Ok(())
     }
 
     fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
-        self.cursor = host.cursor.clone();
-        let (source, stop, post) = (Arc::clone(&self.source), self.stop.clone(), host.post());
-        let mut cursor = self.cursor.clone();
-        let read = async move {
-            let mut restarted = true;
-            loop {
-                let reading = source.read(cursor.as_deref(), restarted).await;
-                restarted = false;
-                let next = reading.cursor.clone();
-                let (done, claimed) = oneshot::channel();
-                post.send(Read { reading, done });
-                if claimed.await.is_err() {
-                    return;
-                }
-                cursor = Some(next);
-            }
-        };
-        host.spawn(async move {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = read => {}
-            }
-        });
+        self.cursor = host.cursor.clone().filter(|_| !self.over);
+        self.read(host);
         Ok(())
     }
 
@@ -185,7 +201,7 @@ impl<S: Source> Logic for SourcePartition<S> {
         record: Record<S::Event>,
         _: &mut Host<'_, Self::Message>,
     ) -> Result<(), Fault> {
-        self.take(&record);
+        self.take(record);
         Ok(())
     }
 
@@ -213,7 +229,38 @@ impl<S: Source> Logic for SourcePartition<S> {
         self.claim(host)
     }
 
-    fn poison(&mut self, _: &str) {}
+    fn poison(&mut self, polled: Polled) {
+        self.waiting.block(polled);
+    }
+
+    fn poisoned(&self, offset: i64) -> Option<Polled> {
+        self.waiting.poison(offset).cloned()
+    }
+
+    /// Facts of the aggregate may have gone by while it waited: everything is read again. What the
+    /// log has already is recognised by its id.
+    fn release(
+        &mut self,
+        offset: i64,
+        read: Option<Record<S::Event>>,
+        fresh: bool,
+        host: Option<&mut Host<'_, Self::Message>>,
+    ) -> Result<(), Fault> {
+        for record in self.waiting.release(offset, read) {
+            self.seen.insert(record.id());
+            self.source.evolve(&mut self.state, &record);
+        }
+        match host {
+            Some(host) => {
+                self.stop.cancel();
+                self.stop = CancellationToken::new();
+                (self.pending, self.cursor) = (None, None);
+                self.read(host);
+            }
+            None => self.over |= fresh,
+        }
+        Ok(())
+    }
 
     fn tick(
         &mut self,
@@ -227,5 +274,7 @@ impl<S: Source> Logic for SourcePartition<S> {
         self.cursor.clone()
     }
 
-    fn gauges(&self, _: i32, _: Timestamp) {}
+    fn gauges(&self, partition: i32, _: Timestamp) {
+        metrics::waiting(S::NAME, partition, self.waiting.counts());
+    }
 }

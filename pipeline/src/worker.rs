@@ -14,6 +14,7 @@ use crate::metrics;
 use crate::run::{Plan, RunError};
 use crash_points::{Point, pass};
 use events::codec::DecodeError;
+use events::dead_letters::{DeadLetterReleased, Release};
 use events::envelope::Record;
 use events::registry::RegistryError;
 use events::schema::EventSet;
@@ -268,6 +269,8 @@ impl<'a, L: Logic> Worker<'a, L> {
             let partition = consumed.partition;
             let end = self.log.end(partition).map_err(self.lost())?;
             self.generation += 1;
+            let mut logic = (self.plan.make)(partition);
+            logic.revisit(self.log.dead_letters(partition).map_err(self.lost())?);
             tracing::info!(
                 processor = self.plan.name,
                 partition,
@@ -279,7 +282,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             self.partitions.insert(
                 partition,
                 Partition {
-                    logic: (self.plan.make)(partition),
+                    logic,
                     phase: Phase::Folding {
                         end,
                         since: Instant::now(),
@@ -369,13 +372,22 @@ impl<'a, L: Logic> Worker<'a, L> {
             matches!(entry.phase, Phase::Folding { .. }),
         );
         match decode(self.plan, &polled).await? {
-            Ok(record) => self.with(partition, None, |logic, host| {
-                if folding {
-                    logic.fold(record, committed)
-                } else {
-                    logic.record(record, host)
+            Ok(record) => {
+                if let Some(release) = record.event.release()
+                    && release.processor == self.plan.name
+                {
+                    let release = release.clone();
+                    self.release(partition, &release, offset >= committed)
+                        .await?;
                 }
-            })?,
+                self.with(partition, None, |logic, host| {
+                    if folding {
+                        logic.fold(record, committed)
+                    } else {
+                        logic.record(record, host)
+                    }
+                })?;
+            }
             Err(reason) => {
                 let key = String::from_utf8_lossy(&polled.key).into_owned();
                 metrics::records(self.plan.name, "poison");
@@ -389,7 +401,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     "a record cannot be read; its aggregate waits, the rest goes on"
                 );
                 if let Some(entry) = self.partitions.get_mut(&partition) {
-                    entry.logic.poison(&key);
+                    entry.logic.poison(polled.clone());
                     if offset >= committed {
                         metrics::dead_letter(self.plan.name);
                         let letter = polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
@@ -406,6 +418,53 @@ impl<'a, L: Logic> Worker<'a, L> {
             entry.due = Some(Timestamp(0));
         }
         Ok(())
+    }
+
+    /// An operator has settled a record that could not be read.
+    async fn release(
+        &mut self,
+        partition: i32,
+        release: &DeadLetterReleased,
+        fresh: bool,
+    ) -> Result<(), Exit> {
+        let name = self.plan.name;
+        let Some(entry) = self.partitions.get(&partition) else {
+            return Ok(());
+        };
+        let folding = matches!(entry.phase, Phase::Folding { .. });
+        // This program reads it, or it was released before: nothing waits for it.
+        let Some(polled) = entry.logic.poisoned(release.offset) else {
+            return Ok(());
+        };
+        let read = match release.action {
+            Release::Discard => None,
+            Release::Redrive => match decode(self.plan, &polled).await? {
+                Ok(record) => Some(record),
+                Err(reason) => {
+                    metrics::released(name, "still_unreadable");
+                    tracing::error!(
+                        processor = name,
+                        partition,
+                        offset = release.offset,
+                        reason,
+                        "a redriven record still cannot be read; its aggregate goes on waiting"
+                    );
+                    return Ok(());
+                }
+            },
+        };
+        metrics::released(
+            name,
+            match release.action {
+                Release::Discard => "discarded",
+                Release::Redrive => "redriven",
+            },
+        );
+        tracing::info!(processor = name, partition, offset = release.offset, action = ?release.action, by = release.by, "a dead letter is released");
+        self.with(partition, None, |logic, host| {
+            let host = if folding { None } else { Some(host) };
+            logic.release(release.offset, read, fresh, host)
+        })
     }
 
     fn tick(&mut self) -> Result<(), Exit> {

@@ -193,14 +193,16 @@ fn about(event: &DeploymentEvent) -> About {
         DeploymentEvent::DeploymentFailed(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::TimerFired(_) => About::Nothing,
+        DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
     }
 }
 
 /// Changes a row that exists by an event that is about it.
 fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, offset: i64) {
     match event {
-        DeploymentEvent::DeploymentRequested(_) | DeploymentEvent::TimerFired(_) => {}
+        DeploymentEvent::DeploymentRequested(_)
+        | DeploymentEvent::TimerFired(_)
+        | DeploymentEvent::DeadLetterReleased(_) => {}
         DeploymentEvent::FundsArrived(_) => {
             if d.state != State::WaitingForFunds {
                 return;

@@ -2,6 +2,7 @@
 //! Sequence numbers are text: they exceed what a JSON reader in JavaScript can hold.
 
 use crate::batch::AnyEvent;
+use events::dead_letters::DeadLetterReleased;
 use events::deployments::DeploymentEvent;
 use events::money::{Amount, Asset};
 use events::purchases::PurchaseEvent;
@@ -110,6 +111,7 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::PurchaseEnded(e) => json!({ "outcome": e.outcome, "detail": e.detail }),
         PurchaseEvent::PurchaseAlarmed(e) => json!({ "alarm": e.alarm, "detail": e.detail }),
         PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+        PurchaseEvent::DeadLetterReleased(e) => released(e),
     }
 }
 
@@ -137,6 +139,7 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
         }),
         DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+        DeploymentEvent::DeadLetterReleased(e) => released(e),
     }
 }
 
@@ -153,5 +156,13 @@ fn user(event: &UserEvent) -> Value {
             "attempt": e.attempt, "code": e.code, "detail": e.detail,
         }),
         UserEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+        UserEvent::DeadLetterReleased(e) => released(e),
     }
+}
+
+fn released(event: &DeadLetterReleased) -> Value {
+    json!({
+        "processor": event.processor, "partition": event.partition, "offset": event.offset,
+        "action": event.action, "reason": event.reason, "by": event.by,
+    })
 }

@@ -239,7 +239,8 @@ fn fold(
         | PurchaseEvent::PaymentIntentRequested(_)
         | PurchaseEvent::SwapRequested(_)
         | PurchaseEvent::HandoffRequested(_)
-        | PurchaseEvent::TimerFired(_) => {}
+        | PurchaseEvent::TimerFired(_)
+        | PurchaseEvent::DeadLetterReleased(_) => {}
         PurchaseEvent::PaymentIntentCreated(e) => {
             p.intent_id = Some(e.intent_id.clone());
             if p.state == State::Opened {
@@ -351,6 +352,7 @@ pub(crate) fn purchase_of(event: &PurchaseEvent) -> Option<PurchaseId> {
         PurchaseEvent::PurchaseEnded(e) => e.purchase_id,
         PurchaseEvent::PurchaseAlarmed(e) => e.purchase_id,
         PurchaseEvent::TimerFired(e) => e.purchase_id,
+        PurchaseEvent::DeadLetterReleased(_) => return None,
     })
 }
 

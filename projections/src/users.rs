@@ -83,7 +83,10 @@ fn fold(row: Option<User>, event: &UserEvent, time: Timestamp, offset: i64) -> O
         }
     };
     match event {
-        UserEvent::UserRegistered(_) | UserEvent::TwinRequested(_) | UserEvent::TimerFired(_) => {}
+        UserEvent::UserRegistered(_)
+        | UserEvent::TwinRequested(_)
+        | UserEvent::TimerFired(_)
+        | UserEvent::DeadLetterReleased(_) => {}
         UserEvent::TwinCreated(e) => {
             user.twin_id = Some(e.twin_id);
             user.account = Some(e.account.clone());
@@ -97,14 +100,15 @@ fn fold(row: Option<User>, event: &UserEvent, time: Timestamp, offset: i64) -> O
     Some(user)
 }
 
-fn user_of(event: &UserEvent) -> UserId {
-    match event {
+fn user_of(event: &UserEvent) -> Option<UserId> {
+    Some(match event {
         UserEvent::UserRegistered(e) => e.user_id,
         UserEvent::TwinRequested(e) => e.user_id,
         UserEvent::TwinCreated(e) => e.user_id,
         UserEvent::TwinFailed(e) => e.user_id,
         UserEvent::TimerFired(e) => e.user_id,
-    }
+        UserEvent::DeadLetterReleased(_) => return None,
+    })
 }
 
 /// Folds the fresh entries; gives the ids of the users that changed.
@@ -115,7 +119,7 @@ pub(crate) async fn apply(
     let entries: Vec<(&Entry, &UserEvent, Uuid)> = fresh
         .iter()
         .filter_map(|entry| match &entry.event {
-            AnyEvent::User(event) => Some((*entry, event, user_of(event).uuid())),
+            AnyEvent::User(event) => user_of(event).map(|id| (*entry, event, id.uuid())),
             AnyEvent::Purchase(_) | AnyEvent::Deployment(_) => None,
         })
         .collect();

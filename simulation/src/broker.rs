@@ -218,9 +218,15 @@ impl Broker {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a record from outside the processors.
-    pub fn produce(&self, append: &Append) {
-        self.model().append(std::slice::from_ref(append));
+    /// Appends a record from outside the processors; gives its offset.
+    pub fn produce(&self, append: &Append) -> i64 {
+        let mut model = self.model();
+        let partition = append
+            .partition
+            .unwrap_or_else(|| partition_of(&append.key));
+        let at = model.end(&append.topic, partition);
+        model.append(std::slice::from_ref(append));
+        at
     }
 
     /// Everything in the log, by topic, partition and offset.
@@ -482,6 +488,26 @@ impl Log for Connection {
             Tear::Whole => Ok(()),
             torn => Err(Trouble::Lost(format!("the transaction was torn: {torn:?}"))),
         }
+    }
+
+    fn dead_letters(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Trouble> {
+        let topic = events::topics::dead_letters(self.name);
+        self.member(|_, topics| {
+            let entries = topics.get(&topic).map(|t| &t[index(partition)]);
+            let mut keys = BTreeMap::new();
+            for entry in entries.into_iter().flatten() {
+                if let Entry::Record(append) = entry {
+                    let header = append.headers.iter().find(|h| h.key == "dl_offset");
+                    let offset = header
+                        .and_then(|h| std::str::from_utf8(h.value?).ok()?.parse::<i64>().ok())
+                        .unwrap_or(0);
+                    let key = String::from_utf8_lossy(&append.key).into_owned();
+                    let first = keys.entry(key).or_insert(offset);
+                    *first = offset.min(*first);
+                }
+            }
+            keys
+        })
     }
 
     fn pause(&mut self, partitions: &[i32], paused: bool) -> Result<(), Trouble> {

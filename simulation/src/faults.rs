@@ -85,6 +85,7 @@ fn script(effect: &str) -> Script {
             deploys: true,
         }],
         mishaps,
+        poisons: Vec::new(),
         network: 0,
         tears: 0,
         returns: 0,

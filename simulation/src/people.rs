@@ -1,16 +1,19 @@
 //! Who buys, and what Stripe tells of it: facts from outside, told more than once and in any order.
 
+use crate::broker::partition_of;
 use crate::dice::Dice;
-use crate::script::Buyer;
+use crate::script::{Buyer, Poison};
 use crate::stellar::cost;
 use crate::stripe::Intent;
 use crate::time;
 use crate::world::World;
 use counterparties_tfchain::deployment_hash;
+use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
 use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{PurchaseEvent, PurchaseRequested, StripeEventReceived};
+use events::schema::EventSet;
 use pipeline::simulation::Append;
 use std::time::Duration;
 
@@ -122,6 +125,55 @@ impl World {
         });
         let id = EventId::derive(&["deploy", &deployment.to_string()]);
         self.encode(&self.fixture.deployments, &user.to_string(), id, &event)
+    }
+
+    /// Writes a record that nobody can read, and later what an operator says of it.
+    pub async fn poison(self, seed: u64, number: usize, poison: Poison) {
+        tokio::time::sleep(Duration::from_millis(poison.at)).await;
+        let (purchase, user) = ids(seed, poison.buyer);
+        let (key, topic, readers): (String, &str, &[&str]) = if poison.deployment {
+            let readers = &["deployments", "contracts"];
+            (user.to_string(), DeploymentEvent::TOPIC, readers)
+        } else {
+            let readers = &[
+                "purchases",
+                "payments",
+                "swaps",
+                "handoffs",
+                "tfchain-watcher",
+            ];
+            (purchase.to_string(), PurchaseEvent::TOPIC, readers)
+        };
+        let partition = partition_of(key.as_bytes());
+        let offset = self.broker.produce(&Append {
+            topic: topic.to_owned(),
+            partition: Some(partition),
+            key: key.clone().into_bytes(),
+            payload: b"no event".to_vec(),
+            headers: rdkafka::message::OwnedHeaders::new(),
+            origin: 0,
+        });
+        tokio::time::sleep(Duration::from_millis(poison.release_after)).await;
+        for reader in readers {
+            let released = DeadLetterReleased {
+                processor: (*reader).to_owned(),
+                partition,
+                offset,
+                action: Release::Discard,
+                reason: "simulated".to_owned(),
+                by: "operator".to_owned(),
+                released_at: time::now(),
+            };
+            let id = EventId::derive(&["release", reader, topic, &number.to_string()]);
+            let append = if poison.deployment {
+                self.encode(&self.fixture.deployments, &key, id, &released.into())
+            } else {
+                self.encode(&self.fixture.purchases, &key, id, &released.into())
+            };
+            if let Ok(append) = append {
+                self.broker.produce(&append);
+            }
+        }
     }
 
     /// The webhook route: what Stripe tells becomes facts, in any order, again and again.

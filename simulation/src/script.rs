@@ -66,6 +66,19 @@ pub struct Buyer {
     pub deploys: bool,
 }
 
+/// A record that nobody can read, under the key of a buyer, and its release by an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Whose aggregate.
+    pub buyer: usize,
+    /// Their deployments, or else their purchase.
+    pub deployment: bool,
+    /// When it is written, in milliseconds.
+    pub at: u64,
+    /// When it is discarded.
+    pub release_after: u64,
+}
+
 /// A world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
@@ -73,6 +86,8 @@ pub struct Script {
     pub buyers: Vec<Buyer>,
     /// What befalls.
     pub mishaps: Vec<Mishap>,
+    /// What cannot be read.
+    pub poisons: Vec<Poison>,
     /// Wrongs that the network may do.
     pub network: u64,
     /// Transactions that may tear.
@@ -86,7 +101,7 @@ impl Script {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, "script");
-        let buyers = (0..=dice.below(3))
+        let buyers: Vec<Buyer> = (0..=dice.below(3))
             .map(|_| Buyer {
                 at: dice.below(20_000),
                 pays_after: match dice.below(20) {
@@ -114,9 +129,24 @@ impl Script {
             });
         }
         mishaps.sort_by_key(|m| m.at);
+        let letters = Dice::new(seed, "poison");
+        let many = if letters.percent(20) {
+            letters.below(3)
+        } else {
+            0
+        };
+        let poisons = (0..many)
+            .map(|_| Poison {
+                buyer: usize::try_from(letters.below(buyers.len() as u64)).unwrap_or(0),
+                deployment: letters.percent(30),
+                at: letters.below(90_000),
+                release_after: 1_000 + letters.below(120_000),
+            })
+            .collect();
         Self {
             buyers,
             mishaps,
+            poisons,
             network: [0, 8, 100][usize::try_from(dice.below(3)).unwrap_or(0)],
             tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
             returns: if dice.percent(15) { 50 } else { 0 },

@@ -62,6 +62,7 @@ fn candidates(script: &Script) -> Vec<Script> {
         }
     };
     with(&|s| s.mishaps.clear());
+    with(&|s| s.poisons.clear());
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
     with(&|s| s.returns = 0);

@@ -244,6 +244,9 @@ impl World {
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
+        for (number, poison) in script.poisons.iter().enumerate() {
+            tokio::spawn(self.clone().poison(seed, number, poison.clone()));
+        }
         tokio::spawn(self.clone().webhooks(seed, script.buyers.clone()));
         self.mishaps(seed, script, processes).await;
         tokio::time::sleep_until(

@@ -145,7 +145,9 @@ pub fn transition(
             }
         }
         DeploymentEvent::TimerFired(timer) => out = timer_fired(rules, &mut state, timer, now),
-        DeploymentEvent::ContractRequested(_) | DeploymentEvent::DeploymentFailed(_) => {}
+        DeploymentEvent::ContractRequested(_)
+        | DeploymentEvent::DeploymentFailed(_)
+        | DeploymentEvent::DeadLetterReleased(_) => {}
     }
     (state, out)
 }

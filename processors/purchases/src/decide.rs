@@ -158,7 +158,8 @@ pub fn transition(
         | PurchaseEvent::HandoffRequested(_)
         | PurchaseEvent::CompensationRequested(_)
         | PurchaseEvent::PurchaseEnded(_)
-        | PurchaseEvent::PurchaseAlarmed(_) => {}
+        | PurchaseEvent::PurchaseAlarmed(_)
+        | PurchaseEvent::DeadLetterReleased(_) => {}
     }
     (purchase, book.out)
 }

@@ -122,7 +122,8 @@ pub fn transition(
             UserEvent::UserRegistered(_)
             | UserEvent::TwinRequested(_)
             | UserEvent::TwinFailed(_)
-            | UserEvent::TimerFired(_),
+            | UserEvent::TimerFired(_)
+            | UserEvent::DeadLetterReleased(_),
             state,
         ) => (state, Decision::nothing()),
     }
