@@ -403,7 +403,14 @@ impl Log for KafkaLog {
         };
         self.consumer
             .commit(&self.list(offsets), mode)
-            .map_err(lost("commit offsets"))
+            .map_err(|error| match error {
+                KafkaError::ConsumerCommit(RDKafkaErrorCode::FencedInstanceId)
+                    if self.producer_is_fenced() =>
+                {
+                    Trouble::Fenced(error.to_string())
+                }
+                error => lost("commit offsets")(error),
+            })
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
