@@ -120,35 +120,39 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
     tokio::time::sleep(dice.ms(2_000, 6_000)).await;
     signal(pid, Signal::SIGCONT)?;
     let woken = Instant::now();
-    let status = loop {
+    let seconds = || woken.elapsed().as_secs_f32();
+    loop {
         if let Some(status) = zombie.ended() {
-            break Some(status);
+            stage.say(&format!(
+                "wakes      {name:<18} and ends after {:.1} s ({status})",
+                seconds()
+            ));
+            break;
         }
+        let mut fleet = stage.fleet.lock().await;
+        if let Some(status) = fleet.ended(name) {
+            // Who wakes with lost connections joins anew, and is then the later one: one of the
+            // two goes, which is what counts.
+            stage.say(&format!(
+                "wakes      {name:<18} and takes the slot back after {:.1} s; the other ends ({status})",
+                seconds()
+            ));
+            fleet.put(name, zombie);
+            break;
+        }
+        drop(fleet);
         if woken.elapsed() > WITHIN {
-            break None;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    match status {
-        Some(status) => stage.say(&format!(
-            "wakes      {name:<18} and ends after {:.1} s ({status})",
-            woken.elapsed().as_secs_f32()
-        )),
-        None => {
             stage.complain(format!(
-                "{name} woke up, its slot taken, and still runs after {} s",
+                "{name} woke up, its slot taken, and both run after {} s",
                 WITHIN.as_secs()
             ));
             zombie.kill().await?;
+            break;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     {
         let mut fleet = stage.fleet.lock().await;
-        if let Some(status) = fleet.ended(name) {
-            stage.complain(format!(
-                "{name} took a frozen one's slot and ended: {status}"
-            ));
-        }
         revive(stage, &mut fleet, name).await?;
     }
     stage.parked.remove(name);
