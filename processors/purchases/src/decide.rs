@@ -116,13 +116,17 @@ pub fn transition(
         }
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
         PurchaseEvent::TftSentToBridge(event) => {
-            if let Stage::Swapped {
-                order,
-                intent,
-                attempt,
-                returns,
-                ..
-            } = purchase.stage
+            // The return of an attempt may be seen before its outcome, which then is not that of
+            // the attempt under way.
+            let awaited = matches!(&purchase.stage, Stage::Swapped { attempt, .. } if *attempt == event.attempt);
+            if awaited
+                && let Stage::Swapped {
+                    order,
+                    intent,
+                    attempt,
+                    returns,
+                    ..
+                } = purchase.stage
             {
                 purchase.stage = Stage::HandedOff {
                     order,
@@ -135,7 +139,7 @@ pub fn transition(
                 };
             }
         }
-        PurchaseEvent::HandoffFailed(_) => book.handoff_failed(&mut purchase),
+        PurchaseEvent::HandoffFailed(event) => book.handoff_failed(&mut purchase, event.attempt),
         PurchaseEvent::HandoffSettled(event) => book.settled(&mut purchase, event),
         PurchaseEvent::HandoffReturned(event) => book.returned(&mut purchase, event),
         PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, &event.intent_id),
@@ -628,7 +632,7 @@ impl Rulebook<'_> {
         }
     }
 
-    fn handoff_failed(&mut self, purchase: &mut Purchase) {
+    fn handoff_failed(&mut self, purchase: &mut Purchase, failed: i32) {
         let Stage::Swapped {
             attempt,
             next: Next::UnderWay,
@@ -638,6 +642,9 @@ impl Rulebook<'_> {
             return;
         };
         let attempt = *attempt;
+        if attempt != failed {
+            return;
+        }
         if attempt >= HANDOFF_ATTEMPTS {
             self.give_up(purchase, "the bridge could not be paid");
             return;
