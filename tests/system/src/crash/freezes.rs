@@ -44,13 +44,14 @@ async fn taken_over(stage: &Stage, dice: &mut Dice, name: &str, partitions: i32)
     let second = format!("{name}/1");
     let lent = {
         let mut fleet = stage.fleet.lock().await;
-        revive(stage, &mut fleet, name).await?;
         let there = fleet.names().any(|part| part == second);
+        // Anew, so that none is about to die at its step meanwhile.
+        fleet.kill(name).await?;
+        fleet.start(name).await?;
         if there {
-            revive(stage, &mut fleet, &second).await?;
-        } else {
-            fleet.start(&second).await?;
+            fleet.kill(&second).await?;
         }
+        fleet.start(&second).await?;
         !there
     };
     // So that both have partitions.
@@ -108,11 +109,13 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
     stage.parked.add(name);
     let mut zombie: Running = {
         let mut fleet = stage.fleet.lock().await;
-        revive(stage, &mut fleet, name).await?;
+        fleet.kill(name).await?;
+        fleet.start(name).await?;
         fleet
             .take(name)
             .with_context(|| format!("{name} does not run"))?
     };
+    tokio::time::sleep(dice.ms(1_500, 2_500)).await;
     let pid = zombie.pid().with_context(|| format!("{name} has ended"))?;
     signal(pid, Signal::SIGSTOP)?;
     stage.say(&format!("freeze     {name:<18} another takes its slot"));
