@@ -183,11 +183,11 @@ fn sent() -> PurchaseEvent {
     .into()
 }
 
-fn handoff_failed() -> PurchaseEvent {
+fn handoff_failed(attempt: i32) -> PurchaseEvent {
     HandoffFailed {
         purchase_id: purchase_id(),
         request_id: request(),
-        attempt: 1,
+        attempt,
         code: "op_underfunded".into(),
         detail: "d".into(),
         transaction: None,
@@ -353,7 +353,7 @@ fn facts() -> Vec<Fact> {
         )
     };
     let dry = || swap_failed(1, SwapFailure::TreasuryDry, None);
-    let failures: Vec<PurchaseEvent> = (0..2).map(|_| handoff_failed()).collect();
+    let failures: Vec<PurchaseEvent> = (1..=2).map(handoff_failed).collect();
     vec![
         fact("PurchaseRequested", "API", requested()),
         fact("PaymentIntentCreated", "payments", intent_created()),
@@ -432,19 +432,19 @@ fn facts() -> Vec<Fact> {
         ),
         fact("SwapFailed, treasury dry", "swaps", dry()),
         fact("TftSentToBridge", "handoffs", sent()),
-        fact("HandoffFailed", "handoffs", handoff_failed()),
+        fact("HandoffFailed", "handoffs", handoff_failed(1)),
         Fact {
             name: "HandoffFailed, the sixth",
             from: "handoffs",
-            event: handoff_failed(),
+            event: handoff_failed(6),
             after: failures
                 .into_iter()
                 .chain([
-                    handoff_failed(),
+                    handoff_failed(3),
                     timer("retry_handoff"),
-                    handoff_failed(),
+                    handoff_failed(4),
                     timer("retry_handoff"),
-                    handoff_failed(),
+                    handoff_failed(5),
                     timer("retry_handoff"),
                 ])
                 .collect(),
@@ -470,7 +470,7 @@ fn facts() -> Vec<Fact> {
             name: "TimerFired: retry_handoff",
             from: "timer",
             event: timer("retry_handoff"),
-            after: vec![handoff_failed(), handoff_failed(), handoff_failed()],
+            after: vec![handoff_failed(1), handoff_failed(2), handoff_failed(3)],
         },
         fact("TimerFired: mint_overdue", "timer", timer("mint_overdue")),
         Fact {
@@ -585,6 +585,23 @@ fn the_way_of_a_purchase() {
             "FundsArrived to `deployments`",
         ]
     );
+}
+
+#[test]
+fn the_outcome_of_a_returned_attempt_is_not_that_of_the_next() {
+    // The watcher saw the return before the hand told that it had paid.
+    let again = given(&[
+        requested(),
+        intent_created(),
+        paid(),
+        swap_completed(),
+        returned(),
+    ]);
+    let (same, out) = when(again.clone(), sent());
+    assert_eq!((&same, out.own.len()), (&again, 0));
+    let (next, out) = when(same, handoff_failed(2));
+    assert_eq!(names(&out), ["HandoffRequested"]);
+    assert_eq!(next.stage.name(), "Swapped");
 }
 
 #[test]
