@@ -600,7 +600,7 @@ fn the_outcome_of_a_returned_attempt_is_not_that_of_the_next() {
     let (same, out) = when(again.clone(), sent());
     assert_eq!((&same, out.own.len()), (&again, 0));
     let (next, out) = when(same, handoff_failed(2));
-    assert_eq!(names(&out), ["HandoffRequested"]);
+    assert_eq!(names(&out), ["HandoffRequested n+1"]);
     assert_eq!(next.stage.name(), "Swapped");
 }
 
