@@ -416,23 +416,26 @@ impl Log for KafkaLog {
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
         pass(Point::BeforeTransaction);
         self.producer.begin_transaction().map_err(torn("begin"))?;
-        let result = self
-            .fill(appends, offsets)
-            .map_err(|trouble| match trouble {
-                Trouble::Fenced(cause) if !self.instance_is_replaced(offsets) => {
-                    Trouble::Lost(cause)
-                }
-                trouble => trouble,
-            });
-        if matches!(result, Err(Trouble::Lost(_))) {
-            // Best effort: the broker aborts it after the transaction timeout anyway, and the
-            // next owner of the slot aborts it by initialising.
-            let _ = self.producer.abort_transaction(Duration::from_secs(2));
+        let trouble = match self.fill(appends, offsets) {
+            Ok(()) => {
+                pass(Point::AfterTransaction);
+                return Ok(());
+            }
+            Err(trouble) => trouble,
+        };
+        // Best effort: the broker aborts it after the transaction timeout anyway, and the next
+        // owner of the slot aborts it by initialising. Whoever was fenced hears of it here at the
+        // latest: a record that is refused does not say why.
+        let aborted = self.producer.abort_transaction(Duration::from_secs(2));
+        let fenced = matches!(trouble, Trouble::Fenced(_))
+            || aborted.is_err_and(|error| fences_producer(&error))
+            || self.producer.client().fatal_error().is_some();
+        let (Trouble::Fenced(cause) | Trouble::Lost(cause)) = trouble;
+        if fenced && self.instance_is_replaced(offsets) {
+            Err(Trouble::Fenced(cause))
+        } else {
+            Err(Trouble::Lost(cause))
         }
-        if result.is_ok() {
-            pass(Point::AfterTransaction);
-        }
-        result
     }
 
     fn pause(&mut self, partitions: &[i32], paused: bool) -> Result<(), Trouble> {
