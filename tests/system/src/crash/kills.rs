@@ -123,8 +123,8 @@ impl Killer {
         let names: Vec<String> = fleet.names().map(ToOwned::to_owned).collect();
         for part in names {
             if stage.parked.has(&part) {
-                // Whoever parked it has started it anew.
-                self.armed.remove(&part);
+                // It may die at its step meanwhile, which counts later; one that was started anew
+                // does not die by itself.
                 continue;
             }
             let Some(status) = fleet.ended(&part) else {
