@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+/// Tries at registering a subject that another process registers at the same time.
+const SAME_TIME: u32 = 5;
+
 /// What can go wrong with the registry.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryError {
@@ -112,21 +115,28 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Refused`] when it is incompatible, `Unavailable` when nobody answers.
     pub async fn register(&self, subject: &str, avsc: &str) -> Result<u32, RegistryError> {
-        let supplied = SuppliedSchema::new(None, SchemaType::Avro, avsc.to_owned());
-        let registered = post_schema(&self.settings, subject.to_owned(), supplied)
-            .await
-            .map_err(|e| {
-                if e.retriable {
-                    self.unavailable(&e)
-                } else {
-                    RegistryError::Refused {
-                        subject: subject.to_owned(),
-                        cause: said(&e),
-                    }
+        let mut tries = 0;
+        loop {
+            let supplied = SuppliedSchema::new(None, SchemaType::Avro, avsc.to_owned());
+            let error = match post_schema(&self.settings, subject.to_owned(), supplied).await {
+                Ok(registered) => {
+                    self.remember(registered.id, avsc)?;
+                    return Ok(registered.id);
                 }
-            })?;
-        self.remember(registered.id, avsc)?;
-        Ok(registered.id)
+                Err(error) => error,
+            };
+            if error.retriable {
+                return Err(self.unavailable(&error));
+            }
+            let cause = said(&error);
+            tries += 1;
+            // Another process registered the subject at the same time: next time it is there.
+            if tries == SAME_TIME || !cause.contains("already exists") {
+                let subject = subject.to_owned();
+                return Err(RegistryError::Refused { subject, cause });
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub(crate) fn remember(&self, id: u32, avsc: &str) -> Result<Arc<WriterSchema>, RegistryError> {

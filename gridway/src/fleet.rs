@@ -219,6 +219,11 @@ impl Fleet {
         self.parts.remove(part)
     }
 
+    /// Puts a process back that was taken out.
+    pub fn put(&mut self, part: &str, running: Running) {
+        self.parts.insert(part.to_owned(), running);
+    }
+
     /// How a part ended, if it has ended by itself.
     pub fn ended(&mut self, part: &str) -> Option<ExitStatus> {
         self.parts.get_mut(part).and_then(Running::ended)

@@ -87,6 +87,8 @@ impl Books {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Books);
+
     fn balanced() -> Books {
         Books {
             usdc_before: 1_000,
@@ -107,8 +109,6 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_missing_shows() {
-        assert_eq!(balanced().violations(), []);
-        type Change = fn(&mut Books);
         let changes: [Change; 7] = [
             |b| b.usdc_after -= 1,
             |b| b.tft_after += 1,
@@ -118,6 +118,7 @@ mod tests {
             |b| b.charged += 1,
             |b| b.swap_tft -= 1,
         ];
+        assert_eq!(balanced().violations(), []);
         for (n, change) in changes.into_iter().enumerate() {
             let mut books = balanced();
             change(&mut books);

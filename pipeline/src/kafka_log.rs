@@ -404,29 +404,39 @@ impl Log for KafkaLog {
         };
         self.consumer
             .commit(&self.list(offsets), mode)
-            .map_err(lost("commit offsets"))
+            .map_err(|error| match error {
+                KafkaError::ConsumerCommit(RDKafkaErrorCode::FencedInstanceId)
+                    if self.producer_is_fenced() =>
+                {
+                    Trouble::Fenced(error.to_string())
+                }
+                error => lost("commit offsets")(error),
+            })
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
         pass(Point::BeforeTransaction);
         self.producer.begin_transaction().map_err(torn("begin"))?;
-        let result = self
-            .fill(appends, offsets)
-            .map_err(|trouble| match trouble {
-                Trouble::Fenced(cause) if !self.instance_is_replaced(offsets) => {
-                    Trouble::Lost(cause)
-                }
-                trouble => trouble,
-            });
-        if matches!(result, Err(Trouble::Lost(_))) {
-            // Best effort: the broker aborts it after the transaction timeout anyway, and the
-            // next owner of the slot aborts it by initialising.
-            let _ = self.producer.abort_transaction(Duration::from_secs(2));
+        let trouble = match self.fill(appends, offsets) {
+            Ok(()) => {
+                pass(Point::AfterTransaction);
+                return Ok(());
+            }
+            Err(trouble) => trouble,
+        };
+        // Best effort: the broker aborts it after the transaction timeout anyway, and the next
+        // owner of the slot aborts it by initialising. Whoever was fenced hears of it here at the
+        // latest: a record that is refused does not say why.
+        let aborted = self.producer.abort_transaction(Duration::from_secs(2));
+        let fenced = matches!(trouble, Trouble::Fenced(_))
+            || aborted.is_err_and(|error| fences_producer(&error))
+            || self.producer.client().fatal_error().is_some();
+        let (Trouble::Fenced(cause) | Trouble::Lost(cause)) = trouble;
+        if fenced && self.instance_is_replaced(offsets) {
+            Err(Trouble::Fenced(cause))
+        } else {
+            Err(Trouble::Lost(cause))
         }
-        if result.is_ok() {
-            pass(Point::AfterTransaction);
-        }
-        result
     }
 
     fn dead_letters(&mut self, partition: i32) -> Result<BTreeMap<String, i64>, Trouble> {

@@ -271,9 +271,12 @@ fn fold(
             p.detail = None;
         }
         PurchaseEvent::TftSentToBridge(e) => {
-            p.state = State::HandedOff;
-            p.handoff_tx = Some(e.transaction.clone());
-            p.detail = None;
+            // The bridge's answer may stand before the payment's own outcome.
+            if p.state == State::Swapped {
+                p.state = State::HandedOff;
+                p.handoff_tx = Some(e.transaction.clone());
+                p.detail = None;
+            }
         }
         PurchaseEvent::HandoffSettled(e) => {
             p.state = State::Settled;

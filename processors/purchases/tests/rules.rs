@@ -588,6 +588,23 @@ fn the_way_of_a_purchase() {
 }
 
 #[test]
+fn the_outcome_of_a_returned_attempt_is_not_that_of_the_next() {
+    // The watcher saw the return before the hand told that it had paid.
+    let again = given(&[
+        requested(),
+        intent_created(),
+        paid(),
+        swap_completed(),
+        returned(),
+    ]);
+    let (same, out) = when(again.clone(), sent());
+    assert_eq!((&same, out.own.len()), (&again, 0));
+    let (next, out) = when(same, handoff_failed(2));
+    assert_eq!(names(&out), ["HandoffRequested n+1"]);
+    assert_eq!(next.stage.name(), "Swapped");
+}
+
+#[test]
 fn the_swap_never_spends_more_than_the_cap_of_the_purchase() {
     let mut purchase = given(&[requested(), intent_created(), paid()]);
     for attempt in 1..=3 {

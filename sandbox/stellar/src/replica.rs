@@ -35,7 +35,7 @@ impl Asked {
     fn behind(&mut self) -> u32 {
         self.reads = self.reads.wrapping_add(1);
         let Replicas { every, behind } = self.replicas;
-        if every == 0 || behind == 0 || self.reads % every != 0 {
+        if every == 0 || behind == 0 || !self.reads.is_multiple_of(every) {
             return 0;
         }
         let most = u32::try_from(REMEMBERED).unwrap_or(u32::MAX) - 1;

@@ -84,8 +84,11 @@ pub struct State {
     last_offer_id: i64,
     journal: Vec<Undo>,
     /// For each of the last ledgers, accounts as they were before it.
-    before: VecDeque<(u32, HashMap<Key, Option<Box<Account>>>)>,
+    before: VecDeque<(u32, Accounts)>,
 }
+
+/// Accounts as they were at some time; none where there was none.
+type Accounts = HashMap<Key, Option<Box<Account>>>;
 
 /// Ledgers that a replica may be behind.
 pub const REMEMBERED: usize = 64;
@@ -324,5 +327,31 @@ impl State {
             then = before.get(key).or(then);
         }
         then.map_or_else(|| self.account(key), Option::as_deref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_shows_an_account_as_it_was() {
+        let key = [1; 32];
+        let mut state = State::default();
+        state.commit(1);
+        state.put_account(key, Account::default());
+        state.commit(2);
+        for ledger in 3..=4 {
+            if let Some(account) = state.account_mut(&key) {
+                account.sequence = i64::from(ledger);
+            }
+            state.commit(ledger);
+        }
+        let sequence = |ledger| state.account_after(&key, ledger).map(|a| a.sequence);
+        assert_eq!(sequence(1), None);
+        assert_eq!(sequence(2), Some(0));
+        assert_eq!(sequence(3), Some(3));
+        assert_eq!(sequence(4), Some(4));
+        assert_eq!(sequence(9), Some(4));
     }
 }

@@ -44,13 +44,14 @@ async fn taken_over(stage: &Stage, dice: &mut Dice, name: &str, partitions: i32)
     let second = format!("{name}/1");
     let lent = {
         let mut fleet = stage.fleet.lock().await;
-        revive(stage, &mut fleet, name).await?;
         let there = fleet.names().any(|part| part == second);
+        // Anew, so that none is about to die at its step meanwhile.
+        fleet.kill(name).await?;
+        fleet.start(name).await?;
         if there {
-            revive(stage, &mut fleet, &second).await?;
-        } else {
-            fleet.start(&second).await?;
+            fleet.kill(&second).await?;
         }
+        fleet.start(&second).await?;
         !there
     };
     // So that both have partitions.
@@ -108,11 +109,13 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
     stage.parked.add(name);
     let mut zombie: Running = {
         let mut fleet = stage.fleet.lock().await;
-        revive(stage, &mut fleet, name).await?;
+        fleet.kill(name).await?;
+        fleet.start(name).await?;
         fleet
             .take(name)
             .with_context(|| format!("{name} does not run"))?
     };
+    tokio::time::sleep(dice.ms(1_500, 2_500)).await;
     let pid = zombie.pid().with_context(|| format!("{name} has ended"))?;
     signal(pid, Signal::SIGSTOP)?;
     stage.say(&format!("freeze     {name:<18} another takes its slot"));
@@ -120,35 +123,39 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
     tokio::time::sleep(dice.ms(2_000, 6_000)).await;
     signal(pid, Signal::SIGCONT)?;
     let woken = Instant::now();
-    let status = loop {
+    let seconds = || woken.elapsed().as_secs_f32();
+    loop {
         if let Some(status) = zombie.ended() {
-            break Some(status);
+            stage.say(&format!(
+                "wakes      {name:<18} and ends after {:.1} s ({status})",
+                seconds()
+            ));
+            break;
         }
+        let mut fleet = stage.fleet.lock().await;
+        if let Some(status) = fleet.ended(name) {
+            // Who wakes with lost connections joins anew, and is then the later one: one of the
+            // two goes, which is what counts.
+            stage.say(&format!(
+                "wakes      {name:<18} and takes the slot back after {:.1} s; the other ends ({status})",
+                seconds()
+            ));
+            fleet.put(name, zombie);
+            break;
+        }
+        drop(fleet);
         if woken.elapsed() > WITHIN {
-            break None;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    match status {
-        Some(status) => stage.say(&format!(
-            "wakes      {name:<18} and ends after {:.1} s ({status})",
-            woken.elapsed().as_secs_f32()
-        )),
-        None => {
             stage.complain(format!(
-                "{name} woke up, its slot taken, and still runs after {} s",
+                "{name} woke up, its slot taken, and both run after {} s",
                 WITHIN.as_secs()
             ));
             zombie.kill().await?;
+            break;
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     {
         let mut fleet = stage.fleet.lock().await;
-        if let Some(status) = fleet.ended(name) {
-            stage.complain(format!(
-                "{name} took a frozen one's slot and ended: {status}"
-            ));
-        }
         revive(stage, &mut fleet, name).await?;
     }
     stage.parked.remove(name);

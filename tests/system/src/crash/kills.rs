@@ -123,6 +123,8 @@ impl Killer {
         let names: Vec<String> = fleet.names().map(ToOwned::to_owned).collect();
         for part in names {
             if stage.parked.has(&part) {
+                // It may die at its step meanwhile, which counts later; one that was started anew
+                // does not die by itself.
                 continue;
             }
             let Some(status) = fleet.ended(&part) else {
@@ -138,7 +140,8 @@ impl Killer {
                 _ => stage.complain(format!("{part} ended by itself: {status}; see its log")),
             }
             fleet.take(&part);
-            self.start(&mut fleet, &part).await?;
+            // Not again at once, or those that are busy would die all the time.
+            self.start(&mut fleet, &part, 25).await?;
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl Killer {
         self.tally.at_random += 1;
         self.died(&victim, "at a random time");
         tokio::time::sleep(self.dice.ms(0, 400)).await;
-        self.start(&mut fleet, &victim).await
+        self.start(&mut fleet, &victim, 85).await
     }
 
     fn died(&mut self, part: &str, at: &str) {
@@ -185,10 +188,10 @@ impl Killer {
             .say(&format!("kill {:>4}  {part:<18} {at}", self.tally.kills));
     }
 
-    /// Starts a part again, often with a step at which it is to die.
-    async fn start(&mut self, fleet: &mut Fleet, part: &str) -> Result<()> {
+    /// Starts a part again, so many times in a hundred with a step at which it is to die.
+    async fn start(&mut self, fleet: &mut Fleet, part: &str, share: u64) -> Result<()> {
         let done = self.tally.kills >= self.stage.plan.kills;
-        if done || !self.dice.percent(70) {
+        if done || !self.dice.percent(share) {
             return fleet.start(part).await;
         }
         let kind = kind(part);
@@ -203,7 +206,7 @@ impl Killer {
             return fleet.start(part).await;
         };
         let nth = 1 + match point {
-            Point::Assigned => 0,
+            Point::Assigned | Point::BeforeFind | Point::AfterFind => 0,
             _ => self.dice.below(3),
         };
         let armed = format!("{}:{nth}", point.name());
