@@ -71,8 +71,8 @@ impl Purchase {
         let mut found = self.always();
         match outcome {
             Some(outcome) => found.extend(self.at_its_end(outcome)),
-            None if self.alarms.is_empty() => {
-                found.push(self.found(Harm::Lost, "it neither ended nor raised an alarm"));
+            None if !self.handed_over() => {
+                found.push(self.found(Harm::Lost, "it neither ended nor was handed to a person"));
             }
             None => {}
         }
@@ -82,6 +82,19 @@ impl Purchase {
         found
     }
 
+    /// Whether an alarm has left the rest to a person. A dispute alone has not, it may be won; nor
+    /// has a mint that is overdue, it may come.
+    #[must_use]
+    pub fn handed_over(&self) -> bool {
+        ["dispute_lost", "refunded_outside", "refund_failed"]
+            .iter()
+            .any(|alarm| self.alarms.iter().any(|raised| raised == alarm))
+    }
+
+    const fn kept_charges(&self) -> u32 {
+        self.charges.saturating_sub(self.refunds)
+    }
+
     /// What must hold whatever became of it.
     fn always(&self) -> Vec<Violation> {
         let most = |what: &str, found: u32, most: u32| {
@@ -89,7 +102,7 @@ impl Purchase {
                 .then(|| self.found(Harm::Doubled, format!("{found} {what}, at most {most}")))
         };
         let mut found: Vec<Violation> = [
-            most("successful charges", self.charges, 1),
+            most("charges that were kept", self.kept_charges(), 1),
             most("swaps", self.swaps, 1),
             most("mints", self.mints, 1),
             most("refunds", self.refunds, self.charges),
@@ -116,7 +129,7 @@ impl Purchase {
                 ),
             ));
         }
-        if self.mints > 0 && self.refunds > 0 {
+        if self.mints > 0 && self.charges > 0 && self.kept_charges() == 0 {
             found.push(self.found(Harm::Doubled, "it was delivered and refunded"));
         }
         found
@@ -128,17 +141,24 @@ impl Purchase {
         let kept = i64::from(self.bridge_payments) - i64::from(self.bridge_returns);
         let rules = match outcome {
             Outcome::Settled => vec![
-                count("successful charges", self.charges, 1),
-                sum("charged", self.charged_minor, self.charge_minor),
-                count("refunds", self.refunds, 0),
+                // Who pays twice gets the second charge back.
+                count("charges that were kept", self.kept_charges(), 1),
+                sum(
+                    "charged and kept",
+                    self.charged_minor - self.refunded_minor,
+                    self.charge_minor,
+                ),
                 count("swaps", self.swaps, 1),
                 sum("payments that the bridge kept", kept, 1),
                 count("mints", self.mints, 1),
             ],
             Outcome::Refunded => vec![
-                count("successful charges", self.charges, 1),
-                count("refunds", self.refunds, 1),
-                sum("refunded", self.refunded_minor, self.charge_minor),
+                count("refunds", self.refunds, self.charges.max(1)),
+                sum(
+                    "refunded",
+                    self.refunded_minor,
+                    self.charged_minor.max(self.charge_minor),
+                ),
                 sum("payments that the bridge kept", kept, 0),
                 count("mints", self.mints, 0),
             ],
@@ -264,10 +284,25 @@ mod tests {
         };
         let alarmed = Purchase {
             id: "p".to_owned(),
-            alarms: vec!["mint_overdue".to_owned()],
+            alarms: vec!["dispute_lost".to_owned()],
             ..Purchase::default()
         };
-        for good in [settled(), refunded(), not_paid(), late, returned, alarmed] {
+        let twice = Purchase {
+            charges: 2,
+            charged_minor: 1000,
+            refunds: 1,
+            refunded_minor: 500,
+            ..settled()
+        };
+        for good in [
+            settled(),
+            refunded(),
+            not_paid(),
+            late,
+            returned,
+            alarmed,
+            twice,
+        ] {
             assert_eq!(good.violations(), [], "{good:?}");
         }
     }

@@ -58,7 +58,9 @@ impl KafkaConfig {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "cooperative-sticky")
+            // Not a cooperative one: its rebalances have two phases, and a static member that is
+            // replaced between them can stay without its partitions for ever.
+            .set("partition.assignment.strategy", "range")
             .set(
                 "session.timeout.ms",
                 self.session_timeout.as_millis().to_string(),

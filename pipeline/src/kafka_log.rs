@@ -94,12 +94,12 @@ impl ConsumerContext for Group {
                 // Cannot fail: 0 is a valid offset.
                 let _ = from_start.add_partition_offset(self.topic, *partition, Offset::Offset(0));
             }
-            if let Err(error) = consumer.incremental_assign(&from_start) {
+            if let Err(error) = consumer.assign(&from_start) {
                 tracing::error!(processor = self.name, %error, "assigning partitions failed");
             }
             events.push(Rebalance::Assigned(partitions));
         } else {
-            if let Err(error) = consumer.incremental_unassign(tpl) {
+            if let Err(error) = consumer.unassign() {
                 tracing::error!(processor = self.name, %error, "giving partitions back failed");
             }
             events.push(Rebalance::Revoked(partitions));
