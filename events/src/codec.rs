@@ -50,6 +50,18 @@ struct Ours {
     schema: Schema,
 }
 
+impl Ours {
+    fn parse(id: u32, avsc: &str) -> Result<Self, RegistryError> {
+        match Schema::parse_str(avsc) {
+            Ok(schema) => Ok(Self { id, schema }),
+            Err(error) => Err(RegistryError::Unusable {
+                id,
+                cause: error.to_string(),
+            }),
+        }
+    }
+}
+
 impl EncodeError {
     /// The topic's codec was not given to the writer.
     #[must_use]
@@ -94,11 +106,7 @@ impl<E: EventSet> Codec<E> {
         for file in E::SCHEMAS {
             let subject = subject(E::TOPIC, file.name);
             let id = registry.register(&subject, file.avsc).await?;
-            let schema = Schema::parse_str(file.avsc).map_err(|e| RegistryError::Unusable {
-                id,
-                cause: e.to_string(),
-            })?;
-            ours.insert(file.name, Ours { id, schema });
+            ours.insert(file.name, Ours::parse(id, file.avsc)?);
         }
         Ok(Self {
             registry: registry.clone(),
@@ -116,11 +124,7 @@ impl<E: EventSet> Codec<E> {
         let mut ours = HashMap::new();
         for (id, file) in (first_id..).zip(E::SCHEMAS) {
             registry.remember(id, file.avsc)?;
-            let schema = Schema::parse_str(file.avsc).map_err(|e| RegistryError::Unusable {
-                id,
-                cause: e.to_string(),
-            })?;
-            ours.insert(file.name, Ours { id, schema });
+            ours.insert(file.name, Ours::parse(id, file.avsc)?);
         }
         Ok(Self {
             registry: registry.clone(),

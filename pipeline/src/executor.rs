@@ -3,7 +3,6 @@
 use crate::append::{Codecs, Planned, own};
 use crate::breaker::Breaker;
 use crate::drive::{Effect, Verdict, drive};
-use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -391,12 +390,8 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
         Ok(())
     }
 
-    fn poison(&mut self, polled: Polled) {
-        self.waiting.block(polled);
-    }
-
-    fn poisoned(&self, offset: i64) -> Option<Polled> {
-        self.waiting.poison(offset).cloned()
+    fn waiting(&mut self) -> &mut Waiting<X::Event> {
+        &mut self.waiting
     }
 
     fn release(

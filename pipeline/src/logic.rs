@@ -3,7 +3,8 @@
 use crate::append::Append;
 use crate::executor::Owner;
 use crate::ground::Ground;
-use crate::log::{Log, Polled, Trouble};
+use crate::log::{Log, Trouble};
+use crate::waiting::Waiting;
 use events::codec::EncodeError;
 use events::envelope::Record;
 use events::schema::EventSet;
@@ -43,10 +44,8 @@ pub(crate) trait Logic: Send {
         message: Self::Message,
         host: &mut Host<'_, Self::Message>,
     ) -> Result<(), Fault>;
-    /// A record cannot be read: its aggregate waits.
-    fn poison(&mut self, polled: Polled);
-    /// The record at this offset, if it is one that could not be read.
-    fn poisoned(&self, offset: i64) -> Option<Polled>;
+    /// What waits behind records that cannot be read.
+    fn waiting(&mut self) -> &mut Waiting<Self::Event>;
     /// Lets go what waits behind the record at this offset, which turned out to be `read` or is
     /// passed over. `host` is there only when the partition is live; `fresh` says that the
     /// release has not been committed before.

@@ -1,7 +1,6 @@
 //! Policies: pure rules over the events of an aggregate.
 
 use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own};
-use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -261,12 +260,8 @@ impl<P: Policy> Logic for PolicyPartition<P> {
         Ok(())
     }
 
-    fn poison(&mut self, polled: Polled) {
-        self.waiting.block(polled);
-    }
-
-    fn poisoned(&self, offset: i64) -> Option<Polled> {
-        self.waiting.poison(offset).cloned()
+    fn waiting(&mut self) -> &mut Waiting<P::Event> {
+        &mut self.waiting
     }
 
     fn release(

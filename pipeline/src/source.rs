@@ -1,7 +1,6 @@
 //! Sources: they turn outside facts into events.
 
 use crate::append::{Codecs, Planned, own};
-use crate::log::Polled;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -229,12 +228,8 @@ impl<S: Source> Logic for SourcePartition<S> {
         self.claim(host)
     }
 
-    fn poison(&mut self, polled: Polled) {
-        self.waiting.block(polled);
-    }
-
-    fn poisoned(&self, offset: i64) -> Option<Polled> {
-        self.waiting.poison(offset).cloned()
+    fn waiting(&mut self) -> &mut Waiting<S::Event> {
+        &mut self.waiting
     }
 
     /// Facts of the aggregate may have gone by while it waited: everything is read again. What the

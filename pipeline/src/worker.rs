@@ -401,7 +401,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     "a record cannot be read; its aggregate waits, the rest goes on"
                 );
                 if let Some(entry) = self.partitions.get_mut(&partition) {
-                    entry.logic.poison(polled.clone());
+                    entry.logic.waiting().block(polled.clone());
                     if offset >= committed {
                         metrics::dead_letter(self.plan.name);
                         let letter = polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
@@ -428,12 +428,12 @@ impl<'a, L: Logic> Worker<'a, L> {
         fresh: bool,
     ) -> Result<(), Exit> {
         let name = self.plan.name;
-        let Some(entry) = self.partitions.get(&partition) else {
+        let Some(entry) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
         let folding = matches!(entry.phase, Phase::Folding { .. });
         // This program reads it, or it was released before: nothing waits for it.
-        let Some(polled) = entry.logic.poisoned(release.offset) else {
+        let Some(polled) = entry.logic.waiting().poison(release.offset).cloned() else {
             return Ok(());
         };
         let read = match release.action {
