@@ -85,7 +85,10 @@ pub(crate) struct SourcePartition<S: Source> {
     partition: i32,
     seen: HashSet<EventId>,
     state: S::State,
+    /// Covers only facts that stand in the log: it is no more than a cache of what the log tells.
     cursor: Option<String>,
+    /// Readings of which a fact has not been read back yet, oldest first.
+    unconfirmed: VecDeque<(String, HashSet<EventId>)>,
     pending: Option<Pending<S::Fact>>,
     waiting: Waiting<S::Event>,
     /// The cursor covers facts that could not be told apart: it is forgotten.
@@ -108,6 +111,7 @@ impl<S: Source> SourcePartition<S> {
             seen: HashSet::new(),
             state: S::State::default(),
             cursor: None,
+            unconfirmed: VecDeque::new(),
             pending: None,
             waiting: Waiting::default(),
             over: false,
@@ -116,6 +120,10 @@ impl<S: Source> SourcePartition<S> {
     }
 
     fn take(&mut self, record: Record<S::Event>) {
+        for (_, missing) in &mut self.unconfirmed {
+            missing.remove(&record.id());
+        }
+        self.confirm();
         // What is held stands in the log all the same: it must not be appended again.
         if !self.seen.insert(record.id()) {
             metrics::records(S::NAME, "echo");
@@ -125,6 +133,15 @@ impl<S: Source> SourcePartition<S> {
         } else {
             metrics::records(S::NAME, "fact");
             self.source.evolve(&mut self.state, &record);
+        }
+    }
+
+    /// Moves the cursor over readings whose facts all stand in the log.
+    fn confirm(&mut self) {
+        while let Some((_, missing)) = self.unconfirmed.front()
+            && missing.is_empty()
+        {
+            self.cursor = self.unconfirmed.pop_front().map(|(cursor, _)| cursor);
         }
     }
 
@@ -160,12 +177,14 @@ impl<S: Source> SourcePartition<S> {
         let Some(pending) = &mut self.pending else {
             return Ok(());
         };
+        let mut appended = HashSet::new();
         while let Some(fact) = pending.facts.front() {
             match self.source.claim(&self.state, self.partition, fact) {
                 Claim::NotMine => {}
                 Claim::Mine(cause, planned) => {
                     let (id, append) = own(&self.codecs, S::NAME, &cause, &planned)?;
-                    if self.seen.insert(id) {
+                    let under_way = self.unconfirmed.iter().any(|(_, ids)| ids.contains(&id));
+                    if !self.seen.contains(&id) && !under_way && appended.insert(id) {
                         host.outbox.push(append);
                     }
                 }
@@ -173,7 +192,8 @@ impl<S: Source> SourcePartition<S> {
             pending.facts.pop_front();
         }
         if let Some(pending) = self.pending.take() {
-            self.cursor = Some(pending.cursor);
+            self.unconfirmed.push_back((pending.cursor, appended));
+            self.confirm();
             let _ = pending.done.send(());
         }
         Ok(())
@@ -250,6 +270,7 @@ impl<S: Source> Logic for SourcePartition<S> {
                 self.stop.cancel();
                 self.stop = CancellationToken::new();
                 (self.pending, self.cursor) = (None, None);
+                self.unconfirmed.clear();
                 self.read(host);
             }
             None => self.over |= fresh,
