@@ -1,4 +1,6 @@
-"""Records that cannot be read: their aggregate waits, the rest goes on, an operator lets it go."""
+"""Records that cannot be read: their aggregate waits, the rest goes on, an operator lets it go.
+
+Runs after the tests that read the whole log back, before the one that empties the treasury."""
 import io
 import json
 import os
