@@ -153,6 +153,7 @@ def test_refunds_never_exceed_the_charge(stand_in):
     assert stand_in.counts()["by_purchase"]["p-1"] == {
         "intents": [intent.id],
         "succeeded": 1,
+        "charged_minor": 2500,
         "refunds": 2,
         "refunded_minor": 2500,
     }
