@@ -63,6 +63,8 @@ def test_a_card_payment_becomes_a_contract(world):
     way = ["PurchaseRequested", "PaymentIntentRequested", "PaymentIntentCreated", "StripeEventReceived", "UserPaid",
            "SwapRequested", "SwapCompleted", "HandoffRequested", "TftSentToBridge", "HandoffSettled", "PurchaseEnded",
            "DeploymentRequested", "FundsArrived", "ContractRequested", "DeploymentCreated"]
+    # The topics are folded each at its own pace.
+    until("the whole timeline", lambda: len(world.types(purchase)) >= len(way))
     assert sorted(world.types(purchase)) == sorted(way)
     facts = json.dumps(moments(world.get(f"/purchases/{purchase}/timeline")))
     assert intent in facts
