@@ -10,8 +10,9 @@ PURCHASES ?= 40
 SEED ?= 1
 
 SEEDS ?= 10000
+RECORDS ?= 1000000
 
-.PHONY: help demo up test lint deny bench crash sim faults mutants prove tools build
+.PHONY: help demo up test lint deny bench fold crash sim faults mutants prove tools build
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,7 +28,7 @@ test: build ## unit, integration and end-to-end tests, all against the real stac
 	$(BIN)/simulation --seeds 500
 	$(BIN)/simulation --faults
 	tests/run.sh
-	$(BIN)/system-tests crash --kills 20 --freezes 2
+	$(BIN)/system-tests crash --kills 50 --freezes 2
 
 lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
@@ -39,6 +40,9 @@ deny:
 
 bench: build ## latency of a purchase and purchases a second
 	$(BIN)/system-tests bench
+
+fold: build ## how long a processor folds a partition of RECORDS records before it is live
+	$(BIN)/system-tests fold --records $(RECORDS)
 
 crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
 	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)
