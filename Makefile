@@ -34,6 +34,7 @@ lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps
+	simulation/mutants.py --check
 
 deny:
 	deny=$$(scripts/ensure-cargo-deny.sh) && "$$deny" --locked check licenses bans sources

@@ -119,6 +119,48 @@ impl Encoded {
     }
 }
 
+/// Decisions of which the log lacks something, oldest first. They are looked up by the ids of
+/// their events: after a long outage of the policy they are as many as the records of its backlog.
+#[derive(Default)]
+struct Missing {
+    decisions: BTreeMap<u64, Encoded>,
+    /// Which decision lacks an event. An id is of one decision: it derives from its cause.
+    lacking: HashMap<EventId, u64>,
+    next: u64,
+}
+
+impl Missing {
+    fn push(&mut self, decision: Encoded) {
+        for (id, _) in &decision.own {
+            self.lacking.insert(*id, self.next);
+        }
+        self.decisions.insert(self.next, decision);
+        self.next += 1;
+    }
+
+    /// An event stands in the log.
+    fn found(&mut self, id: EventId) {
+        let Some(number) = self.lacking.remove(&id) else {
+            return;
+        };
+        let Some(decision) = self.decisions.get_mut(&number) else {
+            return;
+        };
+        decision.own.retain(|(missing, _)| *missing != id);
+        // A decision is one transaction: where its own events stand, what it forwarded to other
+        // topics stands there too.
+        if decision.own.is_empty() {
+            self.decisions.remove(&number);
+        }
+    }
+
+    /// What the log lacks, oldest first.
+    fn take(&mut self) -> impl Iterator<Item = Encoded> + use<> {
+        self.lacking.clear();
+        std::mem::take(&mut self.decisions).into_values()
+    }
+}
+
 /// One partition of a policy.
 pub(crate) struct PolicyPartition<P: Policy> {
     policy: Arc<P>,
@@ -129,8 +171,8 @@ pub(crate) struct PolicyPartition<P: Policy> {
     waiting: Waiting<P::Event>,
     /// Keys to decide about again, from these offsets on.
     revisit: BTreeMap<String, i64>,
-    /// Decided again in the overlap and not (yet) found in the log, oldest first.
-    missing: Vec<Encoded>,
+    /// Decided again in the overlap and not (yet) found in the log.
+    missing: Missing,
     timers: BTreeSet<(Timer, String)>,
     firing: HashSet<EventId>,
 }
@@ -145,7 +187,7 @@ impl<P: Policy> PolicyPartition<P> {
             aggregates: HashMap::new(),
             waiting: Waiting::default(),
             revisit: BTreeMap::new(),
-            missing: Vec::new(),
+            missing: Missing::default(),
             timers: BTreeSet::new(),
             firing: HashSet::new(),
         }
@@ -222,14 +264,7 @@ impl<P: Policy> Logic for PolicyPartition<P> {
     type Message = ();
 
     fn fold(&mut self, record: Record<P::Event>, committed: i64) -> Result<(), Fault> {
-        let id = record.id();
-        self.missing.retain_mut(|decision| {
-            let before = decision.own.len();
-            decision.own.retain(|(missing, _)| *missing != id);
-            // A decision is one transaction: where its own events stand, what it forwarded
-            // to other topics stands there too.
-            before == 0 || !decision.own.is_empty()
-        });
+        self.missing.found(record.id());
         let again = self
             .revisit
             .get(&record.envelope.subject)
@@ -247,7 +282,7 @@ impl<P: Policy> Logic for PolicyPartition<P> {
 
     fn go_live(&mut self, host: &mut Host<'_, ()>) -> Result<(), Fault> {
         host.outbox
-            .extend(self.missing.drain(..).flat_map(Encoded::into_appends));
+            .extend(self.missing.take().flat_map(Encoded::into_appends));
         Ok(())
     }
 

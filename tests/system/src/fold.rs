@@ -14,9 +14,10 @@ use events::registry::Registry;
 use events::time::Timestamp;
 use events::topics::PURCHASES;
 use gridway::processors;
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// A policy and a hand: the one keeps aggregates, the other requests.
@@ -51,6 +52,8 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
         "\n| processor | records | fold | records a second | memory after |\n|---|---|---|---|---|"
     );
     for name in MEASURED {
+        let (brokers, group) = (world.setting("GRIDWAY_KAFKA_BROKERS").to_owned(), name);
+        tokio::task::spawn_blocking(move || commit_end(&brokers, group)).await??;
         let begun = Instant::now();
         world.sandbox.fleet.start(name).await?;
         let address = world
@@ -86,6 +89,27 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
             memory / 1024
         );
         world.sandbox.fleet.kill(name).await?;
+    }
+    Ok(())
+}
+
+/// Commits the end of the partition for a group without members: who takes over from a processor
+/// that kept up with the log.
+fn commit_end(brokers: &str, group: &str) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
+        .create()?;
+    let (_, end) = consumer.fetch_watermarks(PURCHASES.name, 0, Duration::from_secs(10))?;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(PURCHASES.name, 0, Offset::Offset(end))?;
+    let begun = Instant::now();
+    // Refused until the session of the killed member is over.
+    while let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(error).context("committing for the group of a killed processor");
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
 }
