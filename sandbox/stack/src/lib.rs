@@ -406,6 +406,15 @@ impl Stack {
         Ok(())
     }
 
+    /// Asks a part to stop, and waits until it has. [`Stack::restart`] brings it back.
+    ///
+    /// # Errors
+    /// [`StackError::NotStarted`] for a part that this stack does not have.
+    pub async fn shut_down(&self, part: Part) -> Result<(), StackError> {
+        self.service(part)?.stop().await;
+        Ok(())
+    }
+
     /// Starts a part again on the same port, after killing it if it runs, and waits until it
     /// answers.
     ///
