@@ -1,8 +1,8 @@
 //! The broker, Postgres and the registry go and come back; nobody of ours is started for it.
 //!
 //! Postgres and the registry are killed; the broker is asked to stop. A single KRaft node that is
-//! killed may lose the end of an open transaction by itself: the session of the dead broker ends
-//! when the new one's transaction coordinator already works, it takes the partitions without a
+//! killed may lose the end of an open transaction by itself. By its log, the session of the dead
+//! broker ends when the new one's transaction coordinator already works, it takes the partitions without a
 //! leader for deleted and leaves out their markers, and nobody who reads committed gets past
 //! that place again. With several nodes another leads them meanwhile.
 
