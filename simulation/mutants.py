@@ -76,7 +76,7 @@ MUTANTS = [
         "        if !self.seen.insert(record.id()) && record.offset < 0 {",
         # The rules have a net of their own, which would hide it.
         (
-            "processors/purchases/src/decide.rs",
+            "processors/purchases/src/decide/card.rs",
             "        if purchase.receipts.contains_key(&intent) {\n            return;\n        }\n",
             "",
         ),
@@ -130,7 +130,7 @@ MUTANTS = [
     (
         "refund without the terminal decision",
         "a charge goes back only once delivery is given up",
-        "processors/purchases/src/decide.rs",
+        "processors/purchases/src/decide/handoff.rs",
         "        let stage = std::mem::take(&mut purchase.stage);\n        purchase.stage = match self.rules.retry_at(self.now, attempt + 1) {",
         "        if let Some(order) = order_of(&purchase.stage).cloned() {\n"
         "            for intent in purchase.receipts.keys().cloned().collect::<Vec<_>>() {\n"

@@ -1,0 +1,224 @@
+//! What Stripe tells: the PaymentIntent, the charge, disputes and refunds by somebody else.
+
+use super::{Rulebook, order_of};
+use crate::state::{Next, Order, Purchase, Receipt, Stage};
+use events::money::Currency;
+use events::purchases::{
+    PaymentIntentFailed, PaymentIntentRequested, PaymentQuarantined, PurchaseOutcome,
+    StripeEventReceived, UserPaid,
+};
+
+/// Attempts at creating a PaymentIntent before the purchase ends unpaid.
+const INTENT_ATTEMPTS: i32 = 3;
+
+impl Rulebook<'_> {
+    pub(super) fn request_intent(&mut self, order: &Order, attempt: i32) {
+        self.out.push(PaymentIntentRequested {
+            purchase_id: order.purchase,
+            user_id: order.user,
+            attempt,
+            charge: order.charge,
+            deadline: self.now.after(self.rules.stripe_deadline),
+        });
+    }
+
+    pub(super) fn intent_failed(&mut self, purchase: &mut Purchase, event: &PaymentIntentFailed) {
+        let Stage::Opened { order, attempt } = &purchase.stage else {
+            return;
+        };
+        let (order, attempt) = (order.clone(), *attempt);
+        if event.attempt != attempt {
+            return;
+        }
+        if attempt < INTENT_ATTEMPTS {
+            self.request_intent(&order, attempt + 1);
+            purchase.stage = Stage::Opened {
+                order,
+                attempt: attempt + 1,
+            };
+        } else {
+            self.out.ended(
+                &order,
+                PurchaseOutcome::NotPaid,
+                &format!("no PaymentIntent: {}", event.detail),
+            );
+            purchase.stage = Stage::NotPaid { order };
+        }
+    }
+
+    pub(super) fn stripe(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
+        match event.event_type.as_str() {
+            "payment_intent.succeeded" => self.money_came(purchase, event),
+            "payment_intent.canceled" => {
+                if let Stage::AwaitingPayment { order, intent } = &purchase.stage
+                    && event.intent_id.as_ref() == Some(intent)
+                {
+                    let order = order.clone();
+                    self.out.ended(
+                        &order,
+                        PurchaseOutcome::NotPaid,
+                        "the PaymentIntent was cancelled",
+                    );
+                    purchase.stage = Stage::NotPaid { order };
+                }
+            }
+            "charge.refunded" => {
+                // Our own refunds say so, too.
+                let intent = event.intent_id.as_deref().unwrap_or_default();
+                if purchase
+                    .receipts
+                    .get(intent)
+                    .is_none_or(|(_, r)| *r == Receipt::Kept)
+                {
+                    self.hold(purchase, format!("refund of {intent}"), "refunded_outside");
+                }
+            }
+            "charge.dispute.created" => {
+                let dispute = event.object_id.clone().unwrap_or_default();
+                // Its end may have been told before its beginning.
+                if !purchase.disputes_closed.contains(&dispute) {
+                    self.hold(purchase, dispute, "disputed");
+                }
+            }
+            "charge.dispute.closed" => self.dispute_closed(purchase, event),
+            _ => {}
+        }
+    }
+
+    /// Later legs wait, and a person is told why; once for each reason.
+    pub(super) fn hold(&mut self, purchase: &mut Purchase, reason: String, alarm: &str) {
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let detail = format!("{reason}: later legs wait");
+        if purchase.holds.insert(reason) {
+            self.out.alarm(&order, alarm, detail);
+        }
+    }
+
+    pub(super) fn dispute_closed(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let dispute = event.object_id.clone().unwrap_or_default();
+        if !purchase.disputes_closed.insert(dispute.clone()) {
+            return;
+        }
+        if !matches!(
+            event.status.as_deref(),
+            Some("won" | "warning_closed" | "prevented")
+        ) {
+            purchase.holds.insert(dispute);
+            self.out.alarm(
+                &order,
+                "dispute_lost",
+                "the charge is a loss; nothing more is delivered",
+            );
+            return;
+        }
+        if !purchase.holds.remove(&dispute) || purchase.held() {
+            return;
+        }
+        match std::mem::take(&mut purchase.stage) {
+            Stage::Paid {
+                order,
+                intent,
+                paid_at,
+                attempt,
+                next: Next::Held,
+                path,
+            } => {
+                let stage = Stage::Paid {
+                    order,
+                    intent,
+                    paid_at,
+                    attempt,
+                    next: Next::Held,
+                    path,
+                };
+                purchase.stage = self.next_swap(stage, false);
+            }
+            stage @ Stage::Swapped {
+                next: Next::Held, ..
+            } => purchase.stage = self.next_handoff(stage, false),
+            stage => purchase.stage = stage,
+        }
+    }
+
+    pub(super) fn money_came(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
+        let Some(intent) = event.intent_id.clone() else {
+            return;
+        };
+        if purchase.receipts.contains_key(&intent) {
+            return;
+        }
+        let received = (
+            event.amount_received.unwrap_or_default(),
+            event.currency.as_deref().unwrap_or_default(),
+        );
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let mismatch = if event.livemode != self.rules.livemode {
+            Some("livemode_mismatch")
+        } else if Currency::parse(received.1) != Some(order.charge.currency) {
+            Some("currency_mismatch")
+        } else if received.0 != order.charge.minor {
+            Some("amount_mismatch")
+        } else {
+            None
+        };
+        let awaited = matches!(
+            purchase.stage,
+            Stage::Opened { .. } | Stage::AwaitingPayment { .. }
+        );
+        if let Some(reason) = mismatch {
+            self.out.push(PaymentQuarantined {
+                purchase_id: order.purchase,
+                intent_id: intent,
+                reason: reason.to_owned(),
+                expected: order.charge,
+                received_minor: received.0,
+                received_currency: received.1.to_owned(),
+            });
+            if awaited {
+                purchase.stage = Stage::Quarantined { order };
+            }
+            return;
+        }
+        if awaited {
+            purchase
+                .receipts
+                .insert(intent.clone(), (order.charge, Receipt::Kept));
+            self.out.push(UserPaid {
+                purchase_id: order.purchase,
+                user_id: order.user,
+                intent_id: intent.clone(),
+                charge: order.charge,
+            });
+            let path = order.path.clone();
+            let stage = Stage::Paid {
+                order,
+                intent,
+                paid_at: self.now,
+                attempt: 0,
+                next: Next::Held,
+                path,
+            };
+            purchase.stage = self.next_swap(stage, purchase.held());
+            return;
+        }
+        // Paid after expiry, or paid twice: no state awaits this money.
+        self.out.alarm(
+            &order,
+            "paid_again",
+            format!("{intent} was paid though nothing awaited it; it is refunded"),
+        );
+        self.refund(
+            purchase,
+            &intent,
+            order.charge,
+            "paid though nothing awaited it",
+        );
+    }
+}
