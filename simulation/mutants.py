@@ -82,6 +82,13 @@ MUTANTS = [
         ),
     ),
     (
+        "a webhook that never came is forgotten",
+        "what Stripe lists is a fact though no webhook told it",
+        "processors/reconciler/src/lib.rs",
+        "Some(purchase) if state.contains(&purchase) =>",
+        "Some(purchase) if state.contains(&purchase) && state.is_empty() =>",
+    ),
+    (
         "closed aggregates forgotten",
         "aggregates and ids are remembered for ever",
         "pipeline/src/policy.rs",

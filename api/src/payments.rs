@@ -4,6 +4,7 @@ use crate::auth::Caller;
 use crate::body::Command;
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
+use crate::ports::NoSecret;
 use crate::problem::{Kind, Problem};
 use crate::quotes::{self, Quote};
 use crate::state::ApiState;
@@ -26,6 +27,9 @@ pub(crate) const ROUTE: &str = "payments/create-intent";
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateIntent {
     quote_id: QuoteId,
+    /// Where Stripe sends the receipt. It goes to Stripe and nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt_email: Option<String>,
 }
 
 pub(crate) async fn create_intent(
@@ -36,6 +40,10 @@ pub(crate) async fn create_intent(
     headers: HeaderMap,
     Command(command): Command<CreateIntent>,
 ) -> Result<Response, Problem> {
+    let email = command.receipt_email.as_deref();
+    if let Some(email) = email {
+        check_email(email)?;
+    }
     let fingerprint = Fingerprint::of(ROUTE, &command)?;
     let id = PurchaseId::derive(&[&user.to_string(), key.as_str()]);
     let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
@@ -82,7 +90,7 @@ pub(crate) async fn create_intent(
         None if patience.is_zero() => None,
         None => opened(&state, id, patience).await?,
     };
-    answer(&state, id, purchase.as_ref(), hit, position.as_ref()).await
+    answer(&state, id, purchase.as_ref(), email, hit, position.as_ref()).await
 }
 
 /// The purchase, once it is past its opening.
@@ -154,6 +162,7 @@ async fn answer(
     state: &ApiState,
     id: PurchaseId,
     purchase: Option<&Purchase>,
+    email: Option<&str>,
     hit: bool,
     position: Option<&Position>,
 ) -> Result<Response, Problem> {
@@ -162,15 +171,9 @@ async fn answer(
     if let Some(intent) = purchase.and_then(|p| p.intent_id.as_deref()) {
         body["intent_id"] = json!(intent);
         if stage == Stage::AwaitingPayment {
-            // Read for the payer, and passed on: it is neither stored nor logged.
-            let secret = state.secrets.client_secret(intent).await.map_err(|error| {
-                tracing::error!(%error, intent, purchase = %id, "no client secret for a payer");
-                Problem::new(
-                    Kind::StripeUnavailable,
-                    "the purchase is taken, but Stripe does not give its client secret for now; send the same command again",
-                )
-                .with("purchase_id", id.to_string())
-            })?;
+            // Read for the payer, and passed on: neither it nor the address is stored or logged.
+            let secret = state.secrets.client_secret(intent, email).await;
+            let secret = secret.map_err(|error| no_secret(&error, intent, id))?;
             body["client_secret"] = json!(secret);
         }
     }
@@ -180,4 +183,57 @@ async fn answer(
     ];
     let response = (StatusCode::ACCEPTED, headers, Json(body)).into_response();
     Ok(wait::token(idempotency::mark(response, hit), position))
+}
+
+/// An address is judged by Stripe; here only what could be none.
+fn check_email(email: &str) -> Result<(), Problem> {
+    let well_formed = email.len() <= 254
+        && !email.contains(|c: char| c.is_whitespace() || c.is_control())
+        && email
+            .rsplit_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && !host.is_empty());
+    if well_formed {
+        Ok(())
+    } else {
+        Err(Problem::field("receipt_email", "this is no e-mail address"))
+    }
+}
+
+fn no_secret(error: &NoSecret, intent: &str, id: PurchaseId) -> Problem {
+    match error {
+        // Stripe's words may hold the address: they are for its owner, not for the log.
+        NoSecret::Email(why) => Problem::field("receipt_email", why.clone()),
+        NoSecret::Unavailable(why) => {
+            tracing::error!(error = why, intent, purchase = %id, "no client secret for a payer");
+            Problem::new(
+                Kind::StripeUnavailable,
+                "the purchase is taken, but Stripe does not give its client secret for now; send the same command again",
+            )
+        }
+    }
+    .with("purchase_id", id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_no_address_is_refused() {
+        for email in ["a@b", "a.b+c@example.com", "ä@例え.jp", "\"a@b\"@c"] {
+            assert!(check_email(email).is_ok(), "{email}");
+        }
+        let long = format!("{}@example.com", "a".repeat(250));
+        for email in [
+            "",
+            "a",
+            "@b",
+            "a@",
+            "a b@c",
+            "a@b\r\nBcc: c@d",
+            long.as_str(),
+        ] {
+            assert!(check_email(email).is_err(), "{email}");
+        }
+    }
 }

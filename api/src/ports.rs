@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use events::ids::{DeploymentId, PurchaseId};
 use events::money::{Amount, Tft, Usdc};
-use events::time::Timestamp;
+use events::stripe::StripeFacts;
 
 /// Cost of buying an exact amount of TFT, as the market stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,30 @@ pub trait Quoter: Send + Sync {
 #[error("{0}")]
 pub struct Unavailable(pub String);
 
+/// Why a payer's client secret is not given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoSecret {
+    /// Stripe does not take the address of the receipt; with Stripe's words.
+    #[error("{0}")]
+    Email(String),
+    /// Stripe does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
 /// Reads what the payer's browser needs. Nothing that it gives may be stored or logged.
 #[async_trait]
 pub trait PaymentSecrets: Send + Sync {
-    /// The client secret of a PaymentIntent, as Stripe holds it.
+    /// The client secret of a PaymentIntent, as Stripe holds it. Where an address is given, Stripe
+    /// sends the receipt there.
     ///
     /// # Errors
     /// When Stripe does not give it.
-    async fn client_secret(&self, intent_id: &str) -> Result<String, Unavailable>;
+    async fn client_secret(
+        &self,
+        intent_id: &str,
+        receipt_email: Option<&str>,
+    ) -> Result<String, NoSecret>;
 }
 
 /// Why a webhook is not believed.
@@ -70,49 +86,24 @@ pub enum WebhookRefusal {
     /// Signed by Stripe, yet no JSON.
     #[error("the body is not JSON: {0}")]
     NotJson(String),
-}
-
-/// What a verified Stripe event says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StripeFacts {
-    /// Our purchase, where the object's metadata name one.
-    pub purchase_id: Option<PurchaseId>,
-    /// `evt_…`; empty when the event has no id.
-    pub stripe_event_id: String,
-    /// Such as `payment_intent.succeeded`.
-    pub event_type: String,
-    /// Stripe's time of the event.
-    pub created: Timestamp,
-    /// Whether real money is meant.
-    pub livemode: bool,
-    /// Id of the object in the event.
-    pub object_id: Option<String>,
-    /// The PaymentIntent concerned.
-    pub intent_id: Option<String>,
-    /// Minor units as sent.
-    pub amount: Option<i64>,
-    /// Minor units as sent.
-    pub amount_received: Option<i64>,
-    /// Minor units as sent.
-    pub amount_refunded: Option<i64>,
-    /// Lower-case code as sent.
-    pub currency: Option<String>,
-    /// Status as sent.
-    pub status: Option<String>,
-    /// Failure code.
-    pub failure_code: Option<String>,
-    /// The event as received, client secrets removed.
-    pub raw: String,
+    /// It names an object that Stripe does not show for now.
+    #[error("Stripe does not show what the notification is about: {0}")]
+    Unavailable(String),
 }
 
 /// Verifies Stripe's webhooks.
 #[async_trait]
 pub trait WebhookVerifier: Send + Sync {
-    /// Believes a webhook, from the bytes exactly as received, and reads its facts.
+    /// Believes a webhook, from the bytes exactly as received, and reads its facts; those of a thin
+    /// notification from the object that it names.
     ///
     /// # Errors
     /// See [`WebhookRefusal`].
-    fn verify(&self, body: &[u8], header: Option<&str>) -> Result<StripeFacts, WebhookRefusal>;
+    async fn verify(
+        &self,
+        body: &[u8],
+        header: Option<&str>,
+    ) -> Result<StripeFacts, WebhookRefusal>;
 
     /// The purchase of an intent whose event does not name it (a dispute, say). By default
     /// nobody knows, and the event goes to the unmatched ones.

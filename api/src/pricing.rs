@@ -27,7 +27,11 @@ pub struct Terms {
     pub usd: Rate,
     /// Euro cents per USDC.
     pub eur: Rate,
-    /// No card is charged less, in minor units; Stripe takes no less than 50 cents.
+    /// Yen per USDC; `None`: yen are not taken.
+    pub jpy: Option<Rate>,
+    /// Fils (thousandths of a dinar) per USDC; `None`: dinars are not taken.
+    pub kwd: Option<Rate>,
+    /// No card is charged less, in minor units; Stripe takes no less than 50 cents or 50 yen.
     pub minimum_charge_minor: i64,
     /// The least that is sold.
     pub smallest: Amount<Tft>,
@@ -55,6 +59,8 @@ impl Default for Terms {
                 numerator: 95,
                 denominator: 1,
             },
+            jpy: None,
+            kwd: None,
             minimum_charge_minor: 50,
             smallest: Amount::from_whole(1),
             largest: Amount::from_whole(1_000_000),
@@ -99,8 +105,9 @@ impl Terms {
         if self.spread_bps < self.slippage_bps {
             return Err(InvalidTerms::SpreadBelowSlippage);
         }
-        if [self.usd, self.eur]
-            .iter()
+        if Currency::ALL
+            .into_iter()
+            .filter_map(|currency| self.rate(currency))
             .any(|r| r.numerator == 0 || r.denominator == 0)
         {
             return Err(InvalidTerms::Rate);
@@ -119,22 +126,45 @@ impl Terms {
         tft.checked_add(self.bridge_fee)
     }
 
-    /// The price of a swap that is quoted at `quote`.
+    /// Minor units per USDC; `None` for a currency that is not taken.
+    #[must_use]
+    pub const fn rate(&self, currency: Currency) -> Option<Rate> {
+        match currency {
+            Currency::Usd => Some(self.usd),
+            Currency::Eur => Some(self.eur),
+            Currency::Jpy => self.jpy,
+            Currency::Kwd => self.kwd,
+        }
+    }
+
+    /// The least that a card is charged, in minor units.
+    const fn minimum_minor(&self, currency: Currency) -> i64 {
+        match currency {
+            Currency::Usd | Currency::Eur | Currency::Jpy => self.minimum_charge_minor,
+            // Half a dollar is about 150 fils; Stripe says no figure, so twice that.
+            Currency::Kwd => self.minimum_charge_minor * 6,
+        }
+    }
+
+    /// The price of a swap that is quoted at `quote`. The charge is rounded up to what cards of the
+    /// currency can be charged.
     ///
     /// # Errors
-    /// [`MoneyError::Overflow`].
+    /// [`MoneyError::Overflow`], and [`MoneyError::NotSold`] for a currency that is not taken.
     pub fn price(&self, quote: &SwapQuote, currency: Currency) -> Result<Price, MoneyError> {
-        let rate = match currency {
-            Currency::Usd => self.usd,
-            Currency::Eur => self.eur,
-        };
+        let rate = self.rate(currency).ok_or(MoneyError::NotSold)?;
         let minor = charge_minor_ceil(quote.usdc, self.spread_bps, rate)?;
+        let minor = minor.max(self.minimum_minor(currency));
+        let step = currency.step();
+        let over = minor % step;
+        let minor = if over == 0 {
+            minor
+        } else {
+            minor - over + step
+        };
         Ok(Price {
             usdc_cap: quote.usdc.plus_bps_ceil(self.slippage_bps)?,
-            charge: Fiat {
-                minor: minor.max(self.minimum_charge_minor),
-                currency,
-            },
+            charge: Fiat { minor, currency },
         })
     }
 
@@ -173,6 +203,37 @@ mod tests {
             path: Vec::new(),
             ledger: 60_000_000,
         }
+    }
+
+    #[test]
+    fn each_currency_is_charged_in_its_own_units() {
+        let terms = Terms {
+            spread_bps: 300,
+            jpy: Some(Rate {
+                numerator: 15_050,
+                denominator: 100,
+            }),
+            kwd: Some(Rate {
+                numerator: 3_075,
+                denominator: 10,
+            }),
+            ..Terms::default()
+        };
+        for (usdc, currency, minor, shown) in [
+            // 10 × 1.03 × 150.5 = 1550.15 yen: no yen has decimals.
+            ("10.0000000", Currency::Jpy, 1_551, "1551 JPY"),
+            ("0.0000001", Currency::Jpy, 50, "50 JPY"),
+            // 10 × 1.03 × 307.5 = 3167.25 fils: the last digit must be 0.
+            ("10.0000000", Currency::Kwd, 3_170, "3.170 KWD"),
+            ("0.0000001", Currency::Kwd, 300, "0.300 KWD"),
+        ] {
+            let charge = terms.price(&quote(usdc), currency).unwrap().charge;
+            assert_eq!((charge.minor, charge.to_string().as_str()), (minor, shown));
+        }
+        assert_eq!(
+            Terms::default().price(&quote("1.0000000"), Currency::Jpy),
+            Err(MoneyError::NotSold)
+        );
     }
 
     #[test]

@@ -126,7 +126,7 @@ async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
 pub(crate) struct CreateQuote {
     /// Decimal, at most seven places.
     tft: String,
-    /// `USD` or `EUR`.
+    /// ISO 4217: `USD`, `EUR`, or another that there is a rate for.
     #[serde(default = "usd")]
     currency: String,
 }
@@ -187,7 +187,16 @@ fn checked(state: &ApiState, command: &CreateQuote) -> Result<(Amount<Tft>, Curr
         ));
     }
     let currency = Currency::parse(&command.currency)
-        .ok_or_else(|| Problem::field("currency", "cards are charged in USD or EUR"))?;
+        .filter(|currency| state.terms.rate(*currency).is_some())
+        .ok_or_else(|| {
+            let sold = Currency::ALL.into_iter();
+            let sold = sold.filter(|currency| state.terms.rate(*currency).is_some());
+            let sold: Vec<&str> = sold.map(Currency::code).collect();
+            Problem::field(
+                "currency",
+                format!("cards are charged in {}", sold.join(", ")),
+            )
+        })?;
     Ok((tft, currency))
 }
 

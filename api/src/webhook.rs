@@ -5,7 +5,7 @@
 
 use crate::body;
 use crate::log::Append;
-use crate::ports::{StripeFacts, WebhookRefusal};
+use crate::ports::WebhookRefusal;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::trace;
@@ -13,11 +13,11 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use events::ids::{EventId, PurchaseId};
-use events::purchases::{PurchaseEvent, StripeEventReceived};
-use events::unmatched::{StripeEventUnmatched, UnmatchedEvent};
+use events::ids::PurchaseId;
+use events::purchases::PurchaseEvent;
+use events::stripe::StripeFacts;
+use events::unmatched::UnmatchedEvent;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 /// Stripe's events are a few kilobytes.
 const LIMIT: usize = 256 * 1024;
@@ -35,16 +35,10 @@ pub(crate) async fn receive(
     let facts = state
         .webhooks
         .verify(&bytes, signature)
+        .await
         .map_err(|refusal| refused(&refusal))?;
     let purchase = purchase_of(&state, &facts).await?;
-    // Stripe gives every event an id; one without is told from others by its content.
-    let identity = if facts.stripe_event_id.is_empty() {
-        hex::encode(Sha256::digest(&bytes))
-    } else {
-        facts.stripe_event_id.clone()
-    };
-    let id = EventId::derive(&["stripe", &identity]);
-    let trace = trace::of(&headers);
+    let (id, trace) = (facts.id(), trace::of(&headers));
     let position = if let Some(purchase) = purchase {
         let append = Append {
             key: purchase.to_string(),
@@ -52,17 +46,17 @@ pub(crate) async fn receive(
             correlation: purchase.to_string(),
             trace,
             time: state.now(),
-            event: PurchaseEvent::from(received(facts, purchase)),
+            event: PurchaseEvent::from(facts.received(purchase)),
         };
         state.log.append(append).await?
     } else {
         let append = Append {
-            key: identity.clone(),
+            key: facts.stripe_event_id.clone(),
             id,
             correlation: id.to_string(),
             trace,
             time: state.now(),
-            event: UnmatchedEvent::from(unmatched(facts, identity)),
+            event: UnmatchedEvent::from(facts.unmatched()),
         };
         state.log.append(append).await?
     };
@@ -92,38 +86,8 @@ fn refused(refusal: &WebhookRefusal) -> Problem {
         WebhookRefusal::WrongSignature => Kind::SignatureWrong,
         WebhookRefusal::WrongTime(_) => Kind::SignatureTime,
         WebhookRefusal::NotJson(_) => Kind::WebhookNotJson,
+        WebhookRefusal::Unavailable(_) => Kind::StripeUnavailable,
     };
     tracing::warn!(%refusal, "a webhook was refused");
     Problem::new(kind, refusal.to_string())
-}
-
-fn received(facts: StripeFacts, purchase_id: PurchaseId) -> StripeEventReceived {
-    StripeEventReceived {
-        purchase_id,
-        stripe_event_id: facts.stripe_event_id,
-        event_type: facts.event_type,
-        created: facts.created,
-        livemode: facts.livemode,
-        object_id: facts.object_id,
-        intent_id: facts.intent_id,
-        amount: facts.amount,
-        amount_received: facts.amount_received,
-        amount_refunded: facts.amount_refunded,
-        currency: facts.currency,
-        status: facts.status,
-        failure_code: facts.failure_code,
-        raw: facts.raw,
-    }
-}
-
-fn unmatched(facts: StripeFacts, identity: String) -> StripeEventUnmatched {
-    StripeEventUnmatched {
-        stripe_event_id: identity,
-        event_type: facts.event_type,
-        created: facts.created,
-        livemode: facts.livemode,
-        object_id: facts.object_id,
-        intent_id: facts.intent_id,
-        raw: facts.raw,
-    }
 }

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod purchases;
 pub mod registry;
 pub mod schema;
+pub mod stripe;
 pub mod time;
 pub mod topics;
 pub mod unmatched;

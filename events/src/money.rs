@@ -45,6 +45,9 @@ pub enum MoneyError {
     /// The result would be below zero.
     #[error("the amount would be below zero")]
     BelowZero,
+    /// Nothing is sold in this currency.
+    #[error("nothing is sold in this currency")]
+    NotSold,
     /// The text is not a decimal number with at most seven decimals.
     #[error("not an amount: expected digits with at most 7 decimals, such as 250 or 12.5000000")]
     Malformed,
@@ -213,28 +216,35 @@ pub enum Currency {
     /// Euro, cents.
     #[serde(rename = "EUR")]
     Eur,
+    /// Japanese yen; it has no smaller unit.
+    #[serde(rename = "JPY")]
+    Jpy,
+    /// Kuwaiti dinar, fils: a thousandth.
+    #[serde(rename = "KWD")]
+    Kwd,
 }
 
 impl Currency {
+    /// All that is sold in.
+    pub const ALL: [Self; 4] = [Self::Usd, Self::Eur, Self::Jpy, Self::Kwd];
+
     /// ISO 4217 code in upper case.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
             Self::Usd => "USD",
             Self::Eur => "EUR",
+            Self::Jpy => "JPY",
+            Self::Kwd => "KWD",
         }
     }
 
     /// Reads an ISO 4217 code in any case; `None` for a currency that is not sold in.
     #[must_use]
     pub fn parse(code: &str) -> Option<Self> {
-        if code.eq_ignore_ascii_case("usd") {
-            Some(Self::Usd)
-        } else if code.eq_ignore_ascii_case("eur") {
-            Some(Self::Eur)
-        } else {
-            None
-        }
+        Self::ALL
+            .into_iter()
+            .find(|currency| code.eq_ignore_ascii_case(currency.code()))
     }
 
     /// Digits after the decimal point.
@@ -242,11 +252,23 @@ impl Currency {
     pub const fn decimals(self) -> u32 {
         match self {
             Self::Usd | Self::Eur => 2,
+            Self::Jpy => 0,
+            Self::Kwd => 3,
+        }
+    }
+
+    /// What a charge must be a multiple of, in minor units: card networks know no third decimal.
+    /// Source: <https://docs.stripe.com/currencies#three-decimal>.
+    #[must_use]
+    pub const fn step(self) -> i64 {
+        match self {
+            Self::Usd | Self::Eur | Self::Jpy => 1,
+            Self::Kwd => 10,
         }
     }
 }
 
-/// A sum charged to a card, in the currency's minor unit (cents).
+/// A sum charged to a card, in the currency's minor unit (cents, or whole yen).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fiat {
     /// Minor units, `0 ..= i64::MAX`; Stripe calls it `amount`.
@@ -257,12 +279,17 @@ pub struct Fiat {
 
 impl fmt::Display for Fiat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, decimals) = (self.currency.code(), self.currency.decimals());
+        if decimals == 0 {
+            return write!(f, "{} {code}", self.minor);
+        }
+        let unit = 10_i64.pow(decimals);
+        let width = decimals as usize;
         write!(
             f,
-            "{}.{:02} {}",
-            self.minor / 100,
-            self.minor % 100,
-            self.currency.code()
+            "{}.{:0width$} {code}",
+            self.minor / unit,
+            self.minor % unit
         )
     }
 }
@@ -314,6 +341,23 @@ mod tests {
                 .minor(),
             10_102
         );
+    }
+
+    #[test]
+    fn each_currency_has_its_own_decimals() {
+        let shown = |minor, currency| Fiat { minor, currency }.to_string();
+        assert_eq!(shown(1_205, Currency::Usd), "12.05 USD");
+        assert_eq!(shown(5, Currency::Eur), "0.05 EUR");
+        assert_eq!(shown(1_205, Currency::Jpy), "1205 JPY");
+        assert_eq!(shown(1_050, Currency::Kwd), "1.050 KWD");
+        for currency in Currency::ALL {
+            let code = currency.code();
+            assert_eq!(Currency::parse(code), Some(currency));
+            assert_eq!(Currency::parse(&code.to_lowercase()), Some(currency));
+            assert_eq!(10_i64.pow(currency.decimals()) % currency.step(), 0);
+        }
+        assert_eq!(Currency::parse("xyz"), None);
+        assert_eq!(Currency::parse(""), None);
     }
 
     #[test]

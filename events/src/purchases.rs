@@ -31,6 +31,7 @@ event_set! {
         CompensationFailed,
         PurchaseEnded,
         PurchaseAlarmed,
+        LossBooked,
         TimerFired,
         DeadLetterReleased,
     ]
@@ -156,8 +157,10 @@ pub struct StripeEventReceived {
     pub status: Option<String>,
     /// Failure code.
     pub failure_code: Option<String>,
-    /// The event as received, client secrets removed.
+    /// The event as received, without client secrets and what tells of the payer.
     pub raw: String,
+    /// The request of ours that the object's metadata names: whether a refund is one that we made.
+    pub request_id: Option<EventId>,
 }
 
 /// The charge is ours in full.
@@ -421,6 +424,19 @@ pub struct PurchaseAlarmed {
     pub alarm: String,
     /// What to look at, with ids and hashes.
     pub detail: String,
+}
+
+/// What was delivered is no longer paid for; the sum is a loss of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossBooked {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The PaymentIntent that had paid, pi_….
+    pub intent_id: String,
+    /// refunded_outside, dispute_lost or both.
+    pub reason: String,
+    /// What is lost, beyond what was booked before.
+    pub amount: Fiat,
 }
 
 /// A timer of the purchase became due.

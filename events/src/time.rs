@@ -32,6 +32,15 @@ impl Timestamp {
         )
     }
 
+    /// The instant `duration` earlier; saturates at the beginning of time.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// Milliseconds from `earlier` to `self`; negative when `self` is the earlier one.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {

@@ -26,6 +26,6 @@ pub struct StripeEventUnmatched {
     pub object_id: Option<String>,
     /// The PaymentIntent, pi_….
     pub intent_id: Option<String>,
-    /// The event as received, client secrets removed.
+    /// The event as received, without client secrets and what tells of the payer.
     pub raw: String,
 }

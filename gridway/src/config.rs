@@ -89,6 +89,11 @@ pub const SETTINGS: &[Setting] = &[
         "Signing secrets of the webhook endpoint, `whsec_…,…`; several during a rotation.",
     ),
     plain(
+        "GRIDWAY_RECONCILE_SECONDS",
+        Some("15"),
+        "How often the reconciler reads Stripe's list of events, for webhooks that never came.",
+    ),
+    plain(
         "GRIDWAY_HORIZON_URL",
         None,
         "Horizon of the Stellar network.",
@@ -167,6 +172,16 @@ pub const SETTINGS: &[Setting] = &[
         "GRIDWAY_EUR_CENTS_PER_USDC",
         Some("95"),
         "Euro cents charged for one USDC, an integer or a ratio such as `9423/100`.",
+    ),
+    plain(
+        "GRIDWAY_JPY_PER_USDC",
+        Some(""),
+        "Yen charged for one USDC, an integer or a ratio; empty: yen are not taken.",
+    ),
+    plain(
+        "GRIDWAY_KWD_FILS_PER_USDC",
+        Some(""),
+        "Fils (thousandths of a Kuwaiti dinar) charged for one USDC, an integer or a ratio; empty: dinars are not taken.",
     ),
     plain(
         "GRIDWAY_QUOTE_SECONDS",

@@ -6,19 +6,19 @@ use anyhow::{Context, Result};
 use api::auth::Tokens;
 use api::log::CommandLog;
 use api::ports::{
-    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal,
+    NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, Unavailable, WebhookRefusal,
     WebhookVerifier,
 };
 use api::pricing::{Rate, Terms};
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
 use counterparties_stellar::{AssetId, HorizonClient, Stellar};
-use counterparties_stripe::webhook::{self, WebhookError, WebhookSecrets};
-use counterparties_stripe::{Cards, StripeClient};
+use counterparties_stripe::webhook::{self, Notification, WebhookError, WebhookSecrets};
+use counterparties_stripe::{Cards, StripeClient, StripeReadError};
 use counterparties_tfchain::deployment_hash;
 use events::ids::PurchaseId;
 use events::money::{Amount, Tft};
-use events::time::Timestamp;
+use events::stripe::StripeFacts;
 use pipeline::clock;
 use sqlx::migrate::MigrateError;
 use std::sync::Arc;
@@ -59,19 +59,32 @@ struct Stripe {
 
 #[async_trait]
 impl PaymentSecrets for Stripe {
-    async fn client_secret(&self, intent_id: &str) -> Result<String, Unavailable> {
-        let secret = self
-            .client
-            .client_secret(intent_id)
-            .await
-            .map_err(|e| Unavailable(e.to_string()))?;
+    async fn client_secret(
+        &self,
+        intent_id: &str,
+        receipt_email: Option<&str>,
+    ) -> Result<String, NoSecret> {
+        let secret = match receipt_email {
+            Some(email) => self.client.receipt_to(intent_id, email).await,
+            None => self.client.client_secret(intent_id).await,
+        };
+        let secret = secret.map_err(|error| match error {
+            StripeReadError::Refused(why) => NoSecret::Email(why),
+            StripeReadError::Missing(_) | StripeReadError::Unavailable(_) => {
+                NoSecret::Unavailable(error.to_string())
+            }
+        })?;
         Ok(secret.expose().to_owned())
     }
 }
 
 #[async_trait]
 impl WebhookVerifier for Stripe {
-    fn verify(&self, body: &[u8], header: Option<&str>) -> Result<StripeFacts, WebhookRefusal> {
+    async fn verify(
+        &self,
+        body: &[u8],
+        header: Option<&str>,
+    ) -> Result<StripeFacts, WebhookRefusal> {
         let now = clock::now();
         webhook::verify(body, header, &self.secrets, now.seconds()).map_err(
             |error| match error {
@@ -83,31 +96,36 @@ impl WebhookVerifier for Stripe {
                 }
             },
         )?;
-        let facts = webhook::facts(body).map_err(|e| WebhookRefusal::NotJson(e.to_string()))?;
-        Ok(StripeFacts {
-            purchase_id: facts.purchase_id,
-            stripe_event_id: facts.event_id,
-            event_type: facts.event_type,
-            created: facts.created.map_or(now, Timestamp::from_seconds),
-            livemode: facts.livemode.unwrap_or(false),
-            object_id: facts.object_id,
-            intent_id: facts.intent_id,
-            amount: facts.amount,
-            amount_received: facts.amount_received,
-            amount_refunded: facts.amount_refunded,
-            currency: facts.currency,
-            status: facts.status,
-            failure_code: facts.failure_code,
-            raw: facts.raw,
-        })
+        if let Some(notification) = Notification::read(body) {
+            let fetched = self.client.fetch(notification).await;
+            return fetched.map_err(|e| WebhookRefusal::Unavailable(e.to_string()));
+        }
+        webhook::facts(body, now).map_err(|e| WebhookRefusal::NotJson(e.to_string()))
     }
 
     async fn purchase_of(&self, intent_id: &str) -> Result<Option<PurchaseId>, Unavailable> {
-        self.client
-            .purchase_of(intent_id)
-            .await
-            .map_err(|e| Unavailable(e.to_string()))
+        match self.client.purchase_of(intent_id).await {
+            Ok(purchase) => Ok(purchase),
+            // Another account's, say: it is nobody's here, however often it is told.
+            Err(StripeReadError::Missing(_)) => Ok(None),
+            Err(error @ (StripeReadError::Unavailable(_) | StripeReadError::Refused(_))) => {
+                Err(Unavailable(error.to_string()))
+            }
+        }
     }
+}
+
+/// A rate, an integer or a ratio; `None` when it is empty.
+fn rate(name: &str) -> Result<Option<Rate>> {
+    let text = Config::text(name)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (numerator, denominator) = text.split_once('/').unwrap_or((text.as_str(), "1"));
+    Ok(Some(Rate {
+        numerator: numerator.trim().parse().context(name.to_owned())?,
+        denominator: denominator.trim().parse().context(name.to_owned())?,
+    }))
 }
 
 fn terms() -> Result<Terms> {
@@ -119,18 +137,11 @@ fn terms() -> Result<Terms> {
         quote_ttl: Config::seconds("GRIDWAY_QUOTE_SECONDS")?,
         ..Terms::default()
     };
-    let rate = Config::text("GRIDWAY_EUR_CENTS_PER_USDC")?;
-    let (numerator, denominator) = rate.split_once('/').unwrap_or((rate.as_str(), "1"));
-    terms.eur = Rate {
-        numerator: numerator
-            .trim()
-            .parse()
-            .context("GRIDWAY_EUR_CENTS_PER_USDC")?,
-        denominator: denominator
-            .trim()
-            .parse()
-            .context("GRIDWAY_EUR_CENTS_PER_USDC")?,
-    };
+    if let Some(rate) = rate("GRIDWAY_EUR_CENTS_PER_USDC")? {
+        terms.eur = rate;
+    }
+    terms.jpy = rate("GRIDWAY_JPY_PER_USDC")?;
+    terms.kwd = rate("GRIDWAY_KWD_FILS_PER_USDC")?;
     terms.check()?;
     Ok(terms)
 }

@@ -1,7 +1,7 @@
 //! The processors by name, wired from the configuration.
 
 use crate::config::Config;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use counterparties_stellar::{HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig};
 use counterparties_stripe::{StripeClient, StripeConfig};
 use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig, UserSeed};
@@ -20,12 +20,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 9] = [
+pub const ALL: [(&str, Topic); 10] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
     ("handoffs", topics::PURCHASES),
     ("tfchain-watcher", topics::PURCHASES),
+    ("reconciler", topics::PURCHASES),
     ("deployments", topics::DEPLOYMENTS),
     ("contracts", topics::DEPLOYMENTS),
     ("users", topics::USERS),
@@ -167,6 +168,16 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
             let chain: Arc<dyn Tfchain> = Arc::new(tfchain()?);
             let first_block = Config::parse("GRIDWAY_TFCHAIN_FIRST_BLOCK")?;
             let source = processor_watcher::Watcher::new(chain, Arc::new(stellar()?), first_block);
+            run_source(source, codecs, kafka, slot, stop).await?;
+        }
+        "reconciler" => {
+            let every = Config::seconds("GRIDWAY_RECONCILE_SECONDS")?;
+            ensure!(
+                !every.is_zero(),
+                "GRIDWAY_RECONCILE_SECONDS must be above zero"
+            );
+            let stripe = Arc::new(stripe()?);
+            let source = processor_reconciler::Reconciler::new(stripe.clone(), stripe, every);
             run_source(source, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {

@@ -24,7 +24,7 @@ pub enum Part {
     Api,
     /// A processor.
     Processor {
-        /// Its name: purchases, payments, swaps, handoffs, tfchain-watcher, deployments,
+        /// Its name: purchases, payments, swaps, handoffs, tfchain-watcher, reconciler, deployments,
         /// contracts, users or twins.
         name: String,
         /// Which of the processor's processes this is; each running one has its own.

@@ -41,10 +41,14 @@ pub struct Purchase {
     pub charges: u32,
     /// Their sum.
     pub charged_minor: i64,
-    /// Refunds at Stripe that stand.
+    /// Charges at Stripe of which we refunded something, or of which nothing is left.
     pub refunds: u32,
-    /// Their sum.
+    /// What went back in all, by whomever.
     pub refunded_minor: i64,
+    /// What of it somebody else gave back, not we.
+    pub outside_minor: i64,
+    /// What of that the log books as a loss.
+    pub lost_minor: i64,
     /// Swaps in a ledger that succeeded.
     pub swaps: u32,
     /// Payments to the bridge in a ledger.
@@ -86,7 +90,7 @@ impl Purchase {
     /// has a mint that is overdue, it may come.
     #[must_use]
     pub fn handed_over(&self) -> bool {
-        ["dispute_lost", "refunded_outside", "refund_failed"]
+        ["dispute_lost", "refund_failed"]
             .iter()
             .any(|alarm| self.alarms.iter().any(|raised| raised == alarm))
     }
@@ -129,7 +133,8 @@ impl Purchase {
                 ),
             ));
         }
-        if self.mints > 0 && self.charges > 0 && self.kept_charges() == 0 {
+        let given_back = self.charges > 0 && self.kept_charges() == 0;
+        if self.mints > 0 && given_back && self.outside_minor == 0 {
             found.push(self.found(Harm::Doubled, "it was delivered and refunded"));
         }
         found
@@ -141,11 +146,13 @@ impl Purchase {
         let kept = i64::from(self.bridge_payments) - i64::from(self.bridge_returns);
         let rules = match outcome {
             Outcome::Settled => vec![
-                // Who pays twice gets the second charge back.
-                count("charges that were kept", self.kept_charges(), 1),
+                // Who pays twice gets the second charge back. What somebody else gave back of a
+                // delivery is a loss.
+                count("charges that were kept", self.kept_charges(), 1)
+                    .filter(|_| self.outside_minor == 0),
                 sum(
-                    "charged and kept",
-                    self.charged_minor - self.refunded_minor,
+                    "charged and kept, or booked as a loss",
+                    self.charged_minor - self.refunded_minor + self.lost_minor,
                     self.charge_minor,
                 ),
                 count("swaps", self.swaps, 1),
@@ -287,6 +294,17 @@ mod tests {
             alarms: vec!["dispute_lost".to_owned()],
             ..Purchase::default()
         };
+        let lost = Purchase {
+            refunds: 1,
+            refunded_minor: 500,
+            outside_minor: 500,
+            lost_minor: 500,
+            ..settled()
+        };
+        let partly = Purchase {
+            outside_minor: 200,
+            ..refunded()
+        };
         let twice = Purchase {
             charges: 2,
             charged_minor: 1000,
@@ -302,6 +320,8 @@ mod tests {
             returned,
             alarmed,
             twice,
+            lost,
+            partly,
         ] {
             assert_eq!(good.violations(), [], "{good:?}");
         }
@@ -310,7 +330,10 @@ mod tests {
     #[test]
     fn each_count_is_held() {
         type Change = fn(&mut Purchase);
-        let changes: [(Harm, Change); 14] = [
+        let changes: [(Harm, Change); 15] = [
+            (Harm::Lost, |p| {
+                (p.refunded_minor, p.outside_minor) = (100, 100);
+            }),
             (Harm::Doubled, |p| p.charges = 2),
             (Harm::Lost, |p| p.charges = 0),
             (Harm::Lost, |p| p.charged_minor = 499),

@@ -205,6 +205,34 @@ pub(crate) fn own<E: EventSet>(
     Ok((id, append))
 }
 
+/// Encodes an outside fact about the aggregate `subject`, which nothing in the log has caused.
+pub(crate) fn outside<E: EventSet>(
+    codecs: &Codecs,
+    processor: &str,
+    partition: i32,
+    subject: &str,
+    id: EventId,
+    event: &E,
+) -> Result<Append, EncodeError> {
+    let envelope = Envelope {
+        id,
+        source: format!("/gridway/{processor}"),
+        time: clock::now(),
+        subject: subject.to_owned(),
+        correlation: Some(subject.to_owned()),
+        causation: None,
+        traceparent: correlation_trace(subject).map(|t| traceparent(&t, &id)),
+    };
+    Ok(Append {
+        topic: E::TOPIC.to_owned(),
+        partition: Some(partition),
+        key: subject.as_bytes().to_vec(),
+        payload: codecs.of::<E>()?.encode(event)?,
+        headers: envelope.headers(event),
+        origin: partition,
+    })
+}
+
 /// Encodes an event for another topic.
 pub(crate) fn forwarded<E: EventSet>(
     codecs: &Codecs,

@@ -81,6 +81,11 @@ static OLDEST: Lazy<IntGaugeVec> = gauge!(
     "Age of the oldest open request.",
     ["processor", "partition"]
 );
+static SOURCE_LAG: Lazy<IntGaugeVec> = gauge!(
+    "gridway_source_lag_ms",
+    "How long ago the outside was read to its end: facts older than that are in the log.",
+    ["processor", "partition"]
+);
 static AGGREGATES: Lazy<IntGaugeVec> = gauge!(
     "gridway_aggregates",
     "Aggregates in memory.",
@@ -179,6 +184,10 @@ pub(crate) fn lag(processor: &str, partition: i32, records: i64) {
 pub(crate) fn open_requests(processor: &str, partition: i32, open: usize, oldest_ms: i64) {
     set(&OPEN, processor, partition, count(open));
     set(&OLDEST, processor, partition, oldest_ms);
+}
+
+pub(crate) fn source_lag(processor: &str, partition: i32, lag_ms: i64) {
+    set(&SOURCE_LAG, processor, partition, lag_ms);
 }
 
 pub(crate) fn aggregates(processor: &str, partition: i32, all: usize) {

@@ -1,6 +1,6 @@
 //! Sources: they turn outside facts into events.
 
-use crate::append::{Codecs, Planned, own};
+use crate::append::{Codecs, Planned, outside, own};
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -53,6 +53,9 @@ pub struct Reading<F> {
     pub facts: Vec<F>,
     /// Covers them; at most about 3,000 bytes.
     pub cursor: String,
+    /// The outside's facts up to this time are covered, on our clock; `None`: the source is
+    /// behind and does not know how far.
+    pub up_to: Option<Timestamp>,
 }
 
 /// Whose a fact is.
@@ -60,6 +63,15 @@ pub struct Reading<F> {
 pub enum Claim<E> {
     /// This partition's: appended with its own identity, caused by the given record.
     Mine(Box<Record<E>>, Planned<E>),
+    /// This partition's, about an aggregate of it, caused by nothing that stands in the log.
+    Outside {
+        /// The aggregate: the record's key.
+        subject: String,
+        /// The fact's own identity.
+        id: EventId,
+        /// What happened.
+        event: Box<E>,
+    },
     /// Another's, or nobody's.
     NotMine,
 }
@@ -75,6 +87,7 @@ struct Pending<F> {
     /// The partition must have been read up to here before the facts can be told apart.
     end: i64,
     cursor: String,
+    up_to: Option<Timestamp>,
     done: oneshot::Sender<()>,
 }
 
@@ -93,6 +106,8 @@ pub(crate) struct SourcePartition<S: Source> {
     waiting: Waiting<S::Event>,
     /// The cursor covers facts that could not be told apart: it is forgotten.
     over: bool,
+    /// Up to when the outside's facts are covered.
+    up_to: Option<Timestamp>,
     stop: CancellationToken,
 }
 
@@ -115,6 +130,7 @@ impl<S: Source> SourcePartition<S> {
             pending: None,
             waiting: Waiting::default(),
             over: false,
+            up_to: None,
             stop: CancellationToken::new(),
         }
     }
@@ -179,19 +195,25 @@ impl<S: Source> SourcePartition<S> {
         };
         let mut appended = HashSet::new();
         while let Some(fact) = pending.facts.front() {
-            match self.source.claim(&self.state, self.partition, fact) {
-                Claim::NotMine => {}
-                Claim::Mine(cause, planned) => {
-                    let (id, append) = own(&self.codecs, S::NAME, &cause, &planned)?;
-                    let under_way = self.unconfirmed.iter().any(|(_, ids)| ids.contains(&id));
-                    if !self.seen.contains(&id) && !under_way && appended.insert(id) {
-                        host.outbox.push(append);
-                    }
+            let found = match self.source.claim(&self.state, self.partition, fact) {
+                Claim::NotMine => None,
+                Claim::Mine(cause, planned) => Some(own(&self.codecs, S::NAME, &cause, &planned)?),
+                Claim::Outside { subject, id, event } => {
+                    let append =
+                        outside(&self.codecs, S::NAME, self.partition, &subject, id, &*event)?;
+                    Some((id, append))
+                }
+            };
+            if let Some((id, append)) = found {
+                let under_way = self.unconfirmed.iter().any(|(_, ids)| ids.contains(&id));
+                if !self.seen.contains(&id) && !under_way && appended.insert(id) {
+                    host.outbox.push(append);
                 }
             }
             pending.facts.pop_front();
         }
         if let Some(pending) = self.pending.take() {
+            self.up_to = pending.up_to.or(self.up_to);
             self.unconfirmed.push_back((pending.cursor, appended));
             self.confirm();
             let _ = pending.done.send(());
@@ -235,6 +257,7 @@ impl<S: Source> Logic for SourcePartition<S> {
             facts,
             end,
             cursor: read.reading.cursor,
+            up_to: read.reading.up_to,
             done: read.done,
         });
         if end == 0 { self.claim(host) } else { Ok(()) }
@@ -290,7 +313,10 @@ impl<S: Source> Logic for SourcePartition<S> {
         self.cursor.clone()
     }
 
-    fn gauges(&self, partition: i32, _: Timestamp) {
+    fn gauges(&self, partition: i32, now: Timestamp) {
+        if let Some(up_to) = self.up_to {
+            metrics::source_lag(S::NAME, partition, now.millis_since(up_to));
+        }
         metrics::waiting(S::NAME, partition, self.waiting.counts());
     }
 }

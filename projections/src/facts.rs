@@ -55,7 +55,9 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::StripeEventReceived(e) => json!({
             "stripe_event_id": e.stripe_event_id, "stripe_type": e.event_type,
             "intent_id": e.intent_id, "status": e.status, "amount_minor": e.amount,
-            "amount_received_minor": e.amount_received, "currency": e.currency,
+            "amount_received_minor": e.amount_received,
+            "amount_refunded_minor": e.amount_refunded, "currency": e.currency,
+            "object_id": e.object_id,
             "failure_code": e.failure_code, "livemode": e.livemode,
         }),
         PurchaseEvent::UserPaid(e) => json!({
@@ -110,6 +112,9 @@ fn purchase(event: &PurchaseEvent) -> Value {
         }),
         PurchaseEvent::PurchaseEnded(e) => json!({ "outcome": e.outcome, "detail": e.detail }),
         PurchaseEvent::PurchaseAlarmed(e) => json!({ "alarm": e.alarm, "detail": e.detail }),
+        PurchaseEvent::LossBooked(e) => json!({
+            "intent_id": e.intent_id, "reason": e.reason, "amount": e.amount.to_string(),
+        }),
         PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         PurchaseEvent::DeadLetterReleased(e) => released(e),
     }

@@ -250,6 +250,16 @@ fn fold(
         PurchaseEvent::StripeEventReceived(e) => {
             if let Some(code) = &e.failure_code {
                 p.detail = Some(format!("{}: {code}", e.event_type));
+            } else if p.state == State::AwaitingPayment {
+                match e.event_type.as_str() {
+                    "payment_intent.processing" => {
+                        p.detail = Some("the payment is being processed".to_owned());
+                    }
+                    "payment_intent.requires_action" => {
+                        p.detail = Some("the bank asks the payer to confirm it".to_owned());
+                    }
+                    _ => {}
+                }
             }
         }
         PurchaseEvent::UserPaid(e) => {
@@ -315,6 +325,9 @@ fn fold(
             };
             p.detail = Some(e.detail.clone());
         }
+        PurchaseEvent::LossBooked(e) => {
+            p.detail = Some(format!("a loss of {}: {}", e.amount, e.reason));
+        }
         PurchaseEvent::PurchaseAlarmed(e) => {
             p.alarm = Some(e.alarm.clone());
             p.detail = Some(e.detail.clone());
@@ -354,6 +367,7 @@ pub(crate) fn purchase_of(event: &PurchaseEvent) -> Option<PurchaseId> {
         PurchaseEvent::CompensationFailed(e) => e.purchase_id,
         PurchaseEvent::PurchaseEnded(e) => e.purchase_id,
         PurchaseEvent::PurchaseAlarmed(e) => e.purchase_id,
+        PurchaseEvent::LossBooked(e) => e.purchase_id,
         PurchaseEvent::TimerFired(e) => e.purchase_id,
         PurchaseEvent::DeadLetterReleased(_) => return None,
     })

@@ -22,8 +22,10 @@ pub struct Counts {
     pub alarms: BTreeSet<String>,
     /// PaymentIntents that were asked for, and that there are.
     pub intents: (usize, usize),
-    /// PaymentIntents that were paid: received and refunded, in minor units.
-    pub charges: Vec<(i64, i64)>,
+    /// PaymentIntents that were paid: received, refunded by us, and by somebody else, in minor units.
+    pub charges: Vec<(i64, i64, i64)>,
+    /// What was booked as a loss because somebody else gave it back.
+    pub lost: i64,
     /// Swaps that landed.
     pub swaps: usize,
     /// Payments that reached the bridge.
@@ -55,9 +57,20 @@ impl Counts {
             alarms: self.alarms.iter().cloned().collect(),
             charge_minor: self.charge,
             charges: number(self.charges.len()),
-            charged_minor: self.charges.iter().map(|(got, _)| got).sum(),
-            refunds: number(self.charges.iter().filter(|(_, back)| *back > 0).count()),
-            refunded_minor: self.charges.iter().map(|(_, back)| back).sum(),
+            charged_minor: self.charges.iter().map(|(got, ..)| got).sum(),
+            refunds: number(
+                self.charges
+                    .iter()
+                    .filter(|(got, back, outside)| *back > 0 || got == outside)
+                    .count(),
+            ),
+            refunded_minor: self
+                .charges
+                .iter()
+                .map(|(_, back, outside)| back + outside)
+                .sum(),
+            outside_minor: self.charges.iter().map(|(.., outside)| outside).sum(),
+            lost_minor: self.lost,
             swaps: number(self.swaps),
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
@@ -166,10 +179,11 @@ impl Books {
             counts.intents.1 += 1;
             if intent.paid {
                 books.sums.charged += intent.amount.minor;
-                books.sums.refunded += intent.refunds.iter().sum::<i64>();
+                let back: i64 = intent.refunds.iter().sum();
+                books.sums.refunded += back + intent.outside;
                 counts
                     .charges
-                    .push((intent.amount.minor, intent.refunds.iter().sum()));
+                    .push((intent.amount.minor, back, intent.outside));
             }
         }
         for swap in stellar.swaps() {
@@ -235,6 +249,14 @@ impl Books {
             PurchaseEvent::PurchaseRequested(e) => counts.charge = e.charge.minor,
             PurchaseEvent::StripeEventReceived(e) if e.event_type == "payment_intent.succeeded" => {
                 self.sums.kept += e.amount_received.unwrap_or_default();
+            }
+            PurchaseEvent::StripeEventReceived(e)
+                if e.event_type == "refund.created" && e.request_id.is_none() =>
+            {
+                self.sums.kept -= e.amount.unwrap_or_default();
+            }
+            PurchaseEvent::LossBooked(e) if e.reason == "refunded_outside" => {
+                counts.lost += e.amount.minor;
             }
             PurchaseEvent::HandoffReturned(e) => self.sums.returned += e.amount.minor(),
             PurchaseEvent::CompensationFailed(e) => drop(open.remove(&e.request_id)),
@@ -307,6 +329,10 @@ pub fn at_rest(books: &Books) -> bool {
                     || c.payments == c.mints + c.returns)
                 && (outcome != Some(&Outcome::NotPaid)
                     || purchase.charged_minor == purchase.refunded_minor)
+                && (outcome != Some(&Outcome::Settled)
+                    || purchase.outside_minor == 0
+                    || purchase.charged_minor - purchase.refunded_minor + purchase.lost_minor
+                        >= c.charge)
         })
 }
 

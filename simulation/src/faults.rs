@@ -82,6 +82,7 @@ fn script(effect: &str) -> Script {
             pays_all: true,
             tellings: 2,
             dispute: None,
+            gives_back: None,
             deploys: true,
         }],
         mishaps,

@@ -12,8 +12,9 @@ use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
 use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
-use events::purchases::{PurchaseEvent, PurchaseRequested, StripeEventReceived};
+use events::purchases::{PurchaseEvent, PurchaseRequested};
 use events::schema::EventSet;
+use events::stripe::StripeFacts;
 use pipeline::simulation::Append;
 use std::time::Duration;
 
@@ -141,6 +142,7 @@ impl World {
                 "swaps",
                 "handoffs",
                 "tfchain-watcher",
+                "reconciler",
             ];
             (purchase.to_string(), PurchaseEvent::TOPIC, readers)
         };
@@ -176,78 +178,68 @@ impl World {
         }
     }
 
-    /// The webhook route: what Stripe tells becomes facts, in any order, again and again.
+    /// The webhook route: what Stripe tells becomes facts, in any order, again and again. Some of
+    /// it never comes: then only the reconciler hears of it.
     pub async fn webhooks(self, seed: u64, buyers: Vec<Buyer>) {
-        let mut count = 0;
+        let dice = Dice::new(seed, "webhooks");
         loop {
             for told in self.stripe.told() {
-                count += 1;
+                let lost = dice.percent(20);
                 let buyer = buyers
                     .iter()
                     .enumerate()
-                    .find(|(n, _)| ids(seed, *n).0 == told.intent.purchase)
+                    .find(|(n, _)| Some(ids(seed, *n).0) == told.purchase_id)
                     .map(|(_, b)| b.clone());
                 let Some(buyer) = buyer else { continue };
-                self.fact(seed, count, told.kind, &told.intent, None, buyer.tellings);
-                if let (Some(won), "payment_intent.succeeded") = (buyer.dispute, told.kind) {
-                    let (world, intent, times) =
-                        (self.clone(), told.intent.clone(), buyer.tellings);
-                    let dice = Dice::new(seed, &format!("dispute {count}"));
-                    let most = if dice.percent(50) { 10_000 } else { 600_000 };
+                if let (Some(won), "payment_intent.succeeded", Some(intent)) =
+                    (buyer.dispute, told.event_type.as_str(), &told.intent_id)
+                {
+                    tokio::spawn(self.clone().dispute(seed, intent.clone(), won));
+                }
+                if let (Some((after, percent)), "payment_intent.succeeded", Some(intent)) =
+                    (buyer.gives_back, told.event_type.as_str(), &told.intent_id)
+                {
+                    let (world, intent) = (self.clone(), intent.clone());
                     tokio::spawn(async move {
-                        tokio::time::sleep(dice.millis(0, 60_000)).await;
-                        world.fact(
-                            seed,
-                            count + 1000,
-                            "charge.dispute.created",
-                            &intent,
-                            None,
-                            times,
-                        );
-                        tokio::time::sleep(dice.millis(1_000, most)).await;
-                        let status = if won { "won" } else { "lost" };
-                        let kind = "charge.dispute.closed";
-                        world.fact(seed, count + 2000, kind, &intent, Some(status), times);
+                        tokio::time::sleep(Duration::from_millis(after)).await;
+                        let trace = &world.trace;
+                        trace.say(|| format!("somebody gives back {percent} % of {intent}"));
+                        world.stripe.refund_outside(&intent, percent);
                     });
+                }
+                if lost {
+                    let (id, kind) = (&told.stripe_event_id, &told.event_type);
+                    self.trace.say(|| format!("no webhook of {id} {kind}"));
+                } else {
+                    self.webhook(seed, told, buyer.tellings);
                 }
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    fn fact(
-        &self,
-        seed: u64,
-        number: u64,
-        kind: &str,
-        intent: &Intent,
-        status: Option<&str>,
-        times: u64,
-    ) {
-        let stripe_event_id = format!("evt_{number}");
-        let event = PurchaseEvent::from(StripeEventReceived {
-            purchase_id: intent.purchase,
-            stripe_event_id: stripe_event_id.clone(),
-            event_type: kind.to_owned(),
-            created: time::now(),
-            livemode: false,
-            object_id: Some(intent.id.clone()),
-            intent_id: Some(intent.id.clone()),
-            amount: Some(intent.amount.minor),
-            amount_received: intent.paid.then_some(intent.amount.minor),
-            amount_refunded: Some(intent.refunds.iter().sum()),
-            currency: Some("usd".to_owned()),
-            status: status.map(ToOwned::to_owned),
-            failure_code: None,
-            raw: "{}".to_owned(),
-        });
-        let id = EventId::derive(&["stripe", &stripe_event_id]);
-        let key = intent.purchase.to_string();
+    async fn dispute(self, seed: u64, intent: String, won: bool) {
+        let dice = Dice::new(seed, &format!("dispute of {intent}"));
+        let most = if dice.percent(50) { 10_000 } else { 600_000 };
+        tokio::time::sleep(dice.millis(0, 60_000)).await;
+        self.stripe.dispute(&intent, "charge.dispute.created", None);
+        tokio::time::sleep(dice.millis(1_000, most)).await;
+        let status = if won { "won" } else { "lost" };
+        self.stripe
+            .dispute(&intent, "charge.dispute.closed", Some(status));
+    }
+
+    fn webhook(&self, seed: u64, told: StripeFacts, times: u64) {
+        let Some(purchase) = told.purchase_id else {
+            return;
+        };
+        let dice = Dice::new(seed, &format!("webhook {}", told.stripe_event_id));
+        let (id, key) = (told.id(), purchase.to_string());
+        let event = PurchaseEvent::from(told.received(purchase));
         let Ok(append) = self.encode(&self.fixture.purchases, &key, id, &event) else {
             return;
         };
         let world = self.clone();
-        let dice = Dice::new(seed, &format!("webhook {number}"));
         tokio::spawn(async move {
             tokio::time::sleep(dice.millis(1, 5_000)).await;
             world.tell(append, &dice, times).await;

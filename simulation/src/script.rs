@@ -3,12 +3,13 @@
 use crate::dice::Dice;
 
 /// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 7] = [
+pub const PROCESSORS: [&str; 8] = [
     "purchases",
     "payments",
     "swaps",
     "handoffs",
     "tfchain-watcher",
+    "reconciler",
     "deployments",
     "contracts",
 ];
@@ -62,6 +63,9 @@ pub struct Buyer {
     pub tellings: u64,
     /// Whether the payment is disputed, and then whether that is won.
     pub dispute: Option<bool>,
+    /// Whether somebody gives back of the payment in the dashboard: how many milliseconds after it,
+    /// and how many percent.
+    pub gives_back: Option<(u64, i64)>,
     /// Whether they want a deployment.
     pub deploys: bool,
 }
@@ -101,7 +105,7 @@ impl Script {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let dice = Dice::new(seed, "script");
-        let buyers: Vec<Buyer> = (0..=dice.below(3))
+        let mut buyers: Vec<Buyer> = (0..=dice.below(3))
             .map(|_| Buyer {
                 at: dice.below(20_000),
                 pays_after: match dice.below(20) {
@@ -112,9 +116,19 @@ impl Script {
                 pays_all: dice.percent(30),
                 tellings: 1 + dice.below(3),
                 dispute: dice.percent(20).then(|| dice.percent(50)),
+                gives_back: None,
                 deploys: dice.percent(80),
             })
             .collect();
+        let others = Dice::new(seed, "others");
+        for buyer in &mut buyers {
+            // A disputed charge cannot be refunded.
+            if buyer.dispute.is_none() && others.percent(12) {
+                let most = if others.percent(50) { 20_000 } else { 900_000 };
+                let percent = [10, 60, 100][usize::try_from(others.below(3)).unwrap_or(0)];
+                buyer.gives_back = Some((others.below(most), percent));
+            }
+        }
         let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
         if dice.percent(30) {
             let at = dice.below(60_000);

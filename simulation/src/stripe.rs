@@ -4,11 +4,13 @@ use crate::net::{Network, Unanswered};
 use crate::time;
 use async_trait::async_trait;
 use counterparties_stripe::{
-    Cards, ClientSecret, IntentPlan, IntentProof, RefundPlan, RefundProof, StripeReadError,
+    Cards, ClientSecret, EventPage, IntentPlan, IntentProof, RefundPlan, RefundProof, StripeEvents,
+    StripeReadError,
 };
 use events::ids::{EventId, PurchaseId};
 use events::money::Fiat;
 use events::outcome::{Attempt, Find, Refusal};
+use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,19 +26,15 @@ pub struct Intent {
     pub amount: Fiat,
     /// Whether it was paid.
     pub paid: bool,
-    /// What went back, by refund.
+    /// What went back, by refund of ours.
     pub refunds: Vec<i64>,
+    /// What somebody else gave back.
+    pub outside: i64,
     created: Timestamp,
 }
 
-/// Something that Stripe tells by webhook.
-#[derive(Debug, Clone)]
-pub struct Told {
-    /// `payment_intent.succeeded`, …
-    pub kind: &'static str,
-    /// The intent.
-    pub intent: Intent,
-}
+/// Events in a page of the list; few, so that there are many pages.
+const PAGE: usize = 3;
 
 #[derive(Debug, Clone)]
 struct Refund {
@@ -50,8 +48,40 @@ struct Refund {
 struct Model {
     intents: BTreeMap<EventId, Intent>,
     refunds: BTreeMap<EventId, Refund>,
-    told: Vec<Told>,
+    events: Vec<StripeFacts>,
+    /// So many of the events were handed to the webhook route.
+    told: usize,
     count: u64,
+}
+
+impl Model {
+    /// Something happened to an intent, or to an object of `amount` that belongs to it.
+    fn happened(
+        &mut self,
+        kind: &str,
+        intent: &Intent,
+        (object, amount): (&str, i64),
+        status: Option<&str>,
+        request_id: Option<EventId>,
+    ) {
+        self.events.push(StripeFacts {
+            purchase_id: Some(intent.purchase),
+            stripe_event_id: format!("evt_{}", self.events.len() + 1),
+            event_type: kind.to_owned(),
+            created: time::now(),
+            livemode: false,
+            object_id: Some(object.to_owned()),
+            intent_id: Some(intent.id.clone()),
+            amount: Some(amount),
+            amount_received: intent.paid.then_some(intent.amount.minor),
+            amount_refunded: Some(intent.refunds.iter().sum::<i64>() + intent.outside),
+            currency: Some(intent.amount.currency.code().to_owned()),
+            status: status.map(ToOwned::to_owned),
+            failure_code: None,
+            raw: "{}".to_owned(),
+            request_id,
+        });
+    }
 }
 
 /// Stripe. Cloning is cheap.
@@ -91,17 +121,73 @@ impl Stripe {
             && !intent.paid
         {
             intent.paid = true;
-            model.told.push(Told {
-                kind: "payment_intent.succeeded",
-                intent: intent.clone(),
-            });
+            let intent = intent.clone();
+            let about = (intent.id.as_str(), intent.amount.minor);
+            model.happened("payment_intent.succeeded", &intent, about, None, None);
         }
+    }
+
+    /// Something befalls the charge of an intent.
+    pub fn dispute(&self, intent: &str, kind: &str, status: Option<&str>) {
+        let mut model = self.model();
+        let found = model.intents.values().find(|i| i.id == intent).cloned();
+        if let Some(intent) = found {
+            let (id, sum) = (format!("dp_{}", intent.id), intent.amount.minor);
+            model.happened(kind, &intent, (&id, sum), status, None);
+        }
+    }
+
+    /// Somebody gives back so many percent of a payment, in the dashboard; nothing when more than
+    /// the rest has gone back before.
+    pub fn refund_outside(&self, intent: &str, percent: i64) {
+        let mut model = self.model();
+        let model = &mut *model;
+        model.count += 1;
+        let id = format!("re_{}", model.count);
+        let Some(intent) = model.intents.values_mut().find(|i| i.id == intent) else {
+            return;
+        };
+        let back = intent.refunds.iter().sum::<i64>() + intent.outside;
+        let sum = (intent.amount.minor * percent / 100).max(1);
+        if !intent.paid || back + sum > intent.amount.minor {
+            return;
+        }
+        intent.outside += sum;
+        let intent = intent.clone();
+        let charge = (intent.id.as_str(), intent.amount.minor);
+        model.happened("charge.refunded", &intent, charge, None, None);
+        model.happened(
+            "refund.created",
+            &intent,
+            (&id, sum),
+            Some("succeeded"),
+            None,
+        );
     }
 
     /// What there is to tell since it was last asked.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        std::mem::take(&mut self.model().told)
+    pub fn told(&self) -> Vec<StripeFacts> {
+        let mut model = self.model();
+        let news = model.events.get(model.told..).unwrap_or_default().to_vec();
+        model.told = model.events.len();
+        news
+    }
+
+    /// Some of the events that the list shows at present.
+    async fn list<T: Send + 'static>(
+        &self,
+        pick: impl Fn(&[StripeFacts]) -> T + Send + Sync + 'static,
+    ) -> Result<T, StripeReadError> {
+        let (stripe, lag) = (self.clone(), self.network.lag(10));
+        self.network
+            .call("list events", move || {
+                let model = stripe.model();
+                let shown = model.events.iter().take_while(|e| listed(e.created, lag));
+                pick(model.events.get(..shown.count()).unwrap_or_default())
+            })
+            .await
+            .map_err(|_| StripeReadError::Unavailable("no answer".to_owned()))
     }
 
     fn create(&self, plan: &IntentPlan) -> Intent {
@@ -118,6 +204,7 @@ impl Stripe {
                 amount: plan.amount,
                 paid: false,
                 refunds: Vec::new(),
+                outside: 0,
                 created: time::now(),
             })
             .clone()
@@ -132,7 +219,7 @@ impl Stripe {
         let Some(intent) = model.intents.values_mut().find(|i| i.id == plan.intent_id) else {
             return Err(Refusal::new("resource_missing", "no such payment_intent"));
         };
-        let back: i64 = intent.refunds.iter().sum();
+        let back = intent.refunds.iter().sum::<i64>() + intent.outside;
         if !intent.paid || back + plan.amount.minor > intent.amount.minor {
             return Err(Refusal::new(
                 "charge_already_refunded",
@@ -147,10 +234,12 @@ impl Stripe {
             amount: plan.amount,
             created: time::now(),
         };
-        model.told.push(Told {
-            kind: "charge.refunded",
-            intent: intent.clone(),
-        });
+        let intent = intent.clone();
+        let charge = (intent.id.as_str(), intent.amount.minor);
+        let made = (refund.id.as_str(), plan.amount.minor);
+        let status = Some("succeeded");
+        model.happened("charge.refunded", &intent, charge, None, None);
+        model.happened("refund.created", &intent, made, status, Some(plan.request));
         model.refunds.insert(plan.request, refund.clone());
         Ok(refund)
     }
@@ -254,7 +343,36 @@ impl Cards for Stripe {
         Err(StripeReadError::Unavailable("nobody asks here".to_owned()))
     }
 
+    async fn receipt_to(&self, _: &str, _: &str) -> Result<ClientSecret, StripeReadError> {
+        Err(StripeReadError::Unavailable("nobody asks here".to_owned()))
+    }
     async fn purchase_of(&self, _: &str) -> Result<Option<PurchaseId>, StripeReadError> {
         Err(StripeReadError::Unavailable("nobody asks here".to_owned()))
+    }
+}
+
+#[async_trait]
+impl StripeEvents for Stripe {
+    async fn after(&self, event_id: &str) -> Result<EventPage, StripeReadError> {
+        let event_id = event_id.to_owned();
+        self.list(move |events| {
+            let at = events.iter().position(|e| e.stripe_event_id == event_id);
+            // What a lagging list does not show yet has nothing after it.
+            let newer = at.map_or(&[][..], |at| events.get(at + 1..).unwrap_or_default());
+            EventPage {
+                events: newer.iter().take(PAGE).cloned().collect(),
+                more: newer.len() > PAGE,
+            }
+        })
+        .await
+    }
+
+    async fn last_before(&self, time: Timestamp) -> Result<Option<StripeFacts>, StripeReadError> {
+        self.list(move |events| events.iter().rev().find(|e| e.created < time).cloned())
+            .await
+    }
+
+    async fn oldest(&self) -> Result<Option<StripeFacts>, StripeReadError> {
+        self.list(|events| events.first().cloned()).await
     }
 }

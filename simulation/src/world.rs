@@ -442,6 +442,12 @@ impl World {
                 );
                 simulation::source(source, codecs, ground, stop).await
             }
+            "reconciler" => {
+                let stripe = Arc::new(self.stripe.clone());
+                let every = Duration::from_secs(15);
+                let source = processor_reconciler::Reconciler::new(stripe.clone(), stripe, every);
+                simulation::source(source, codecs, ground, stop).await
+            }
             "deployments" => {
                 let policy = processor_deployments::DeploymentPolicy::default();
                 simulation::policy(policy, codecs, ground, stop).await

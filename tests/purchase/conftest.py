@@ -108,7 +108,7 @@ def stop(process):
 def world():
     with tempfile.TemporaryDirectory() as tmp:
         # A refund is to be seen within the test: give up after three seconds.
-        process, environment = start(pathlib.Path(tmp), GRIDWAY_GIVE_UP_SECONDS="3")
+        process, environment = start(pathlib.Path(tmp), GRIDWAY_GIVE_UP_SECONDS="3", GRIDWAY_RECONCILE_SECONDS="2")
         world = World(process, environment)
         # Stripe's webhooks are made and signed by Stripe's own library here.
         world.stand_in("GRIDWAY_STRIPE_URL", "DELETE", "/_control/webhook")

@@ -14,7 +14,7 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from conftest import BIN, until
 from test_purchase import committed, event_of, pay, settle
 
-READERS = {"purchases", "payments", "swaps", "handoffs", "tfchain-watcher"}
+READERS = {"purchases", "payments", "swaps", "handoffs", "tfchain-watcher", "reconciler"}
 
 
 def gridway(world, *arguments):
@@ -32,11 +32,10 @@ def letters(world, purchase):
     return {row[0]: (row[1], row[2], row[6]) for row in rows if row[3] == "open"}
 
 
-def paid(world, key):
-    """An order whose payment is made, but not told yet: (purchase, intent, partition)."""
+def ordered(world, key):
+    """An order that waits for its payment: (purchase, intent, partition)."""
     purchase, intent = world.order(key)
     partition = next(r.partition() for r in committed(world, ["purchases"]) if r.key().decode() == purchase)
-    pay(intent)
     return purchase, intent, partition
 
 
@@ -83,9 +82,11 @@ POISONS = {
 @pytest.mark.parametrize("kind", POISONS)
 def test_an_aggregate_waits_behind_what_cannot_be_read_until_it_is_discarded(world, kind):
     slug = kind.replace(" ", "-")
-    purchase, intent, partition = paid(world, f"python-letter-{slug}")
+    purchase, intent, partition = ordered(world, f"python-letter-{slug}")
     write(world, purchase, partition, *POISONS[kind](world, purchase))
     found = waits(world, purchase)
+    # Only now: the reconciler tells of a payment, too.
+    pay(intent)
     payload = event_of(intent)
     assert world.webhook(payload, world.sign(payload)).status_code == 200
     # Others go on to their end meanwhile.
@@ -107,7 +108,7 @@ def test_an_aggregate_waits_behind_what_cannot_be_read_until_it_is_discarded(wor
 
 
 def test_a_schema_that_is_registered_later_is_read_after_a_redrive(world):
-    purchase, intent, partition = paid(world, "python-letter-schema")
+    purchase, intent, partition = ordered(world, "python-letter-schema")
     _, _, schema = timer(world, purchase)
     schema["fields"].append({"name": "note", "type": "string", "default": ""})
     registry = SchemaRegistryClient({"url": world.env["GRIDWAY_REGISTRY_URL"]})
@@ -118,6 +119,7 @@ def test_a_schema_that_is_registered_later_is_read_after_a_redrive(world):
                                {"purchase_id": purchase, "timer": "none", "due": 0, "note": "new"})
     write(world, purchase, partition, b"\x00" + coming.to_bytes(4, "big") + body.getvalue(), envelope(purchase))
     waits(world, purchase)
+    pay(intent)
     code, said = gridway(world, "redrive", "purchases", "--all", "--reason", "too early")
     assert code == 0 and "released" in said, said
     subject = "purchases-gridway.purchases.TimerFired"

@@ -3,8 +3,7 @@
 use api::auth::Tokens;
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    PaymentSecrets, QuoteError, Quoter, StripeFacts, SwapQuote, Unavailable, WebhookRefusal,
-    WebhookVerifier,
+    NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
@@ -12,6 +11,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use events::ids::{EventId, UserId};
 use events::money::{Amount, Tft};
+use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use events::topics;
 use projections::progress::Position;
@@ -61,10 +61,15 @@ struct Secrets;
 
 #[async_trait]
 impl PaymentSecrets for Secrets {
-    async fn client_secret(&self, intent_id: &str) -> Result<String, Unavailable> {
-        match intent_id {
-            "pi_mute" => Err(Unavailable("503".to_owned())),
-            intent => Ok(format!("{intent}_secret_x")),
+    async fn client_secret(
+        &self,
+        intent_id: &str,
+        receipt_email: Option<&str>,
+    ) -> Result<String, NoSecret> {
+        match (intent_id, receipt_email) {
+            ("pi_mute", _) => Err(NoSecret::Unavailable("503".to_owned())),
+            (_, Some("refused@x")) => Err(NoSecret::Email("Invalid email address".to_owned())),
+            (intent, _) => Ok(format!("{intent}_secret_x")),
         }
     }
 }
@@ -74,7 +79,11 @@ struct Webhooks;
 
 #[async_trait]
 impl WebhookVerifier for Webhooks {
-    fn verify(&self, body: &[u8], header: Option<&str>) -> Result<StripeFacts, WebhookRefusal> {
+    async fn verify(
+        &self,
+        body: &[u8],
+        header: Option<&str>,
+    ) -> Result<StripeFacts, WebhookRefusal> {
         match header {
             None => return Err(WebhookRefusal::Missing),
             Some("good") => {}
@@ -103,6 +112,7 @@ impl WebhookVerifier for Webhooks {
             status: Some("succeeded".to_owned()),
             failure_code: None,
             raw: "{}".to_owned(),
+            request_id: None,
         })
     }
 }

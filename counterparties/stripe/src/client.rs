@@ -15,7 +15,7 @@ use std::time::Duration;
 use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError, StripeRequest};
 use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods, ListPaymentIntent,
-    RetrievePaymentIntent,
+    RetrievePaymentIntent, UpdatePaymentIntent,
 };
 use stripe_core::refund::{CreateRefund, ListRefund};
 use stripe_shared::{PaymentIntent, Refund};
@@ -79,9 +79,9 @@ pub enum ConfigError {
 /// The real [`Cards`]. Cloning is cheap.
 #[derive(Clone)]
 pub struct StripeClient {
-    client: Client,
-    timeout: Duration,
-    clock: Clock,
+    pub(crate) client: Client,
+    pub(crate) timeout: Duration,
+    pub(crate) clock: Clock,
 }
 
 impl fmt::Debug for StripeClient {
@@ -196,26 +196,43 @@ impl StripeClient {
     }
 
     async fn retrieve(&self, intent_id: &str) -> Result<PaymentIntent, StripeReadError> {
-        // An id goes into the path: nothing but an id may.
-        if !intent_id.starts_with("pi_")
-            || !intent_id
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        {
-            return Err(StripeReadError::Missing(format!(
-                "{intent_id:?} is no PaymentIntent id"
-            )));
-        }
+        check_id(intent_id)?;
         RetrievePaymentIntent::new(intent_id)
             .customize()
             .timeout(self.timeout)
             .send(&self.client)
             .await
-            .map_err(|error| match error {
-                StripeError::Stripe(_, 404) => StripeReadError::Missing(intent_id.to_owned()),
-                other => StripeReadError::Unavailable(outcome::describe(&other)),
-            })
+            .map_err(|error| read_error(intent_id, &error))
     }
+}
+
+/// An id goes into the path: nothing but an id may.
+fn check_id(intent_id: &str) -> Result<(), StripeReadError> {
+    let is_id = intent_id.starts_with("pi_")
+        && intent_id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_id {
+        return Ok(());
+    }
+    Err(StripeReadError::Missing(format!(
+        "{intent_id:?} is no PaymentIntent id"
+    )))
+}
+
+fn read_error(intent_id: &str, error: &StripeError) -> StripeReadError {
+    match (error, outcome::failure(error)) {
+        (StripeError::Stripe(_, 404), _) => StripeReadError::Missing(intent_id.to_owned()),
+        (_, Failure::Refused(refusal)) => StripeReadError::Refused(refusal.detail),
+        (_, Failure::NotSent(why) | Failure::Unknown(why)) => StripeReadError::Unavailable(why),
+    }
+}
+
+fn secret_of(intent: PaymentIntent) -> Result<ClientSecret, StripeReadError> {
+    let id = intent.id.to_string();
+    intent.client_secret.map(ClientSecret::new).ok_or_else(|| {
+        StripeReadError::Unavailable(format!("Stripe gave no client secret for {id}"))
+    })
 }
 
 #[async_trait]
@@ -338,10 +355,23 @@ impl Cards for StripeClient {
     }
 
     async fn client_secret(&self, intent_id: &str) -> Result<ClientSecret, StripeReadError> {
-        let intent = self.retrieve(intent_id).await?;
-        intent.client_secret.map(ClientSecret::new).ok_or_else(|| {
-            StripeReadError::Unavailable(format!("Stripe gave no client secret for {intent_id}"))
-        })
+        secret_of(self.retrieve(intent_id).await?)
+    }
+
+    async fn receipt_to(
+        &self,
+        intent_id: &str,
+        email: &str,
+    ) -> Result<ClientSecret, StripeReadError> {
+        check_id(intent_id)?;
+        let updated = UpdatePaymentIntent::new(intent_id)
+            .receipt_email(email)
+            .customize()
+            .timeout(self.timeout)
+            .send(&self.client)
+            .await
+            .map_err(|error| read_error(intent_id, &error))?;
+        secret_of(updated)
     }
 
     async fn purchase_of(&self, intent_id: &str) -> Result<Option<PurchaseId>, StripeReadError> {
@@ -372,6 +402,9 @@ fn currency(currency: Currency) -> stripe_types::Currency {
     match currency {
         Currency::Usd => stripe_types::Currency::USD,
         Currency::Eur => stripe_types::Currency::EUR,
+        Currency::Jpy => stripe_types::Currency::JPY,
+        // The library has no name for the currencies with three decimals.
+        Currency::Kwd => stripe_types::Currency::Unknown("kwd".to_owned()),
     }
 }
 

@@ -91,6 +91,9 @@ pub enum StripeReadError {
     /// Stripe says that there is no such object.
     #[error("Stripe knows no such object: {0}")]
     Missing(String),
+    /// Stripe does not take what was sent along, such as an e-mail address that is none.
+    #[error("{0}")]
+    Refused(String),
     /// Stripe cannot be reached, refuses our key, limits us, or answered what cannot be read:
     /// try again later.
     #[error("Stripe cannot be read at the moment: {0}")]
@@ -118,6 +121,14 @@ pub trait Cards: Send + Sync {
 
     /// The client secret of a PaymentIntent, for the payer's browser.
     async fn client_secret(&self, intent_id: &str) -> Result<ClientSecret, StripeReadError>;
+
+    /// Has Stripe send the receipt of this PaymentIntent to an address, and gives the client secret.
+    /// Sent twice, it is as sent once.
+    async fn receipt_to(
+        &self,
+        intent_id: &str,
+        email: &str,
+    ) -> Result<ClientSecret, StripeReadError>;
 
     /// The purchase that a PaymentIntent belongs to, from its metadata; `None` when it is not
     /// one of ours. For facts that name only the intent.

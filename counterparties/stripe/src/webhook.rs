@@ -3,10 +3,11 @@
 //! [`verify`] first, on the body exactly as received, then [`facts`].
 //! Source of the scheme: <https://docs.stripe.com/webhooks#verify-manually>.
 
-use events::ids::PurchaseId;
+use events::stripe::StripeFacts;
+use events::time::Timestamp;
 use hmac::{Hmac, Mac};
 use serde_json::Value;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// How far a signature's time may be from ours, in either direction, in seconds.
@@ -160,63 +161,39 @@ fn mac(secret: &WebhookSecret, time: &str, body: &[u8]) -> Option<Hmac<Sha256>> 
     Some(mac)
 }
 
-/// What a Stripe event says, as it says it: nothing is judged here. What an event of a shape
-/// that we do not know lacks is `None` (or empty).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StripeFacts {
-    /// `evt_…`; empty when the JSON has none.
-    pub event_id: String,
-    /// Such as `payment_intent.succeeded`; empty when the JSON has none.
-    pub event_type: String,
-    /// When Stripe made the event, seconds since 1970.
-    pub created: Option<i64>,
-    /// Whether real money is meant.
-    pub livemode: Option<bool>,
-    /// Id of the object in the event: `pi_…`, `ch_…`, `re_…`, `dp_…`.
-    pub object_id: Option<String>,
-    /// The PaymentIntent: the object itself, or the one that it names.
-    pub intent_id: Option<String>,
-    /// Our purchase, from the object's metadata. A charge carries its intent's metadata, a
-    /// dispute does not: ask [`crate::Cards::purchase_of`].
-    pub purchase_id: Option<PurchaseId>,
-    /// The object's `amount`, minor units. Of a refund: what goes back.
-    pub amount: Option<i64>,
-    /// The intent's `amount_received`, minor units.
-    pub amount_received: Option<i64>,
-    /// The charge's `amount_refunded` so far, minor units.
-    pub amount_refunded: Option<i64>,
-    /// Lower-case code as Stripe sends it.
-    pub currency: Option<String>,
-    /// The object's status.
-    pub status: Option<String>,
-    /// The intent's `last_payment_error.code`, the charge's `failure_code` or the refund's
-    /// `failure_reason`.
-    pub failure_code: Option<String>,
-    /// The event as JSON, without any `client_secret` at any depth.
-    pub raw: String,
-}
-
 /// The body of a webhook is not JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the webhook's body is not JSON: {0}")]
 pub struct NotJson(String);
 
-/// Reads the facts of an event.
+/// Reads the facts of an event: the body of a webhook, or one of Stripe's list of events. An event
+/// that says no time was made when it was heard of.
 ///
 /// # Errors
-/// [`NotJson`]; valid JSON of any shape is read.
-pub fn facts(body: &[u8]) -> Result<StripeFacts, NotJson> {
-    let mut event: Value = serde_json::from_slice(body).map_err(|e| NotJson(e.to_string()))?;
-    strip_client_secrets(&mut event);
+/// [`NotJson`]; valid JSON of any shape is read, and what it lacks is `None` (or empty).
+pub fn facts(body: &[u8], heard_at: Timestamp) -> Result<StripeFacts, NotJson> {
+    let event = serde_json::from_slice(body).map_err(|e| NotJson(e.to_string()))?;
+    // Stripe gives every event an id; one without is told from others by its content.
+    Ok(read(event, heard_at, || hex::encode(Sha256::digest(body))))
+}
+
+fn read(mut event: Value, heard_at: Timestamp, no_id: impl Fn() -> String) -> StripeFacts {
+    strip_private(&mut event);
     let object = &event["data"]["object"];
     let object_id = text(&object["id"]);
     let is_intent = object["object"] == "payment_intent";
     let named_intent = &object["payment_intent"];
-    Ok(StripeFacts {
-        event_id: text(&event["id"]).unwrap_or_default(),
-        event_type: text(&event["type"]).unwrap_or_default(),
-        created: event["created"].as_i64(),
-        livemode: event["livemode"].as_bool(),
+    StripeFacts {
+        stripe_event_id: text(&event["id"])
+            .filter(|id| !id.is_empty())
+            .unwrap_or_else(no_id),
+        event_type: event_type(&event),
+        created: event["created"]
+            .as_i64()
+            .map(Timestamp::from_seconds)
+            .or_else(|| event["created"].as_str().and_then(Timestamp::parse))
+            .unwrap_or(heard_at),
+        livemode: event["livemode"].as_bool().unwrap_or(false),
         intent_id: if is_intent {
             object_id.clone()
         } else {
@@ -225,6 +202,9 @@ pub fn facts(body: &[u8]) -> Result<StripeFacts, NotJson> {
         },
         object_id,
         purchase_id: object["metadata"]["purchase_id"]
+            .as_str()
+            .and_then(|id| id.parse().ok()),
+        request_id: object["metadata"]["request_id"]
             .as_str()
             .and_then(|id| id.parse().ok()),
         amount: object["amount"].as_i64(),
@@ -236,21 +216,94 @@ pub fn facts(body: &[u8]) -> Result<StripeFacts, NotJson> {
             .or_else(|| text(&object["failure_code"]))
             .or_else(|| text(&object["failure_reason"])),
         raw: event.to_string(),
-    })
+    }
+}
+
+/// A notification names the event of an object of the first API `v1.<type>`.
+fn event_type(event: &Value) -> String {
+    let name = text(&event["type"]).unwrap_or_default();
+    match name.strip_prefix("v1.") {
+        Some(rest) if event["object"] == NOTIFICATION => rest.to_owned(),
+        _ => name,
+    }
+}
+
+/// What the `object` of a thin notification says.
+const NOTIFICATION: &str = "v2.core.event";
+/// Objects of the first API that are fetched for a notification, as their URLs name them.
+const FETCHED: [&str; 4] = ["payment_intents", "charges", "refunds", "disputes"];
+
+/// A thin notification: it names the object that it is about, and does not hold it.
+/// Source: <https://docs.stripe.com/event-destinations#thin-events>.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification(Value);
+
+impl Notification {
+    /// The notification that a webhook's body is; `None` when it is another event, or no JSON.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let event: Value = serde_json::from_slice(body).ok()?;
+        (event["object"] == NOTIFICATION && event["data"]["object"].is_null())
+            .then_some(Self(event))
+    }
+
+    /// Path of its object below `/v1`, such as `/refunds/re_1`; `None` for an object that says
+    /// nothing about a payment. What stands there is sent with our key: nothing but an id may.
+    #[must_use]
+    pub fn object_path(&self) -> Option<&str> {
+        let path = self.0["related_object"]["url"]
+            .as_str()?
+            .strip_prefix("/v1")?;
+        let (kind, id) = path.strip_prefix('/')?.split_once('/')?;
+        let is_id =
+            |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        (FETCHED.contains(&kind) && is_id(id)).then_some(path)
+    }
+
+    /// Its facts, with the object as Stripe shows it now.
+    #[must_use]
+    pub fn facts(mut self, object: Option<Value>, heard_at: Timestamp) -> StripeFacts {
+        if let Some(object) = object {
+            self.0["data"] = serde_json::json!({ "object": object });
+        }
+        read(self.0, heard_at, String::new)
+    }
 }
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
+/// What an event tells of the payer, or lets somebody act for them. None of it goes into the log:
+/// events are kept for ever and read by others.
+const PRIVATE: [&str; 10] = [
+    "client_secret",
+    "receipt_email",
+    "receipt_url",
+    "billing_details",
+    "shipping",
+    "payment_method_details",
+    // What is shown to the bank in a dispute: names, addresses, letters.
+    "evidence",
+    "customer_details",
+    "email",
+    "phone",
+];
+
 /// The JSON parser bounds the depth (128), so the recursion is bounded too.
-fn strip_client_secrets(value: &mut Value) {
+fn strip_private(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.shift_remove("client_secret");
-            fields.values_mut().for_each(strip_client_secrets);
+            for field in PRIVATE {
+                fields.shift_remove(field);
+            }
+            // An id says nothing; the method itself, where it was expanded, whose card it is.
+            if fields.get("payment_method").is_some_and(Value::is_object) {
+                fields.shift_remove("payment_method");
+            }
+            fields.values_mut().for_each(strip_private);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_client_secrets),
+        Value::Array(items) => items.iter_mut().for_each(strip_private),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -261,8 +314,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
     fn read(event: &Value) -> StripeFacts {
-        facts(event.to_string().as_bytes()).unwrap()
+        facts(event.to_string().as_bytes(), NOW).unwrap()
     }
 
     #[test]
@@ -280,15 +335,73 @@ mod tests {
         for shape in shapes {
             let facts = read(&shape);
             assert_eq!(
-                (facts.event_id.as_str(), facts.purchase_id, facts.amount),
-                ("", None, None),
+                (facts.stripe_event_id.len(), facts.purchase_id, facts.amount),
+                (64, None, None),
                 "{shape}"
             );
+            assert_eq!(facts.created, NOW);
             assert_eq!(serde_json::from_str::<Value>(&facts.raw).unwrap(), shape);
         }
         for garbage in [&b""[..], b"{", b"{} {}", b"\xff\xfe", &[b'['; 100_000][..]] {
-            assert!(facts(garbage).is_err());
+            assert!(facts(garbage, NOW).is_err());
         }
+    }
+
+    fn notification(url: &str) -> Notification {
+        let body = json!({
+            "id": "evt_test_1", "object": "v2.core.event", "type": "v1.refund.failed",
+            "created": "2026-11-25T17:00:00.250Z", "livemode": true,
+            "related_object": { "id": "re_1", "type": "refund", "url": url }
+        });
+        Notification::read(body.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_notification_has_the_facts_of_its_object() {
+        let object = json!({
+            "id": "re_1", "object": "refund", "amount": 5, "status": "failed",
+            "payment_intent": { "id": "pi_1", "client_secret": "s" }
+        });
+        let thin = notification("/v1/refunds/re_1");
+        assert_eq!(thin.object_path(), Some("/refunds/re_1"));
+        let facts = thin.facts(Some(object), NOW);
+        assert_eq!(facts.stripe_event_id, "evt_test_1");
+        assert_eq!(facts.event_type, "refund.failed");
+        assert_eq!(facts.created, Timestamp(1_795_626_000_250));
+        assert_eq!((facts.livemode, facts.amount), (true, Some(5)));
+        assert_eq!(facts.intent_id.as_deref(), Some("pi_1"));
+        assert!(!facts.raw.contains("client_secret"));
+    }
+
+    #[test]
+    fn nothing_is_fetched_but_objects_of_payments() {
+        for url in [
+            "/v1/billing/meters/mtr_1",
+            "/v1/customers/cus_1",
+            "/v1/refunds/",
+            "/v1/refunds/re_1/cancel",
+            "/v1/refunds/re_1?expand=x",
+            "/v1/refunds/../keys",
+            "/v2/refunds/re_1",
+            "https://example.com/v1/refunds/re_1",
+        ] {
+            assert_eq!(notification(url).object_path(), None, "{url}");
+        }
+        let facts = notification("/v1/customers/cus_1").facts(None, NOW);
+        assert_eq!((facts.object_id, facts.intent_id), (None, None));
+        assert_eq!(facts.event_type, "refund.failed");
+    }
+
+    #[test]
+    fn an_event_that_holds_its_object_is_no_notification() {
+        for event in [
+            json!({ "object": "event", "data": { "object": {} } }),
+            json!({ "object": "v2.core.event", "data": { "object": { "id": "re_1" } } }),
+            json!(7),
+        ] {
+            assert_eq!(Notification::read(event.to_string().as_bytes()), None);
+        }
+        assert_eq!(Notification::read(b"{"), None);
     }
 
     #[test]
@@ -331,9 +444,29 @@ mod tests {
     fn client_secrets_are_removed_at_any_depth_and_the_rest_keeps_its_order() {
         let event = r#"{"z":1,"client_secret":"s","data":{"object":{"b":[{"client_secret":{"x":1},"k":2}],"a":null,"client_secret":null}}}"#;
         assert_eq!(
-            facts(event.as_bytes()).unwrap().raw,
+            facts(event.as_bytes(), NOW).unwrap().raw,
             r#"{"z":1,"data":{"object":{"b":[{"k":2}],"a":null}}}"#
         );
+    }
+
+    #[test]
+    fn nothing_of_the_payer_is_kept() {
+        let event = json!({ "type": "charge.refunded", "data": { "object": {
+            "id": "ch_1", "payment_intent": "pi_1", "payment_method": "pm_1",
+            "receipt_email": "anna@example.com", "receipt_url": "https://pay.example/anna",
+            "billing_details": { "name": "Anna", "email": "anna@example.com", "address": { "city": "Ghent" } },
+            "payment_method_details": { "card": { "last4": "4242", "fingerprint": "f" } },
+            "shipping": { "name": "Anna" }, "evidence": { "customer_name": "Anna" },
+            "last_payment_error": { "code": "card_declined", "payment_method": {
+                "id": "pm_2", "billing_details": { "name": "Anna" }, "card": { "last4": "4242" }
+            } },
+        } } });
+        let facts = read(&event);
+        for private in ["nna", "4242", "Ghent", "fingerprint"] {
+            assert!(!facts.raw.contains(private), "{private}: {}", facts.raw);
+        }
+        assert!(facts.raw.contains(r#""payment_method":"pm_1""#));
+        assert_eq!(facts.failure_code.as_deref(), Some("card_declined"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod card;
 mod compensation;
 mod handoff;
+mod refunds;
 mod swap;
 
 use crate::state::{
@@ -90,6 +91,7 @@ pub fn transition(
                     order,
                     intent: event.intent_id.clone(),
                 };
+                book.cancelled(&mut purchase);
             }
         }
         PurchaseEvent::PaymentIntentFailed(event) => book.intent_failed(&mut purchase, event),
@@ -138,7 +140,7 @@ pub fn transition(
         PurchaseEvent::HandoffFailed(event) => book.handoff_failed(&mut purchase, event.attempt),
         PurchaseEvent::HandoffSettled(event) => book.settled(&mut purchase, event),
         PurchaseEvent::HandoffReturned(event) => book.returned(&mut purchase, event),
-        PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, &event.intent_id),
+        PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, event),
         PurchaseEvent::CompensationFailed(event) => book.refund_failed(&mut purchase, event),
         PurchaseEvent::TimerFired(event) => book.timer(&mut purchase, event),
         // Our own decisions, and the lanes of the hands.
@@ -151,8 +153,10 @@ pub fn transition(
         | PurchaseEvent::CompensationRequested(_)
         | PurchaseEvent::PurchaseEnded(_)
         | PurchaseEvent::PurchaseAlarmed(_)
-        | PurchaseEvent::DeadLetterReleased(_) => {}
+        | PurchaseEvent::LossBooked(_)
+        | PurchaseEvent::DeadLetterReleased(_) => return (purchase, book.out),
     }
+    book.given_back(&mut purchase);
     (purchase, book.out)
 }
 
@@ -181,6 +185,13 @@ impl Rulebook<'_> {
         if let Some(intent) = name.strip_prefix(RETRY_REFUND) {
             self.retry_refund(purchase, intent);
             return;
+        }
+        if name == EXPIRE && !purchase.told.processing.is_empty() {
+            // Processing began, or ended, when this was on its way: there is another timer.
+            let order = order_of(&purchase.stage);
+            if order.is_some_and(|order| event.due < purchase.pay_until(order, self.rules)) {
+                return;
+            }
         }
         match (name, std::mem::take(&mut purchase.stage)) {
             (EXPIRE, Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. }) => {

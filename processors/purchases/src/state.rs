@@ -20,6 +20,8 @@ pub struct Rules {
     pub stellar_deadline: Duration,
     /// How long a person has to pay.
     pub pay_within: Duration,
+    /// How long a payment that is being processed is waited for.
+    pub process_within: Duration,
     /// How long after the payment a swap is still tried.
     pub give_up_after: Duration,
     /// When a hand-off without a mint raises an alarm.
@@ -40,6 +42,7 @@ impl Rules {
             stripe_deadline: Duration::from_secs(600),
             stellar_deadline: Duration::from_secs(120),
             pay_within: Duration::from_secs(24 * 3600),
+            process_within: Duration::from_secs(14 * 24 * 3600),
             give_up_after: Duration::from_secs(24 * 3600),
             mint_within: Duration::from_secs(1800),
             first_retry: Duration::from_secs(2),
@@ -238,7 +241,40 @@ pub struct Purchase {
     pub holds: BTreeSet<String>,
     /// Disputes that have ended; what Stripe tells comes in any order.
     pub disputes_closed: BTreeSet<String>,
+    /// What else Stripe has told of the charges.
+    pub told: Told,
 }
+
+/// What Stripe has told of PaymentIntents and their charges besides payments, in whatever order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    /// Refunds that somebody else made, by PaymentIntent.
+    pub outside: BTreeMap<String, Outside>,
+    /// Refunds of ours that Stripe took on: PaymentIntent and attempt, by refund.
+    pub refunds: BTreeMap<String, (String, i32)>,
+    /// Refunds of ours that failed, whether or not they were told as taken on.
+    pub failed: BTreeSet<String>,
+    /// Whether a payment is being processed, by PaymentIntent, with Stripe's time of what says so.
+    pub processing: BTreeMap<String, (Timestamp, bool)>,
+    /// PaymentIntents that were cancelled.
+    pub cancelled: BTreeSet<String>,
+    /// Disputes that were lost, with what they were about in minor units.
+    pub lost: BTreeMap<String, i64>,
+    /// What was booked as a loss, in minor units.
+    pub booked: i64,
+}
+
+/// Refunds of one PaymentIntent that somebody else made, in minor units of its currency.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outside {
+    /// By refund: its amount, and whether it stands. One that failed never stands again.
+    pub refunds: BTreeMap<String, (i64, bool)>,
+    /// What Stripe calls refunded of the charge beyond our refunds and these.
+    pub unexplained: i64,
+}
+
+/// How long a payment that failed after it was processed may still be made otherwise.
+const PAY_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
 
 /// Timer: the person did not pay in time.
 pub const EXPIRE: &str = "expire";
@@ -252,10 +288,49 @@ pub const MINT_OVERDUE: &str = "mint_overdue";
 pub const RETRY_REFUND: &str = "retry_refund:";
 
 impl Purchase {
-    /// Whether later legs wait.
+    /// Whether later legs wait: while a dispute is open or lost, and for good once somebody else
+    /// has given back of what pays for the delivery.
     #[must_use]
     pub fn held(&self) -> bool {
         !self.holds.is_empty()
+            || self
+                .receipts
+                .iter()
+                .any(|(intent, (_, r))| *r == Receipt::Kept && self.outside(intent) > 0)
+    }
+
+    /// What somebody else has refunded of a PaymentIntent, in minor units of its currency.
+    #[must_use]
+    pub fn outside(&self, intent: &str) -> i64 {
+        let Some(outside) = self.told.outside.get(intent) else {
+            return 0;
+        };
+        let standing = outside.refunds.values().filter(|(_, stands)| *stands);
+        standing.map(|(minor, _)| minor).sum::<i64>() + outside.unexplained
+    }
+
+    /// What of a sum received can still be given back, in minor units.
+    #[must_use]
+    pub fn left(&self, intent: &str, sum: Fiat) -> i64 {
+        (sum.minor - self.outside(intent)).max(0)
+    }
+
+    /// Until when the person may pay. A payment that is being processed, by a bank debit say, is
+    /// waited for; one that failed then may be made otherwise.
+    #[must_use]
+    pub fn pay_until(&self, order: &Order, rules: &Rules) -> Timestamp {
+        let by_order = order.requested_at.after(rules.pay_within);
+        self.told
+            .processing
+            .values()
+            .map(|(since, processing)| {
+                since.after(if *processing {
+                    rules.process_within
+                } else {
+                    PAY_AGAIN_WITHIN
+                })
+            })
+            .fold(by_order, Timestamp::max)
     }
 
     /// The timers that run in this state.
@@ -268,7 +343,7 @@ impl Purchase {
         let mut timers = Vec::new();
         match &self.stage {
             Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
-                timers.push(timer(EXPIRE, order.requested_at.after(rules.pay_within)));
+                timers.push(timer(EXPIRE, self.pay_until(order, rules)));
             }
             Stage::Paid {
                 next: Next::At(due),

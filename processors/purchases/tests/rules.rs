@@ -17,6 +17,9 @@ use processor_purchases::{Purchase, Rules};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+#[path = "rules/refunds.rs"]
+mod refunds;
+
 const START: Timestamp = Timestamp(1_790_000_000_000);
 const CHARGE: Fiat = Fiat {
     minor: 523,
@@ -117,13 +120,34 @@ fn stripe_event(
         intent_id: Some(intent.into()),
         amount: Some(received),
         amount_received: Some(received),
-        amount_refunded: None,
+        amount_refunded: (kind == "charge.refunded").then_some(received),
         currency: Some(currency.into()),
         status: Some(status.into()),
         failure_code: None,
         raw: "{}".into(),
+        request_id: None,
     }
     .into()
+}
+
+/// A Stripe event about an object: a refund, a dispute, or the PaymentIntent `pi_1` itself.
+fn told(kind: &str, object: &str, minor: i64, status: &str) -> PurchaseEvent {
+    let PurchaseEvent::StripeEventReceived(mut event) =
+        stripe_event(kind, "pi_1", minor, "usd", false, status)
+    else {
+        panic!("another event")
+    };
+    event.object_id = Some(object.into());
+    event.into()
+}
+
+/// The same, of an object that names a request of ours.
+fn ours(event: PurchaseEvent) -> PurchaseEvent {
+    let PurchaseEvent::StripeEventReceived(mut event) = event else {
+        panic!("another event")
+    };
+    event.request_id = Some(request());
+    event.into()
 }
 
 fn paid() -> PurchaseEvent {
@@ -406,6 +430,28 @@ fn facts() -> Vec<Fact> {
             "webhook",
             stripe_event("charge.refunded", "pi_1", 523, "usd", false, "succeeded"),
         ),
+        fact(
+            "StripeEventReceived: processing",
+            "webhook",
+            told("payment_intent.processing", "pi_1", 0, "processing"),
+        ),
+        Fact {
+            name: "StripeEventReceived: failed after processing",
+            from: "webhook",
+            event: told("payment_intent.payment_failed", "pi_1", 0, "failed"),
+            after: vec![told("payment_intent.processing", "pi_1", 0, "processing")],
+        },
+        fact(
+            "StripeEventReceived: part refunded by somebody else",
+            "webhook",
+            told("refund.created", "re_1", 200, "succeeded"),
+        ),
+        Fact {
+            name: "StripeEventReceived: our refund failed later",
+            from: "webhook",
+            event: ours(told("refund.failed", "re_1", 523, "failed")),
+            after: vec![],
+        },
         fact("StripeEventReceived: dispute opened", "webhook", dispute()),
         Fact {
             name: "StripeEventReceived: dispute won",

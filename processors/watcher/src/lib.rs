@@ -10,7 +10,8 @@ use events::envelope::Record;
 use events::ids::EventId;
 use events::money::{Amount, Tft};
 use events::purchases::{HandoffRequested, HandoffReturned, HandoffSettled, PurchaseEvent};
-use pipeline::{Claim, Planned, Reading, Source};
+use events::time::Timestamp;
+use pipeline::{Claim, Planned, Reading, Source, clock};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -119,9 +120,13 @@ impl Watcher {
         }
     }
 
-    async fn next_blocks(&self, from: u32) -> (Vec<counterparties_tfchain::Block>, u32) {
+    async fn next_blocks(
+        &self,
+        from: u32,
+    ) -> (Vec<counterparties_tfchain::Block>, u32, Option<Timestamp>) {
         let mut wait = Duration::from_millis(50);
         loop {
+            let asked_at = clock::now();
             let result = async {
                 let head = self.chain.finalized_head().await?.number;
                 let head = if head < from {
@@ -138,7 +143,12 @@ impl Watcher {
                 } else {
                     self.chain.blocks(from, to).await?
                 };
-                Ok::<_, counterparties_tfchain::ReadError>((blocks, to.max(from.saturating_sub(1))))
+                let up_to = (to >= head).then_some(asked_at);
+                Ok::<_, counterparties_tfchain::ReadError>((
+                    blocks,
+                    to.max(from.saturating_sub(1)),
+                    up_to,
+                ))
             };
             match result.await {
                 Ok(read) => return read,
@@ -189,7 +199,7 @@ impl Source for Watcher {
             Some(last) => last.saturating_add(1),
             None => self.first_block,
         };
-        let (blocks, last) = self.next_blocks(from).await;
+        let (blocks, last, up_to) = self.next_blocks(from).await;
         let mut facts = Vec::new();
         for block in blocks {
             for event in &block.events {
@@ -231,6 +241,7 @@ impl Source for Watcher {
         Reading {
             facts,
             cursor: last.to_string(),
+            up_to,
         }
     }
 

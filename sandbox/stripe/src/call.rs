@@ -5,7 +5,7 @@ use crate::form::Form;
 use crate::keys::{Begin, KeyFault, Stored};
 use crate::objects::{API_VERSION, Event};
 use crate::state::{Origin, Shared, now};
-use crate::{intents, refunds};
+use crate::{disputes, intents, refunds};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri};
@@ -206,17 +206,35 @@ fn execute(
         ("POST", ["refunds"]) => refunds::create(shared, call),
         ("GET", ["refunds"]) => refunds::list(shared, call),
         ("GET", ["refunds", id]) => refunds::retrieve(shared, id, call),
+        ("GET", ["disputes"]) => disputes::list(shared, call),
+        ("GET", ["disputes", id]) => disputes::retrieve(shared, id, call),
+        ("POST", ["disputes", id]) => disputes::update(shared, id, call),
+        ("POST", ["disputes", id, "close"]) => disputes::close(shared, id, call),
         ("GET", ["events", id]) => {
             call.form.finish()?;
             Ok(shared.ledger.lock().events.find(id, "id")?.to_json())
         }
         ("GET", ["events"]) => {
-            let mut kinds = call.form.take_list("types");
-            kinds.extend(call.form.take("type"));
+            let kinds = call.form.take_list("types");
+            let kind = call.form.take("type");
+            if kind.is_some() && !kinds.is_empty() {
+                return Err(ApiError::invalid(
+                    "You may only specify one of these parameters: type, types.",
+                ));
+            }
+            if kinds.len() > 20 {
+                return Err(
+                    ApiError::invalid("You may pass at most 20 event types in `types`.")
+                        .param("types"),
+                );
+            }
             shared.ledger.lock().events.page(
                 "/v1/events",
                 call.form,
-                |event| kinds.is_empty() || kinds.iter().any(|kind| matches(kind, event.kind)),
+                |event| match &kind {
+                    Some(wanted) => matches(wanted, event.kind),
+                    None => kinds.is_empty() || kinds.iter().any(|kind| kind == event.kind),
+                },
                 Event::to_json,
             )
         }

@@ -12,6 +12,10 @@ pub enum Charging {
         message: &'static str,
     },
     AsksForAuthentication,
+    /// Takes its time, as a bank debit does, and ends well, badly or never.
+    Processes {
+        succeeds: Option<bool>,
+    },
 }
 
 /// What happens when the charge is refunded.
@@ -29,6 +33,8 @@ pub enum Refunding {
 pub struct Card {
     pub charging: Charging,
     pub refunding: Refunding,
+    /// Whether the charge is disputed at once.
+    pub disputed: bool,
     pub brand: &'static str,
     pub last4: &'static str,
 }
@@ -42,10 +48,20 @@ fn card(
     Card {
         charging,
         refunding,
+        disputed: false,
         brand,
         last4,
     }
 }
+
+/// A bank account, for debits that take their time.
+fn bank(succeeds: Option<bool>, last4: &'static str) -> Card {
+    let charging = Charging::Processes { succeeds };
+    card(charging, Refunding::Succeeds, BANK, last4)
+}
+
+/// The brand of what is no card.
+const BANK: &str = "us_bank_account";
 
 /// The card behind a test payment method (`pm_card_visa`); `None` for a name that Stripe does
 /// not have either. Source: <https://docs.stripe.com/testing>.
@@ -84,6 +100,13 @@ pub fn by_name(name: &str) -> Option<Card> {
         "pm_card_authenticationRequired" => {
             Some(card(Charging::AsksForAuthentication, ok, "visa", "3184"))
         }
+        "pm_card_createDispute" => Some(Card {
+            disputed: true,
+            ..card(Charging::Succeeds, ok, "visa", "0259")
+        }),
+        "pm_usBankAccount_success" => Some(bank(Some(true), "6789")),
+        "pm_usBankAccount_insufficientFunds" => Some(bank(Some(false), "2227")),
+        "pm_usBankAccount_processing" => Some(bank(None, "0009")),
         "pm_card_chargeDeclined" | "pm_card_visa_chargeDeclined" => {
             declined("card_declined", Some("generic_decline"), DECLINED, "0002")
         }
@@ -141,7 +164,39 @@ pub fn no_billing_details() -> Value {
 }
 
 impl PaymentMethod {
+    /// As the API calls the kind of method.
+    fn kind(&self) -> &'static str {
+        if self.card.brand == BANK {
+            BANK
+        } else {
+            "card"
+        }
+    }
+
+    fn bank(&self) -> Value {
+        json!({
+            "account_holder_type": "individual", "account_type": "checking", "bank_name": "STRIPE TEST BANK",
+            "financial_connections_account": null, "fingerprint": "sandboxfingerprn", "last4": self.card.last4,
+            "routing_number": "110000000"
+        })
+    }
+
     pub fn to_json(&self) -> Value {
+        if self.kind() == BANK {
+            return json!({
+                "id": self.id,
+                "object": "payment_method",
+                "allow_redisplay": "unspecified",
+                "billing_details": no_billing_details(),
+                "created": self.created,
+                "customer": null,
+                "customer_account": null,
+                "livemode": false,
+                "metadata": {},
+                "type": BANK,
+                "us_bank_account": self.bank()
+            });
+        }
         json!({
             "id": self.id,
             "object": "payment_method",
@@ -174,6 +229,9 @@ impl PaymentMethod {
 
     /// As it stands in a charge.
     pub fn details(&self) -> Value {
+        if self.kind() == BANK {
+            return json!({ "type": BANK, "us_bank_account": self.bank() });
+        }
         json!({
             "card": {
                 "amount_authorized": null,

@@ -1,11 +1,13 @@
 //! What only a stand-in has: counting, and making things go wrong.
 
+use crate::error::ApiError;
 use crate::keys::KeyFault;
 use crate::objects::IntentStatus;
 use crate::state::Shared;
 use crate::webhooks::Target;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,22 @@ struct Arm {
     fault: KeyFault,
 }
 
+/// Body of the controls that concern one PaymentIntent.
+#[derive(Debug, Deserialize)]
+struct OfIntent {
+    payment_intent: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Query of `DELETE /_control/events`.
+#[derive(Debug, Deserialize)]
+struct Forget {
+    /// How many of the newest events are kept.
+    #[serde(default)]
+    keep: usize,
+}
+
 /// What was done for one purchase.
 #[derive(Debug, Default, Serialize)]
 struct PurchaseCount {
@@ -41,6 +59,7 @@ struct Counts {
     payment_intents: u32,
     succeeded: u32,
     refunds: u32,
+    webhooks_dropped: u64,
     by_purchase: BTreeMap<String, PurchaseCount>,
 }
 
@@ -80,15 +99,59 @@ pub fn router(shared: Arc<Shared>) -> Router {
             }),
         )
         .route(
+            "/_control/authenticate",
+            post(
+                |State(s): State<Arc<Shared>>, Json(of): Json<OfIntent>| async move {
+                    answer(crate::intents::authenticate(&s, &of.payment_intent))
+                },
+            ),
+        )
+        .route(
+            "/_control/disputes",
+            post(
+                |State(s): State<Arc<Shared>>, Json(of): Json<OfIntent>| async move {
+                    answer(dispute(&s, &of))
+                },
+            ),
+        )
+        .route(
+            "/_control/events",
+            axum::routing::delete(
+                |State(s): State<Arc<Shared>>, Query(forget): Query<Forget>| async move {
+                    s.ledger.lock().events.forget_all_but(forget.keep);
+                    StatusCode::NO_CONTENT
+                },
+            ),
+        )
+        .route(
             "/_control/counts",
             get(|State(s): State<Arc<Shared>>| async move { Json(counts(&s)) }),
         )
         .with_state(shared)
 }
 
+fn answer(done: Result<(), ApiError>) -> Response {
+    match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, Json(error.to_json())).into_response(),
+    }
+}
+
+fn dispute(shared: &Arc<Shared>, of: &OfIntent) -> Result<(), ApiError> {
+    let mut ledger = shared.ledger.lock();
+    let intent = ledger.intents.find(&of.payment_intent, "payment_intent")?;
+    let charge = intent.latest_charge.clone().unwrap_or_default();
+    let reason = of.reason.as_deref().unwrap_or("fraudulent");
+    crate::disputes::open(shared, &mut ledger, &charge, reason)?;
+    Ok(())
+}
+
 fn counts(shared: &Shared) -> Counts {
     let ledger = shared.ledger.lock();
-    let mut counts = Counts::default();
+    let mut counts = Counts {
+        webhooks_dropped: shared.webhooks.dropped(),
+        ..Counts::default()
+    };
     for intent in ledger.intents.iter() {
         let succeeded = u32::from(intent.status == IntentStatus::Succeeded);
         counts.payment_intents += 1;

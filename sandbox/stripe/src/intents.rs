@@ -2,16 +2,18 @@
 
 use crate::call::{Call, Caller};
 use crate::cards::{self, Charging, PaymentMethod};
+use crate::disputes;
 use crate::error::ApiError;
 use crate::form::Form;
 use crate::objects::{Charge, Intent, IntentStatus};
 use crate::state::{Ledger, Origin, Shared, now};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Currencies with their smallest charge, in minor units.
 /// Source: <https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts>.
-const CURRENCIES: [(&str, i64); 12] = [
+const CURRENCIES: [(&str, i64); 13] = [
     ("usd", 50),
     ("eur", 50),
     ("gbp", 30),
@@ -24,7 +26,10 @@ const CURRENCIES: [(&str, i64); 12] = [
     ("sek", 300),
     ("pln", 200),
     ("sgd", 50),
+    ("kwd", 150),
 ];
+/// How long a bank takes for a debit.
+const PROCESSED_AFTER: Duration = Duration::from_millis(300);
 const LARGEST: i64 = 99_999_999;
 
 fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
@@ -54,6 +59,14 @@ fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
         .param("amount")
         .code("amount_too_small"));
     }
+    // Source: <https://docs.stripe.com/currencies#three-decimal>.
+    if currency == "kwd" && amount % 10 != 0 {
+        return Err(ApiError::invalid(
+            "Invalid amount. The last digit of an amount in a three-decimal currency must be 0.",
+        )
+        .param("amount")
+        .code("parameter_invalid_integer"));
+    }
     if amount > LARGEST {
         return Err(
             ApiError::invalid("Amount must be no more than 99999999 in minor units.")
@@ -62,6 +75,20 @@ fn amount_and_currency(form: &mut Form) -> Result<(i64, String), ApiError> {
         );
     }
     Ok((amount, currency))
+}
+
+fn receipt_email(form: &mut Form) -> Result<Option<String>, ApiError> {
+    let given = form.take("receipt_email").filter(|email| !email.is_empty());
+    if let Some(email) = &given
+        && !email
+            .split_once('@')
+            .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
+    {
+        return Err(ApiError::invalid(format!("Invalid email address: {email}"))
+            .param("receipt_email")
+            .code("email_invalid"));
+    }
+    Ok(given)
 }
 
 /// `POST /v1/payment_intents`
@@ -77,16 +104,7 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
         ));
     }
     let metadata = form.take_metadata()?;
-    let receipt_email = form.take("receipt_email").filter(|email| !email.is_empty());
-    if let Some(email) = &receipt_email
-        && !email
-            .split_once('@')
-            .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'))
-    {
-        return Err(ApiError::invalid(format!("Invalid email address: {email}"))
-            .param("receipt_email")
-            .code("email_invalid"));
-    }
+    let receipt_email = receipt_email(form)?;
     let confirm = form.take_bool("confirm")?.unwrap_or(false);
     let method = form.take("payment_method");
     for ignored in [
@@ -173,7 +191,7 @@ pub fn update(shared: &Shared, id: &str, mut call: Call) -> Result<Value, ApiErr
     let intent = ledger.intents.find_mut(id, "intent")?;
     let metadata = call.form.take_metadata()?;
     let description = call.form.take("description");
-    let receipt_email = call.form.take("receipt_email");
+    let receipt_email = receipt_email(&mut call.form)?;
     call.form.finish()?;
     for (key, value) in metadata {
         intent.metadata.retain(|(known, _)| *known != key);
@@ -237,6 +255,12 @@ pub fn confirm(shared: &Arc<Shared>, id: &str, mut call: Call) -> Result<Value, 
         IntentStatus::RequiresPaymentMethod
         | IntentStatus::RequiresConfirmation
         | IntentStatus::RequiresAction => {}
+        IntentStatus::Processing => {
+            return Err(unexpected(
+                intent,
+                "You cannot confirm this PaymentIntent because it has a status of processing. Only a PaymentIntent with one of the following statuses may be confirmed: requires_confirmation, requires_action, requires_payment_method.",
+            ));
+        }
         IntentStatus::Succeeded => {
             return Err(unexpected(
                 intent,
@@ -359,12 +383,82 @@ fn charge(
             shared.emit(ledger, "payment_intent.requires_action", shown, origin);
             return Ok(());
         }
+        Charging::Processes { succeeds } => {
+            intent.status = IntentStatus::Processing;
+            let shown = intent.to_json();
+            shared.emit(ledger, "payment_intent.processing", shown, origin);
+            if let Some(succeeds) = succeeds {
+                let (shared, id) = (Arc::clone(shared), id.to_owned());
+                tokio::spawn(async move {
+                    tokio::time::sleep(PROCESSED_AFTER).await;
+                    processed(&shared, &id, succeeds);
+                });
+            }
+            return Ok(());
+        }
         Charging::Succeeds => None,
         Charging::Declined {
             code,
             decline,
             message,
         } => Some((code, decline, message)),
+    };
+    conclude(shared, ledger, id, &method, failure, origin)
+}
+
+/// What a declined charge is given: code, decline code, message.
+type Failure = (&'static str, Option<&'static str>, &'static str);
+
+/// The bank has answered a debit.
+fn processed(shared: &Arc<Shared>, id: &str, succeeds: bool) {
+    let mut ledger = shared.ledger.lock();
+    let waiting = ledger
+        .intents
+        .get(id)
+        .filter(|intent| intent.status == IntentStatus::Processing);
+    let Some(method) = waiting.and_then(|intent| intent.method.clone()) else {
+        return;
+    };
+    let failure = (!succeeds).then_some((
+        "payment_method_microdeposit_failed",
+        Some("insufficient_funds"),
+        "The customer's account has insufficient funds to cover this payment.",
+    ));
+    // A failure is told by its events: nobody waits for the answer.
+    let _ = conclude(
+        shared,
+        &mut ledger,
+        id,
+        &method,
+        failure,
+        &Origin::default(),
+    );
+}
+
+/// The person has shown their bank that it is them.
+pub fn authenticate(shared: &Arc<Shared>, id: &str) -> Result<(), ApiError> {
+    let mut ledger = shared.ledger.lock();
+    let intent = ledger.intents.find(id, "intent")?;
+    if intent.status != IntentStatus::RequiresAction {
+        return Err(unexpected(intent, "This PaymentIntent requires no action."));
+    }
+    let Some(method) = intent.method.clone() else {
+        return Ok(());
+    };
+    conclude(shared, &mut ledger, id, &method, None, &Origin::default())
+}
+
+/// The charge, as the bank decided.
+fn conclude(
+    shared: &Arc<Shared>,
+    ledger: &mut Ledger,
+    id: &str,
+    method: &PaymentMethod,
+    failure: Option<Failure>,
+    origin: &Origin,
+) -> Result<(), ApiError> {
+    let Some(intent) = ledger.intents.get_mut(id) else {
+        return Ok(());
     };
     let charge = Charge {
         id: shared.id("ch_3", 23),
@@ -378,6 +472,7 @@ fn charge(
         description: intent.description.clone(),
         receipt_email: intent.receipt_email.clone(),
         method: method.clone(),
+        dispute: None,
         failure: failure.map(|(code, decline, message)| {
             (
                 code.to_owned(),
@@ -394,7 +489,11 @@ fn charge(
         let shown = intent.to_json();
         shared.emit(ledger, "charge.succeeded", charge.to_json(), origin);
         shared.emit(ledger, "payment_intent.succeeded", shown, origin);
+        let charge_id = charge.id.clone();
         ledger.charges.push(charge);
+        if method.card.disputed {
+            disputes::open(shared, ledger, &charge_id, "fraudulent")?;
+        }
         return Ok(());
     };
     let error = ApiError::card(code, decline, message)

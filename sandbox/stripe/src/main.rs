@@ -36,6 +36,8 @@ async fn main() -> anyhow::Result<()> {
             secret,
             events: Vec::new(),
             copies: 1,
+            thin: false,
+            drop_every: 0,
             jitter_ms: 0,
         });
     let router =

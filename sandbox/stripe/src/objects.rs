@@ -25,6 +25,7 @@ pub enum IntentStatus {
     RequiresPaymentMethod,
     RequiresConfirmation,
     RequiresAction,
+    Processing,
     Succeeded,
     Canceled,
 }
@@ -35,6 +36,7 @@ impl IntentStatus {
             Self::RequiresPaymentMethod => "requires_payment_method",
             Self::RequiresConfirmation => "requires_confirmation",
             Self::RequiresAction => "requires_action",
+            Self::Processing => "processing",
             Self::Succeeded => "succeeded",
             Self::Canceled => "canceled",
         }
@@ -186,6 +188,8 @@ pub struct Charge {
     pub description: Option<String>,
     pub receipt_email: Option<String>,
     pub method: PaymentMethod,
+    /// The dispute about it.
+    pub dispute: Option<String>,
     /// Code, decline code and message, where it was declined.
     pub failure: Option<(String, Option<String>, String)>,
 }
@@ -237,8 +241,8 @@ impl Charge {
             "customer": self.customer,
             "description": self.description,
             "destination": null,
-            "dispute": null,
-            "disputed": false,
+            "dispute": self.dispute,
+            "disputed": self.dispute.is_some(),
             "failure_balance_transaction": null,
             "failure_code": self.failure.as_ref().map(|(code, _, _)| code),
             "failure_message": self.failure.as_ref().map(|(_, _, message)| message),
@@ -328,6 +332,62 @@ impl Refund {
     }
 }
 
+#[derive(Debug, Clone)]
+pub struct Dispute {
+    pub id: String,
+    pub charge: String,
+    pub intent: String,
+    pub amount: i64,
+    pub currency: String,
+    pub created: i64,
+    pub reason: String,
+    /// `needs_response`, `won` or `lost`.
+    pub status: &'static str,
+}
+
+impl Row for Dispute {
+    const KIND: &'static str = "dispute";
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn created(&self) -> i64 {
+        self.created
+    }
+}
+
+impl Dispute {
+    pub fn open(&self) -> bool {
+        self.status == "needs_response"
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "object": "dispute",
+            "amount": self.amount,
+            "balance_transactions": [],
+            "charge": self.charge,
+            "created": self.created,
+            "currency": self.currency,
+            "enhanced_eligibility_types": [],
+            "evidence": {},
+            "evidence_details": {
+                "due_by": self.created + 7 * 86_400, "enhanced_eligibility": {}, "has_evidence": !self.open(),
+                "past_due": false, "submission_count": u32::from(!self.open())
+            },
+            "is_charge_refundable": false,
+            "livemode": false,
+            "metadata": {},
+            "payment_intent": self.intent,
+            "payment_method_details": {
+                "card": { "brand": "visa", "case_type": "chargeback", "network_reason_code": "10.4" }, "type": "card"
+            },
+            "reason": self.reason,
+            "status": self.status
+        })
+    }
+}
+
 /// What happened; `object` is frozen as it was then.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -363,6 +423,26 @@ impl Event {
             "pending_webhooks": self.pending_webhooks,
             "request": { "id": self.request.0, "idempotency_key": self.request.1 },
             "type": self.kind
+        })
+    }
+
+    /// As a thin notification tells it: what it is about, not what that looks like.
+    pub fn to_thin_json(&self) -> Value {
+        let object = serde_json::from_str::<Value>(&self.object).unwrap_or_default();
+        let (id, kind) = (
+            object["id"].as_str().unwrap_or_default(),
+            object["object"].as_str().unwrap_or_default(),
+        );
+        let created = chrono::DateTime::from_timestamp(self.created, 0).unwrap_or_default();
+        json!({
+            "id": self.id.replacen("evt_", "evt_test_", 1),
+            "object": "v2.core.event",
+            "type": format!("v1.{}", self.kind),
+            "created": created.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+            "livemode": false,
+            "context": null,
+            "reason": null,
+            "related_object": { "id": id, "type": kind, "url": format!("/v1/{kind}s/{id}") }
         })
     }
 }

@@ -68,6 +68,17 @@ pub fn create(shared: &Arc<Shared>, mut call: Call) -> Result<Value, ApiError> {
         .param("charge")
         .executed());
     }
+    let dispute = charge.dispute.clone();
+    if let Some(dispute) = dispute.and_then(|id| ledger.disputes.get(&id))
+        && dispute.status != "won"
+    {
+        return Err(ApiError::invalid(format!(
+            "Charge {charge_id} has been charged back; cannot issue a refund."
+        ))
+        .code("charge_disputed")
+        .executed());
+    }
+    let charge = ledger.charges.find_mut(&charge_id, "charge")?;
     if left == 0 {
         return Err(
             ApiError::invalid(format!("Charge {charge_id} has already been refunded."))

@@ -1,7 +1,7 @@
 //! Everything that the stand-in knows, in memory.
 
 use crate::keys::Keys;
-use crate::objects::{Charge, Event, Intent, Refund};
+use crate::objects::{Charge, Dispute, Event, Intent, Refund};
 use crate::table::Table;
 use crate::webhooks::Webhooks;
 use parking_lot::Mutex;
@@ -17,6 +17,7 @@ pub struct Ledger {
     pub intents: Table<Intent>,
     pub charges: Table<Charge>,
     pub refunds: Table<Refund>,
+    pub disputes: Table<Dispute>,
     pub events: Table<Event>,
 }
 
@@ -104,7 +105,7 @@ impl Shared {
         };
         let id = event.id.clone();
         ledger.events.push(event);
-        if wanted {
+        if wanted && !self.webhooks.drops() {
             tokio::spawn(crate::webhooks::deliver(Arc::clone(self), id));
         }
     }

@@ -35,6 +35,16 @@ impl<T: Row> Table<T> {
         self.rows.push(row);
     }
 
+    /// Keeps the newest `keep` rows.
+    pub fn forget_all_but(&mut self, keep: usize) {
+        let gone = self.rows.len().saturating_sub(keep);
+        self.rows.drain(..gone);
+        self.by_id.clear();
+        for (at, row) in self.rows.iter().enumerate() {
+            self.by_id.insert(row.id().to_owned(), at);
+        }
+    }
+
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.rows.iter()
     }
@@ -83,6 +93,11 @@ impl<T: Row> Table<T> {
         let created = form.take_created()?;
         let after = self.cursor(&mut form, "starting_after")?;
         let before = self.cursor(&mut form, "ending_before")?;
+        if after.is_some() && before.is_some() {
+            return Err(ApiError::invalid(
+                "You may only specify one of these parameters: ending_before, starting_after.",
+            ));
+        }
         form.finish()?;
         let fits = |row: &&T| created.holds(row.created()) && wanted(row);
         let (rows, has_more) = if let Some(before) = before {

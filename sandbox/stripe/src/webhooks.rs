@@ -6,6 +6,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -28,6 +29,12 @@ pub struct Target {
     /// How often each event is sent and taken before it is done with; 0 counts as 1.
     #[serde(default)]
     pub copies: u32,
+    /// Sends thin notifications instead of events with their objects.
+    #[serde(default)]
+    pub thin: bool,
+    /// Every so many-th event is never sent; 0: all are.
+    #[serde(default)]
+    pub drop_every: u64,
     /// Each sending waits up to so many milliseconds, so that events and copies overtake each other.
     #[serde(default)]
     pub jitter_ms: u64,
@@ -48,6 +55,8 @@ pub struct Webhooks {
     target: RwLock<Option<Target>>,
     client: reqwest::Client,
     at_once: Semaphore,
+    offered: AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Webhooks {
@@ -61,11 +70,27 @@ impl Webhooks {
             target: RwLock::new(target),
             client,
             at_once: Semaphore::new(AT_ONCE),
+            offered: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         })
     }
 
     pub fn set(&self, target: Option<Target>) {
         *self.target.write() = target;
+    }
+
+    /// Events that were wanted and never sent.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether this event, which is wanted, is one of those that are never sent.
+    pub fn drops(&self) -> bool {
+        let every = self.target.read().as_ref().map_or(0, |t| t.drop_every);
+        let number = self.offered.fetch_add(1, Ordering::Relaxed) + 1;
+        let drops = every > 0 && number.is_multiple_of(every);
+        self.dropped.fetch_add(u64::from(drops), Ordering::Relaxed);
+        drops
     }
 
     pub fn wants(&self, kind: &str) -> bool {
@@ -147,12 +172,13 @@ async fn attempt(shared: &Shared, event_id: &str) -> bool {
     let Some(target) = shared.webhooks.target.read().clone() else {
         return false;
     };
-    let event = shared
-        .ledger
-        .lock()
-        .events
-        .get(event_id)
-        .map(crate::objects::Event::to_json);
+    let event = shared.ledger.lock().events.get(event_id).map(|event| {
+        if target.thin {
+            event.to_thin_json()
+        } else {
+            event.to_json()
+        }
+    });
     let Some(event) = event else { return true };
     // The real API indents the body; whoever parses and prints it again breaks the signature.
     let Ok(body) = serde_json::to_vec_pretty(&event) else {

@@ -184,6 +184,7 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             "{{\"object\":\"event\",\"padding\":\"{}\"}}",
             "x".repeat(600)
         ),
+        request_id: None,
     };
     vec![
         PurchaseRequested {

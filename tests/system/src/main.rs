@@ -4,6 +4,8 @@ mod bench;
 mod crash;
 mod fold;
 mod log;
+mod stripe_calls;
+mod webhooks;
 mod world;
 
 use anyhow::Result;
@@ -51,6 +53,14 @@ enum Command {
         #[arg(long, default_value_t = 1_000_000)]
         records: u64,
     },
+    /// Makes every call of our Stripe client, for tests/stripe-mock.
+    StripeCalls {
+        /// Base URL, without `/v1`.
+        #[arg(long)]
+        url: String,
+    },
+    /// Verdicts on signed webhooks (a JSON array on stdin), for tests/webhooks.
+    Webhooks,
 }
 
 #[tokio::main]
@@ -86,5 +96,7 @@ async fn run() -> Result<()> {
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
         Command::Fold { records } => fold::run(records).await,
+        Command::StripeCalls { url } => stripe_calls::run(&url).await,
+        Command::Webhooks => webhooks::run(),
     }
 }

@@ -6,6 +6,7 @@
     reason = "tests"
 )]
 
+mod event_list;
 mod intents;
 mod refunds;
 mod shapes;

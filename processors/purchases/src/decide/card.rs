@@ -49,31 +49,21 @@ impl Rulebook<'_> {
     pub(super) fn stripe(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
         match event.event_type.as_str() {
             "payment_intent.succeeded" => self.money_came(purchase, event),
+            "payment_intent.processing" => processing(purchase, event, true),
+            "payment_intent.payment_failed" | "payment_intent.requires_action" => {
+                processing(purchase, event, false);
+            }
             "payment_intent.canceled" => {
-                if let Stage::AwaitingPayment { order, intent } = &purchase.stage
-                    && event.intent_id.as_ref() == Some(intent)
-                {
-                    let order = order.clone();
-                    self.out.ended(
-                        &order,
-                        PurchaseOutcome::NotPaid,
-                        "the PaymentIntent was cancelled",
-                    );
-                    purchase.stage = Stage::NotPaid { order };
-                }
+                processing(purchase, event, false);
+                purchase.told.cancelled.extend(event.intent_id.clone());
+                self.cancelled(purchase);
             }
-            "charge.refunded" => {
-                // Our own refunds say so, too.
-                let intent = event.intent_id.as_deref().unwrap_or_default();
-                if purchase
-                    .receipts
-                    .get(intent)
-                    .is_none_or(|(_, r)| *r == Receipt::Kept)
-                {
-                    self.hold(purchase, format!("refund of {intent}"), "refunded_outside");
-                }
+            "charge.refunded" => self.charge_refunded(purchase, event),
+            "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+                self.refund_told(purchase, event);
             }
-            "charge.dispute.created" => {
+            // The money is gone when a dispute begins; which of the two is told first is chance.
+            "charge.dispute.created" | "charge.dispute.funds_withdrawn" => {
                 let dispute = event.object_id.clone().unwrap_or_default();
                 // Its end may have been told before its beginning.
                 if !purchase.disputes_closed.contains(&dispute) {
@@ -82,6 +72,21 @@ impl Rulebook<'_> {
             }
             "charge.dispute.closed" => self.dispute_closed(purchase, event),
             _ => {}
+        }
+    }
+
+    /// A purchase whose PaymentIntent was cancelled is over; it may be told before the intent.
+    pub(super) fn cancelled(&mut self, purchase: &mut Purchase) {
+        if let Stage::AwaitingPayment { order, intent } = &purchase.stage
+            && purchase.told.cancelled.contains(intent)
+        {
+            let order = order.clone();
+            self.out.ended(
+                &order,
+                PurchaseOutcome::NotPaid,
+                "the PaymentIntent was cancelled",
+            );
+            purchase.stage = Stage::NotPaid { order };
         }
     }
 
@@ -108,6 +113,10 @@ impl Rulebook<'_> {
             event.status.as_deref(),
             Some("won" | "warning_closed" | "prevented")
         ) {
+            purchase
+                .told
+                .lost
+                .insert(dispute.clone(), event.amount.unwrap_or(order.charge.minor));
             purchase.holds.insert(dispute);
             self.out.alarm(
                 &order,
@@ -220,5 +229,24 @@ impl Rulebook<'_> {
             order.charge,
             "paid though nothing awaited it",
         );
+    }
+}
+
+/// Notes whether a payment is being processed, as Stripe told last by its own time. Of two of the
+/// same second the end counts.
+fn processing(purchase: &mut Purchase, event: &StripeEventReceived, now: bool) {
+    let Some(intent) = event.intent_id.clone() else {
+        return;
+    };
+    let known = purchase.told.processing.get(&intent).copied();
+    // What was never processed needs no note that it is not.
+    if !now && known.is_none() && event.event_type != "payment_intent.payment_failed" {
+        return;
+    }
+    if known.is_none_or(|(since, _)| event.created > since || (event.created == since && !now)) {
+        purchase
+            .told
+            .processing
+            .insert(intent, (event.created, now));
     }
 }

@@ -3,7 +3,9 @@
 use super::{Rulebook, order_of};
 use crate::state::{Next, Order, Purchase, Receipt, Stage};
 use events::money::Fiat;
-use events::purchases::{CompensationFailed, CompensationRequested, PurchaseOutcome};
+use events::purchases::{
+    CompensationFailed, CompensationRequested, CompensationSettled, PurchaseOutcome,
+};
 
 /// Refund attempts before a person is called.
 const REFUND_ATTEMPTS: i32 = 5;
@@ -43,6 +45,13 @@ impl Rulebook<'_> {
             None | Some((_, Receipt::Kept)) => {}
             Some((_, Receipt::Refunding { .. } | Receipt::Refunded)) => return,
         }
+        let left = purchase.left(intent, amount);
+        if left == 0 {
+            let gone = (amount, Receipt::Refunded);
+            purchase.receipts.insert(intent.to_owned(), gone);
+            self.refund_over(purchase, intent, "somebody else has refunded the charge");
+            return;
+        }
         purchase.receipts.insert(
             intent.to_owned(),
             (
@@ -53,7 +62,11 @@ impl Rulebook<'_> {
                 },
             ),
         );
-        self.request_refund(&order, intent, amount, 1, reason);
+        let left = Fiat {
+            minor: left,
+            ..amount
+        };
+        self.request_refund(&order, intent, left, 1, reason);
     }
 
     pub(super) fn request_refund(
@@ -74,12 +87,29 @@ impl Rulebook<'_> {
         });
     }
 
-    pub(super) fn refunded(&mut self, purchase: &mut Purchase, intent: &str) {
+    pub(super) fn refunded(&mut self, purchase: &mut Purchase, event: &CompensationSettled) {
+        let intent = &event.intent_id;
         let Some((_, receipt @ Receipt::Refunding { .. })) = purchase.receipts.get_mut(intent)
         else {
             return;
         };
+        let Receipt::Refunding { attempt, .. } = *receipt else {
+            return;
+        };
+        if purchase.told.failed.contains(&event.refund_id) {
+            // Its failure was told before its making.
+            let why = format!("{} failed", event.refund_id);
+            self.refund_in_vain(purchase, intent, attempt, &why);
+            return;
+        }
         *receipt = Receipt::Refunded;
+        let made = (intent.clone(), attempt);
+        purchase.told.refunds.insert(event.refund_id.clone(), made);
+        self.refund_over(purchase, intent, "the charge was refunded");
+    }
+
+    /// The purchase ends with the refund of what paid for it.
+    pub(super) fn refund_over(&mut self, purchase: &mut Purchase, intent: &str, detail: &str) {
         if let Stage::Refunding {
             order,
             intent: paid,
@@ -87,43 +117,54 @@ impl Rulebook<'_> {
             && paid == intent
         {
             let order = order.clone();
-            self.out
-                .ended(&order, PurchaseOutcome::Refunded, "the charge was refunded");
+            self.out.ended(&order, PurchaseOutcome::Refunded, detail);
             purchase.stage = Stage::Refunded { order };
         }
     }
 
     pub(super) fn refund_failed(&mut self, purchase: &mut Purchase, event: &CompensationFailed) {
-        let Some(order) = order_of(&purchase.stage).cloned() else {
-            return;
-        };
         let Some((
-            amount,
+            _,
             Receipt::Refunding {
                 attempt,
-                next: next @ Next::UnderWay,
+                next: Next::UnderWay,
             },
-        )) = purchase.receipts.get_mut(&event.intent_id)
+        )) = purchase.receipts.get(&event.intent_id)
         else {
             return;
         };
-        if event.attempt != *attempt {
-            return;
+        if event.attempt == *attempt {
+            let attempt = *attempt;
+            self.refund_in_vain(purchase, &event.intent_id, attempt, &event.detail);
         }
-        if *attempt >= REFUND_ATTEMPTS {
+    }
+
+    /// This attempt gave nothing back: another one later, or a person is called.
+    pub(super) fn refund_in_vain(
+        &mut self,
+        purchase: &mut Purchase,
+        intent: &str,
+        attempt: i32,
+        why: &str,
+    ) {
+        let Some(order) = order_of(&purchase.stage).cloned() else {
+            return;
+        };
+        let Some((amount, receipt)) = purchase.receipts.get_mut(intent) else {
+            return;
+        };
+        let next = if attempt >= REFUND_ATTEMPTS {
             self.out.alarm(
                 &order,
                 "refund_failed",
-                format!("{} of {amount}: {}", event.intent_id, event.detail),
+                format!("{intent} of {amount}: {why}"),
             );
-            *next = Next::Held;
+            Next::Held
         } else {
-            *next = Next::At(
-                self.rules
-                    .retry_at(self.now, *attempt + 4)
-                    .unwrap_or(self.now),
-            );
-        }
+            let due = self.rules.retry_at(self.now, attempt + 4);
+            Next::At(due.unwrap_or(self.now))
+        };
+        *receipt = Receipt::Refunding { attempt, next };
     }
 
     pub(super) fn retry_refund(&mut self, purchase: &mut Purchase, intent: &str) {
@@ -134,15 +175,24 @@ impl Rulebook<'_> {
             amount,
             Receipt::Refunding {
                 attempt,
-                next: next @ Next::At(_),
+                next: Next::At(_),
             },
-        )) = purchase.receipts.get_mut(intent)
+        )) = purchase.receipts.get(intent)
         else {
             return;
         };
-        *attempt += 1;
-        *next = Next::UnderWay;
-        let (amount, attempt) = (*amount, *attempt);
-        self.request_refund(&order, intent, amount, attempt, "the refund is tried again");
+        let (amount, attempt) = (*amount, *attempt + 1);
+        let left = Fiat {
+            minor: purchase.left(intent, amount),
+            ..amount
+        };
+        let under_way = Receipt::Refunding {
+            attempt,
+            next: Next::UnderWay,
+        };
+        purchase
+            .receipts
+            .insert(intent.to_owned(), (amount, under_way));
+        self.request_refund(&order, intent, left, attempt, "the refund is tried again");
     }
 }

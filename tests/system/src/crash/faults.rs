@@ -121,14 +121,16 @@ pub async fn heal(stage: &Stage) -> Result<()> {
         .await
 }
 
-/// Every webhook comes twice, and they overtake each other.
-pub async fn doubled_webhooks(stage: &Stage) -> Result<()> {
+/// Every fifth event is never sent: only the reconciler hears of it. The others come twice, and
+/// overtake each other.
+pub async fn unreliable_webhooks(stage: &Stage) -> Result<()> {
     let secrets = stage.setting("GRIDWAY_STRIPE_WEBHOOK_SECRETS");
     let target = json!({
         "url": format!("{}/payments/webhook", stage.api),
         "secret": secrets.split(',').next().unwrap_or_default(),
         "copies": 2,
         "jitter_ms": 400,
+        "drop_every": 5,
     });
     stage.control(STRIPE, "/_control/webhook", &target).await
 }

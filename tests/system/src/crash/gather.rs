@@ -255,6 +255,11 @@ fn count(value: &Value) -> u32 {
 
 async fn stripe(stage: &Stage, told: &mut Told, unaccounted: &mut Vec<String>) -> Result<()> {
     let counts = stage.look(STRIPE, "/_control/counts").await?;
+    let dropped = counts["webhooks_dropped"].as_u64().unwrap_or(0);
+    stage.say(&format!("{dropped} webhooks were never sent"));
+    if dropped == 0 {
+        stage.complain("every webhook was sent: nothing was left to the reconciler".to_owned());
+    }
     for (id, seen) in counts["by_purchase"].as_object().into_iter().flatten() {
         let Some(purchase) = told.purchases.get_mut(id) else {
             unaccounted.push(format!(

@@ -49,7 +49,7 @@ fn kind(part: &str) -> &'static str {
         "api" => "api",
         "projections" => "projections",
         "purchases" | "deployments" | "users" => "policy",
-        "tfchain-watcher" => "source",
+        "tfchain-watcher" | "reconciler" => "source",
         _ => "executor",
     }
 }

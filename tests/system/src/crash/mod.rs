@@ -32,6 +32,7 @@ const SESSION_MS: &str = "4000";
 const PAY_WITHIN_SECONDS: &str = "25";
 const GIVE_UP_SECONDS: &str = "20";
 const STELLAR_DEADLINE_SECONDS: &str = "20";
+const RECONCILE_SECONDS: &str = "2";
 
 /// Runs the harness.
 ///
@@ -49,6 +50,7 @@ pub async fn run(plan: Plan) -> Result<()> {
             ("GRIDWAY_PAY_WITHIN_SECONDS", PAY_WITHIN_SECONDS),
             ("GRIDWAY_GIVE_UP_SECONDS", GIVE_UP_SECONDS),
             ("GRIDWAY_STELLAR_DEADLINE_SECONDS", STELLAR_DEADLINE_SECONDS),
+            ("GRIDWAY_RECONCILE_SECONDS", RECONCILE_SECONDS),
             ("GRIDWAY_API_LISTEN", &listen),
         ],
         true,
@@ -91,7 +93,7 @@ pub async fn run(plan: Plan) -> Result<()> {
 async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
     let seed = stage.plan.seed;
     let before = gather::treasury(stage).await?;
-    faults::doubled_webhooks(stage).await?;
+    faults::unreliable_webhooks(stage).await?;
     eprintln!(
         "everything runs after {:.0} s; two processes each of: {}",
         begun.elapsed().as_secs_f32(),

@@ -1,0 +1,181 @@
+//! Refunds as Stripe tells of them: those that somebody else made, in the dashboard say, and ours
+//! that fail after they were taken on.
+//!
+//! All or nothing: once somebody has given back of what pays for a delivery, nothing more is
+//! delivered, and the rest goes back, too. What was delivered already is booked as a loss.
+
+use super::{Rulebook, order_of};
+use crate::state::{Next, Purchase, Receipt, Stage};
+use events::money::Fiat;
+use events::purchases::{LossBooked, StripeEventReceived};
+
+impl Rulebook<'_> {
+    /// `charge.refunded`: how much of the charge has gone back so far, by whomever.
+    pub(super) fn charge_refunded(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
+        let (Some(intent), Some(total)) = (&event.intent_id, event.amount_refunded) else {
+            return;
+        };
+        let before = purchase.outside(intent);
+        let ours = match purchase.receipts.get(intent) {
+            Some((sum, Receipt::Refunding { .. } | Receipt::Refunded)) => sum.minor,
+            Some((_, Receipt::Kept)) | None => 0,
+        };
+        let outside = purchase.told.outside.entry(intent.clone()).or_default();
+        let theirs: i64 = outside.refunds.values().map(|(minor, _)| minor).sum();
+        outside.unexplained = outside.unexplained.max(total - ours - theirs);
+        self.told_outside(purchase, intent, before, "a refund");
+    }
+
+    /// An event about one refund, in whatever order.
+    pub(super) fn refund_told(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
+        let (Some(intent), Some(refund)) = (&event.intent_id, &event.object_id) else {
+            return;
+        };
+        let over = matches!(event.status.as_deref(), Some("failed" | "canceled"));
+        if event.request_id.is_some() {
+            if over && purchase.told.failed.insert(refund.clone()) {
+                self.ours_came_back(purchase, refund, event);
+            }
+            return;
+        }
+        let before = purchase.outside(intent);
+        let outside = purchase.told.outside.entry(intent.clone()).or_default();
+        let known = outside.refunds.get(refund).copied();
+        let stands = !over && known.is_none_or(|(_, stands)| stands);
+        let amount = event.amount.unwrap_or_default();
+        let fell = known.is_some_and(|(_, stood)| stood) && !stands;
+        if known.is_none() {
+            outside.unexplained = (outside.unexplained - amount).max(0);
+        }
+        outside.refunds.insert(refund.clone(), (amount, stands));
+        if fell && let Some(order) = order_of(&purchase.stage).cloned() {
+            self.out.alarm(
+                &order,
+                "outside_refund_failed",
+                format!(
+                    "{refund} of {intent}, made by somebody else, failed: the money is ours again"
+                ),
+            );
+        }
+        self.told_outside(purchase, intent, before, refund);
+    }
+
+    fn told_outside(&mut self, purchase: &Purchase, intent: &str, before: i64, what: &str) {
+        let now = purchase.outside(intent);
+        let Some(order) = order_of(&purchase.stage) else {
+            return;
+        };
+        if now > before {
+            let sum = Fiat {
+                minor: now,
+                currency: order.charge.currency,
+            };
+            self.out.alarm(
+                order,
+                "refunded_outside",
+                format!("{what}, made by somebody else: {sum} of {intent} have gone back so far"),
+            );
+        }
+    }
+
+    /// A refund of ours that was taken on failed at the bank: Stripe has the money back.
+    fn ours_came_back(
+        &mut self,
+        purchase: &mut Purchase,
+        refund: &str,
+        event: &StripeEventReceived,
+    ) {
+        // Of one that was not told as taken on, its own outcome says the same.
+        let Some((intent, attempt)) = purchase.told.refunds.remove(refund) else {
+            return;
+        };
+        let why = event.failure_code.as_deref().unwrap_or("no reason given");
+        let why = format!("{refund} failed later: {why}");
+        if let Some(order) = order_of(&purchase.stage).cloned() {
+            self.out.alarm(&order, "refund_came_back", &*why);
+        }
+        self.refund_in_vain(purchase, &intent, attempt, &why);
+    }
+
+    /// What follows from money that somebody else gave back; asked after every fact.
+    pub(super) fn given_back(&mut self, purchase: &mut Purchase) {
+        match &purchase.stage {
+            // With no leg under way. While a dispute is open the charge cannot be refunded.
+            Stage::Paid {
+                intent,
+                next: Next::At(_) | Next::Held,
+                ..
+            }
+            | Stage::Swapped {
+                intent,
+                next: Next::At(_) | Next::Held,
+                ..
+            } if purchase.holds.is_empty() && purchase.outside(intent) > 0 => {
+                self.give_up(purchase, "somebody else has refunded a part of the charge");
+            }
+            Stage::Settled { .. } => self.lost(purchase),
+            Stage::Paid { .. }
+            | Stage::Swapped { .. }
+            | Stage::New
+            | Stage::Opened { .. }
+            | Stage::AwaitingPayment { .. }
+            | Stage::HandedOff { .. }
+            | Stage::Refunding { .. }
+            | Stage::Refunded { .. }
+            | Stage::NotPaid { .. }
+            | Stage::Quarantined { .. } => {}
+        }
+        // A refund of ours that waits, where nothing is left to be given back.
+        let over: Vec<String> = purchase
+            .receipts
+            .iter()
+            .filter(|(intent, (sum, receipt))| {
+                let waits = matches!(
+                    receipt,
+                    Receipt::Refunding {
+                        next: Next::At(_) | Next::Held,
+                        ..
+                    }
+                );
+                waits && purchase.left(intent, *sum) == 0
+            })
+            .map(|(intent, _)| intent.clone())
+            .collect();
+        for intent in over {
+            if let Some((_, receipt)) = purchase.receipts.get_mut(&intent) {
+                *receipt = Receipt::Refunded;
+            }
+            self.refund_over(purchase, &intent, "somebody else has refunded the charge");
+        }
+    }
+
+    /// The delivery stands, its payment does not.
+    fn lost(&mut self, purchase: &mut Purchase) {
+        let Stage::Settled { order, intent, .. } = &purchase.stage else {
+            return;
+        };
+        let (refunded, disputed) = (
+            purchase.outside(intent),
+            purchase.told.lost.values().sum::<i64>(),
+        );
+        let all = (refunded + disputed).min(order.charge.minor);
+        if all <= purchase.told.booked {
+            return;
+        }
+        let reason = match (refunded > 0, disputed > 0) {
+            (true, true) => "refunded_outside, dispute_lost",
+            (false, true) => "dispute_lost",
+            (_, false) => "refunded_outside",
+        };
+        self.out.push(LossBooked {
+            purchase_id: order.purchase,
+            intent_id: intent.clone(),
+            reason: reason.to_owned(),
+            amount: Fiat {
+                minor: all - purchase.told.booked,
+                currency: order.charge.currency,
+            },
+        });
+        purchase.told.booked = all;
+    }
+}
