@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Every request that our Stripe client can make, validated by stripe-mock: Stripe's own stand-in,
+# which holds each request against Stripe's OpenAPI description.
+set -euo pipefail
+cd "$(dirname "$0")"
+: "${GRIDWAY_BIN:?the folder with the built binaries}"
+version=v0.203.0
+export STRIPE_MOCK=${GRIDWAY_CACHE:-$HOME/.cache/gridway}/stripe-mock-$version/stripe-mock
+if [ ! -x "$STRIPE_MOCK" ]; then
+    command -v go >/dev/null || { echo "install first: Go 1.22 or newer (Debian: golang-go)"; exit 1; }
+    GOBIN=$(dirname "$STRIPE_MOCK") go install "github.com/stripe/stripe-mock@$version"
+fi
+exec python3 check.py
