@@ -122,10 +122,10 @@ MUTANTS = [
         "timer closes an open request",
         "only its outcome ends a request",
         "processors/purchases/src/state.rs",
-        "            Stage::Paid { .. }\n            | Stage::Swapped { .. }",
+        "            Stage::Paid { .. }\n            | Stage::AwaitingDeposit { .. }",
         "            Stage::Paid { next: Next::UnderWay, paid_at, attempt, .. } => timers.push(timer(RETRY_SWAP,\n"
         "                paid_at.after(Duration::from_secs(u64::try_from(30 * *attempt).unwrap_or(30))))),\n"
-        "            Stage::Paid { .. }\n            | Stage::Swapped { .. }",
+        "            Stage::Paid { .. }\n            | Stage::AwaitingDeposit { .. }",
         (
             "processors/purchases/src/decide.rs",
             "                    attempt,\n                    next: Next::At(due),\n                    path,\n                },\n            ) => {\n"

@@ -1,6 +1,16 @@
 //! What Stripe tells of refunds, disputes and slow payments, in any order.
 
-use super::*;
+use super::support::{
+    CHARGE, START, compensated, compensation_failed, given, handoff_failed, intent_created, names,
+    ours, paid, requested, rules, sent, settled, stages, stripe_event, swap_completed, swap_failed,
+    timer, told, when,
+};
+use events::purchases::PurchaseEvent;
+use events::purchases::SwapFailure;
+use processor_purchases::Purchase;
+use processor_purchases::decide::Outputs;
+use processor_purchases::state::Receipt;
+use std::time::Duration;
 
 fn refunded_outside(refund: &str, minor: i64) -> PurchaseEvent {
     told("refund.created", refund, minor, "succeeded")
@@ -81,7 +91,10 @@ fn a_hand_off_under_way_is_not_stopped_but_not_tried_again() {
     assert!(out.own.is_empty());
     // It arrives: what was given back is a loss, booked once.
     let (after, out) = when(after, settled());
-    assert_eq!(names(&out)[..2], ["PurchaseEnded(Settled)", "LossBooked"]);
+    assert_eq!(
+        names(&out)[..3],
+        ["PurchaseEnded(Settled)", "PurchaseAccounted", "LossBooked"]
+    );
     let (after, out) = when(after, refunded_outside("re_y", 50));
     let PurchaseEvent::LossBooked(loss) = out.own.last().unwrap() else {
         panic!("no loss: {:?}", names(&out))
@@ -260,7 +273,7 @@ fn a_dispute_that_is_lost_before_the_mint_is_a_loss_when_it_arrives() {
     let lost = told("charge.dispute.closed", "dp_1", 523, "lost");
     let way = [to_paid(), vec![swap_completed(), sent(), lost]].concat();
     let (_, out) = when(given(&way), settled());
-    let PurchaseEvent::LossBooked(loss) = &out.own[1] else {
+    let PurchaseEvent::LossBooked(loss) = &out.own[2] else {
         panic!("no loss: {:?}", names(&out))
     };
     assert_eq!(
