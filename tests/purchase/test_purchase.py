@@ -62,6 +62,7 @@ def test_a_card_payment_becomes_a_contract(world):
     until("the contract", lambda: "DeploymentCreated" in world.types(purchase))
     way = ["PurchaseRequested", "PaymentIntentRequested", "PaymentIntentCreated", "StripeEventReceived", "UserPaid",
            "SwapRequested", "SwapCompleted", "HandoffRequested", "TftSentToBridge", "HandoffSettled", "PurchaseEnded",
+           "PurchaseAccounted", "CreditBooked",
            "DeploymentRequested", "FundsArrived", "ContractRequested", "DeploymentCreated"]
     # The topics are folded each at its own pace.
     until("the whole timeline", lambda: len(world.types(purchase)) >= len(way))
@@ -82,7 +83,7 @@ def test_a_card_payment_becomes_a_contract(world):
     registry = SchemaRegistryClient({"url": world.env["GRIDWAY_REGISTRY_URL"]})
     decode = AvroDeserializer(registry)
     seen = []
-    for record in committed(world, ["purchases", "deployments", "users"]):
+    for record in committed(world, ["purchases", "deployments", "users", "deposits"]):
         headers = {k: v.decode() for k, v in record.headers()}
         value = decode(record.value(), SerializationContext(record.topic(), MessageField.VALUE))
         assert headers["ce_specversion"] == "1.0" and headers["ce_subject"] == record.key().decode()
