@@ -10,7 +10,7 @@ use events::envelope::{Envelope, Record};
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::outcome::{Attempt, Find};
-use events::purchases::{PurchaseEvent, PurchaseRequested};
+use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use pipeline::{Claim, Reading, Source, clock};
@@ -311,6 +311,8 @@ fn only_the_partition_that_knows_the_purchase_claims_the_fact() {
             minor: 523,
             currency: Currency::Usd,
         },
+        funding: Funding::Card,
+        usdc_due: None,
         quote_expires_at: Timestamp(0),
         requested_at: Timestamp(0),
     });
