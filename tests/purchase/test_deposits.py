@@ -103,9 +103,10 @@ def test_a_purchase_is_paid_as_the_instructions_say(world, wallet):
     assert told["qr_svg"].startswith("<?xml") and "<svg" in told["qr_svg"]
     wallet.pay(uri.destination, uri.amount, Asset(uri.asset_code, uri.asset_issuer), IdMemo(int(uri.memo)))
     world.ended(purchase, "settled")
-    kinds = world.types(purchase)
-    for kind in ("FundsWanted", "FundsGranted", "PurchaseFunded", "SwapCompleted", "PurchaseAccounted"):
-        assert kinds.count(kind) == 1, kinds
+    # Each topic reaches the timeline at its own pace. The grant is an event of the twin's credit and is
+    # caused by the deposit, so it is not in the purchase's timeline; `PurchaseFunded` is.
+    for kind in ("FundsWanted", "PurchaseFunded", "SwapCompleted", "PurchaseAccounted"):
+        until(kind, lambda kind=kind: world.types(purchase).count(kind) == 1)
     seen = world.get(f"/purchases/{purchase}")
     # What was set aside for the swap and not spent is the buyer's.
     left = Decimal(seen["usdc_cap"]) - Decimal(seen["usdc_spent"])
