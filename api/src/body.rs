@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 /// No command is longer.
-const COMMAND_LIMIT: usize = 64 * 1024;
+pub(crate) const COMMAND_LIMIT: usize = 64 * 1024;
 
 /// The bytes of a body of at most `limit`.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {

@@ -4,7 +4,7 @@ use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::ids::UserId;
@@ -38,17 +38,31 @@ impl Key {
     }
 }
 
-impl FromRequestParts<ApiState> for Key {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(HEADER) else {
+impl Key {
+    /// The key of a request.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else {
             return Err(Problem::new(
                 Kind::IdempotencyKeyMissing,
                 "send an Idempotency-Key that is new for each command and the same when you send it again",
             ));
         };
+        if values.next().is_some() {
+            return Err(Problem::new(
+                Kind::IdempotencyKeyInvalid,
+                "a command has one Idempotency-Key",
+            ));
+        }
         Self::parse(value.as_bytes())
+    }
+}
+
+impl FromRequestParts<ApiState> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+        Self::of(&parts.headers)
     }
 }
 

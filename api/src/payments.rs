@@ -2,37 +2,96 @@
 
 use crate::auth::Caller;
 use crate::body::Command;
+use crate::contract::schema::{or_null, said, uuid, with_optional};
+use crate::contract::{Operation, Routes};
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
 use crate::ports::NoSecret;
 use crate::problem::{Kind, Problem};
 use crate::quotes::{self, Quote};
 use crate::state::ApiState;
-use crate::{trace, wait};
+use crate::{purchases, trace, wait, webhook};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use events::purchases::{PurchaseEvent, PurchaseRequested};
 use projections::progress::Position;
 use projections::purchases::{Purchase, State as Stage};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 /// The command that makes purchases, as idempotency keys name it.
 pub(crate) const ROUTE: &str = "payments/create-intent";
 
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .add(
+            Operation::post(
+                "/payments/create-intent",
+                "createIntent",
+                "Accepts a quote: a purchase begins, and Stripe is asked for a PaymentIntent.",
+            )
+            .note(
+                "Sent again with the same key it shows how the payment stands: the answer holds a secret, so it is \
+                 not kept but made anew each time.",
+            )
+            .waits()
+            .takes(with_optional(
+                &[("quote_id", uuid())],
+                &[(
+                    "receipt_email",
+                    or_null(said("Where Stripe sends the receipt. It goes to Stripe and nowhere else.")),
+                )],
+            ))
+            .gives(
+                202,
+                "The purchase.",
+                with_optional(
+                    &[("purchase_id", uuid()), ("state", purchases::state_schema())],
+                    &[
+                        ("intent_id", said("The PaymentIntent, once it stands at Stripe.")),
+                        ("client_secret", said("For Stripe's library in the payer's browser. Nobody keeps it.")),
+                    ],
+                ),
+            )
+            .or(410, "The quote has expired."),
+            post(create_intent),
+        )
+        .merge(webhook::routes())
+}
+
+/// The quote to accept.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateIntent {
+    /// The caller's own, not expired.
     quote_id: QuoteId,
     /// Where Stripe sends the receipt. It goes to Stripe and nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     receipt_email: Option<String>,
 }
 
-pub(crate) async fn create_intent(
+/// A purchase that has begun.
+#[derive(Serialize)]
+struct Begun {
+    purchase_id: PurchaseId,
+    state: Stage,
+    /// The PaymentIntent, once it stands at Stripe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent_id: Option<String>,
+    /// For Stripe's library in the payer's browser. Nobody keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+}
+
+/// Accepts a quote: a purchase begins, and Stripe is asked for a PaymentIntent.
+///
+/// Sent again with the same key, or with `Prefer: wait=N`, it shows how the payment stands: the
+/// answer holds a secret, so it is made anew each time.
+async fn create_intent(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -167,14 +226,19 @@ async fn answer(
     position: Option<&Position>,
 ) -> Result<Response, Problem> {
     let stage = purchase.map_or(Stage::Opened, |p| p.state);
-    let mut body = json!({ "purchase_id": id, "state": stage });
+    let mut body = Begun {
+        purchase_id: id,
+        state: stage,
+        intent_id: None,
+        client_secret: None,
+    };
     if let Some(intent) = purchase.and_then(|p| p.intent_id.as_deref()) {
-        body["intent_id"] = json!(intent);
+        body.intent_id = Some(intent.to_owned());
         if stage == Stage::AwaitingPayment {
             // Read for the payer, and passed on: neither it nor the address is stored or logged.
             let secret = state.secrets.client_secret(intent, email).await;
             let secret = secret.map_err(|error| no_secret(&error, intent, id))?;
-            body["client_secret"] = json!(secret);
+            body.client_secret = Some(secret);
         }
     }
     let headers = [

@@ -1,7 +1,11 @@
 //! Quotes: what an amount of TFT would cost now. Offers, not facts; they live in a table.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::body::Command;
+use crate::contract::schema::{
+    integer, list, object, one_of, said, text, time, uuid, with_optional,
+};
+use crate::contract::{Operation, Routes};
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::ports::QuoteError;
 use crate::problem::{Kind, Problem};
@@ -10,6 +14,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing;
 use chrono::{DateTime, Utc};
 use events::ids::{QuoteId, UserId};
 use events::money::{Amount, Asset, Currency, Fiat, Tft, Usdc};
@@ -18,6 +23,34 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row};
+
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .add(
+            Operation::post("/quotes", "createQuote", "Prices an amount of TFT.")
+                .takes(with_optional(
+                    &[(
+                        "tft",
+                        json!({
+                            "type": "string",
+                            "description": "Decimal, at most seven places.",
+                            "pattern": "^[0-9]{1,7}(\\.[0-9]{1,7})?$",
+                            "examples": ["250"],
+                        }),
+                    )],
+                    &[("currency", one_of(&["USD", "EUR"]))],
+                ))
+                .gives(201, "The quote; it holds for a while.", schema()),
+            routing::post(create),
+        )
+        .add(
+            Operation::get("/quotes/{id}", "showQuote", "Shows a quote.")
+                .of("The quote.")
+                .gives(200, "The quote.", schema()),
+            routing::get(show),
+        )
+}
 
 /// A quote as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,24 +99,84 @@ fn unreadable(column: &str) -> sqlx::Error {
     }
 }
 
+/// A sum in a currency's minor unit.
+#[derive(Debug, Serialize)]
+pub(crate) struct Charge {
+    /// Cents.
+    minor: i64,
+    /// `USD` or `EUR`.
+    currency: &'static str,
+}
+
 /// A charge, as answers show it.
-pub(crate) fn charge(charge: Fiat) -> Value {
-    json!({ "minor": charge.minor, "currency": charge.currency.code() })
+pub(crate) const fn charge(charge: Fiat) -> Charge {
+    Charge {
+        minor: charge.minor,
+        currency: charge.currency.code(),
+    }
+}
+
+/// What an amount of TFT costs for a while.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    id: QuoteId,
+    /// What arrives at the twin, decimal with seven places.
+    tft: String,
+    /// What the swap costs now.
+    usdc: String,
+    /// What the swap may cost at most.
+    usdc_cap: String,
+    /// What the card is charged.
+    charge: Charge,
+    /// Assets in between, each `native` or `CODE:ISSUER`.
+    path: Vec<String>,
+    /// The Stellar ledger that it was read at.
+    ledger: i64,
+    expires_at: String,
+}
+
+/// A charge, as the contract has it.
+pub(crate) fn charge_schema() -> Value {
+    object(&[("minor", integer()), ("currency", one_of(&["USD", "EUR"]))])
+}
+
+fn schema() -> Value {
+    object(&[
+        ("id", uuid()),
+        (
+            "tft",
+            said("What arrives at the twin, decimal with seven places."),
+        ),
+        ("usdc", said("What the swap costs now.")),
+        ("usdc_cap", said("What the swap may cost at most.")),
+        ("charge", charge_schema()),
+        ("path", list(text())),
+        ("ledger", integer()),
+        ("expires_at", time()),
+    ])
 }
 
 impl Quote {
-    fn view(&self) -> Value {
-        json!({
-            "id": self.id,
-            "tft": self.tft.to_string(),
-            "usdc": self.usdc.to_string(),
-            "usdc_cap": self.usdc_cap.to_string(),
-            "charge": charge(self.charge),
-            "path": self.path,
-            "ledger": self.ledger,
-            "expires_at": self.expires_at.to_string(),
-        })
+    fn view(&self) -> View {
+        View {
+            id: self.id,
+            tft: self.tft.to_string(),
+            usdc: self.usdc.to_string(),
+            usdc_cap: self.usdc_cap.to_string(),
+            charge: charge(self.charge),
+            path: self.path.clone(),
+            ledger: self.ledger,
+            expires_at: self.expires_at.to_string(),
+        }
     }
+}
+
+/// A quote, whoever's it is.
+async fn any(pool: &PgPool, id: QuoteId) -> Result<Option<Quote>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM quotes WHERE id = $1")
+        .bind(id.uuid())
+        .fetch_optional(pool)
+        .await
 }
 
 /// The quote, if it is one of this user's.
@@ -121,6 +214,7 @@ async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
     .map(|_| ())
 }
 
+/// What is to be priced.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateQuote {
@@ -135,8 +229,8 @@ fn usd() -> String {
     Currency::Usd.code().to_owned()
 }
 
-/// `POST /quotes`
-pub(crate) async fn create(
+/// Prices an amount of TFT.
+async fn create(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -221,14 +315,17 @@ fn answer(quote: &Quote, hit: bool) -> Response {
     )
 }
 
-/// `GET /quotes/{id}`
-pub(crate) async fn show(
+/// Shows a quote.
+async fn show(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<View>, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no quote with this id");
     let id = id.parse().map_err(|_| missing())?;
-    let quote = get(&state.pool, user, id).await?.ok_or_else(missing)?;
+    let quote = any(&state.pool, id)
+        .await?
+        .filter(|quote| reader.may_see(quote.user))
+        .ok_or_else(missing)?;
     Ok(Json(quote.view()))
 }

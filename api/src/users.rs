@@ -1,7 +1,9 @@
 //! The caller's own registration and twin.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::body::Command;
+use crate::contract::schema::{integer, object, or_null, text, time, uuid};
+use crate::contract::{Operation, Routes};
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::log::Append;
 use crate::problem::{Kind, Problem};
@@ -12,35 +14,86 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use chrono::{DateTime, Utc};
 use events::ids::{EventId, UserId};
 use events::users::{UserEvent, UserRegistered};
 use projections::users::User;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-fn view(id: UserId, user: Option<&User>) -> Value {
-    json!({
-        "id": id,
-        "twin_id": user.and_then(|u| u.twin_id),
-        "account": user.and_then(|u| u.account.as_deref()),
-        "registered_at": user.map(|u| u.registered_at),
-        "detail": user.and_then(|u| u.detail.as_deref()),
-    })
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .add(
+            Operation::post("/users", "registerUser", "Registers the caller, who gets a twin on TFChain.")
+                .note("People who signed up here are registered already. With `Prefer: wait=N` it answers when the twin is there.")
+                .waits()
+                .takes(object(&[]))
+                .gives(202, "Registered.", schema()),
+            post(register),
+        )
+        .add(
+            Operation::get("/users/me", "showMe", "Shows the caller and their twin.")
+                .catches_up()
+                .gives(200, "The caller.", schema())
+                .or(404, "Not registered yet."),
+            get(me),
+        )
 }
 
+/// A user and their twin.
+#[derive(Serialize)]
+struct View {
+    id: UserId,
+    /// The twin on TFChain, once it exists in a finalized block.
+    twin_id: Option<u32>,
+    /// SS58 address of the account on TFChain.
+    account: Option<String>,
+    registered_at: Option<DateTime<Utc>>,
+    /// What last went wrong.
+    detail: Option<String>,
+}
+
+fn schema() -> Value {
+    object(&[
+        ("id", uuid()),
+        ("twin_id", or_null(integer())),
+        ("account", or_null(text())),
+        ("registered_at", or_null(time())),
+        ("detail", or_null(text())),
+    ])
+}
+
+fn view(id: UserId, user: Option<&User>) -> View {
+    View {
+        id,
+        twin_id: user.and_then(|u| u.twin_id).map(|twin| twin.0),
+        account: user.and_then(|u| u.account.clone()),
+        registered_at: user.map(|u| u.registered_at),
+        detail: user.and_then(|u| u.detail.clone()),
+    }
+}
+
+/// Nothing is asked.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Register {}
 
-/// `POST /users`
-pub(crate) async fn register(
+/// Registers the caller, who gets a twin on TFChain.
+///
+/// People who signed up here are registered already. With `Prefer: wait=N` it answers when the
+/// twin is there.
+async fn register(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    who: Principal,
     key: Key,
     wait::Prefer(patience): wait::Prefer,
     headers: HeaderMap,
     Command(command): Command<Register>,
 ) -> Result<Response, Problem> {
+    let user = who.user;
+    who.may_register()?;
     let fingerprint = Fingerprint::of("users", &command)?;
     let claim = idempotency::claim(
         &state.pool,
@@ -89,12 +142,12 @@ pub(crate) async fn register(
     ))
 }
 
-/// `GET /users/me`
-pub(crate) async fn me(
+/// Shows the caller and their twin.
+async fn me(
     State(state): State<ApiState>,
     Caller(user): Caller,
     _: CaughtUp,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<View>, Problem> {
     let found = projections::users::get(&state.pool, user).await?;
     match found {
         Some(found) => Ok(Json(view(user, Some(&found)))),

@@ -4,6 +4,8 @@
 //! event's id follows from Stripe's own, so a second delivery is an echo.
 
 use crate::body;
+use crate::contract::schema::{boolean, object, said};
+use crate::contract::{Operation, Routes};
 use crate::log::Append;
 use crate::ports::WebhookRefusal;
 use crate::problem::{Kind, Problem};
@@ -13,20 +15,53 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::routing::post;
 use events::ids::PurchaseId;
 use events::purchases::PurchaseEvent;
 use events::stripe::StripeFacts;
 use events::unmatched::UnmatchedEvent;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// Stripe's events are a few kilobytes.
 const LIMIT: usize = 256 * 1024;
 
-pub(crate) async fn receive(
+/// The route of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new().add(
+        Operation::post(
+            "/payments/webhook",
+            "receiveStripeEvent",
+            "Takes an event of Stripe, signed by Stripe, into the log.",
+        )
+        .header("Stripe-Signature", "`t=…,v1=…` over the raw body.")
+        .gives(
+            200,
+            "The log holds it.",
+            object(&[
+                ("received", boolean()),
+                ("position", said("Where it stands.")),
+            ]),
+        )
+        .or(400, "It is not signed, or not as it should be.")
+        .or(413, "The body is too large."),
+        post(receive),
+    )
+}
+
+/// That the log holds the event.
+#[derive(Serialize)]
+pub(crate) struct Received {
+    received: bool,
+    /// Where it stands, `topic:partition:offset`.
+    position: String,
+}
+
+/// Takes an event of Stripe, signed by Stripe, into the log.
+async fn receive(
     State(state): State<ApiState>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Received>, Problem> {
     let bytes = body::bytes(&headers, body, LIMIT).await?;
     // A header that is no text cannot match; it is malformed, not missing.
     let signature = headers
@@ -60,9 +95,10 @@ pub(crate) async fn receive(
         };
         state.log.append(append).await?
     };
-    Ok(Json(
-        json!({ "received": true, "position": position.to_string() }),
-    ))
+    Ok(Json(Received {
+        received: true,
+        position: position.to_string(),
+    }))
 }
 
 async fn purchase_of(state: &ApiState, facts: &StripeFacts) -> Result<Option<PurchaseId>, Problem> {

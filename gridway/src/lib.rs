@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod fleet;
 pub mod lanes;
+pub mod people;
 mod ports;
 pub mod processors;
 pub mod serve;
