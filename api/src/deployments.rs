@@ -154,8 +154,10 @@ async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
 /// Refuses a purchase that is not the caller's. One that was made a moment ago counts, although
 /// the read models may not show it yet.
 async fn belongs(state: &ApiState, user: UserId, purchase: PurchaseId) -> Result<(), Problem> {
-    if idempotency::made(&state.pool, user, payments::ROUTE, purchase.uuid()).await? {
-        return Ok(());
+    for route in [payments::ROUTE, payments::PURCHASES] {
+        if idempotency::made(&state.pool, user, route, purchase.uuid()).await? {
+            return Ok(());
+        }
     }
     let found = projections::purchases::get(&state.pool, purchase).await?;
     if found.is_some_and(|p| p.user_id == user) {

@@ -12,6 +12,7 @@ pub mod problem;
 
 mod body;
 mod deployments;
+mod deposits;
 mod health;
 mod idempotency;
 mod metrics;
@@ -48,7 +49,10 @@ pub fn router(state: ApiState) -> Router {
         .route("/quotes/{id}", get(quotes::show))
         .route("/payments/create-intent", post(payments::create_intent))
         .route("/payments/webhook", post(webhook::receive))
-        .route("/purchases", get(purchases::list))
+        .route(
+            "/purchases",
+            post(payments::create_purchase).get(purchases::list),
+        )
         .route("/purchases/{id}", get(purchases::show))
         .route("/purchases/{id}/timeline", get(purchases::timeline))
         .route(
@@ -56,6 +60,8 @@ pub fn router(state: ApiState) -> Router {
             post(deployments::create).get(deployments::list),
         )
         .route("/deployments/{id}", get(deployments::show))
+        .route("/deposits", get(deposits::list))
+        .route("/deposits/instructions", get(deposits::instructions))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

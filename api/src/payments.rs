@@ -1,4 +1,4 @@
-//! `POST /payments/create-intent`: a quote is accepted, a purchase begins.
+//! `POST /payments/create-intent` and `POST /purchases`: a quote is accepted, a purchase begins.
 
 use crate::auth::Caller;
 use crate::body::Command;
@@ -14,14 +14,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
-use events::purchases::{PurchaseEvent, PurchaseRequested};
+use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use projections::progress::Position;
 use projections::purchases::{Purchase, State as Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The command that makes purchases, as idempotency keys name it.
+/// The command that makes purchases by card, as idempotency keys name it.
 pub(crate) const ROUTE: &str = "payments/create-intent";
+/// The command that makes purchases of any funding.
+pub(crate) const PURCHASES: &str = "purchases";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,11 +34,27 @@ pub(crate) struct CreateIntent {
     receipt_email: Option<String>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreatePurchase {
+    quote_id: QuoteId,
+    funding: ByFunding,
+}
+
+/// How the buyer pays.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ByFunding {
+    Card,
+    Usdc,
+}
+
+/// `POST /payments/create-intent`
 pub(crate) async fn create_intent(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
-    wait::Prefer(patience): wait::Prefer,
+    wait: wait::Prefer,
     headers: HeaderMap,
     Command(command): Command<CreateIntent>,
 ) -> Result<Response, Problem> {
@@ -45,6 +63,51 @@ pub(crate) async fn create_intent(
         check_email(email)?;
     }
     let fingerprint = Fingerprint::of(ROUTE, &command)?;
+    let accepted = Accepted {
+        quote: command.quote_id,
+        funding: Funding::Card,
+        email,
+    };
+    accept(&state, user, (key, fingerprint), wait, &headers, accepted).await
+}
+
+/// `POST /purchases`
+pub(crate) async fn create_purchase(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    wait: wait::Prefer,
+    headers: HeaderMap,
+    Command(command): Command<CreatePurchase>,
+) -> Result<Response, Problem> {
+    let fingerprint = Fingerprint::of(PURCHASES, &command)?;
+    let accepted = Accepted {
+        quote: command.quote_id,
+        funding: match command.funding {
+            ByFunding::Card => Funding::Card,
+            ByFunding::Usdc => Funding::Usdc,
+        },
+        email: None,
+    };
+    accept(&state, user, (key, fingerprint), wait, &headers, accepted).await
+}
+
+/// What the buyer accepted.
+struct Accepted<'a> {
+    quote: QuoteId,
+    funding: Funding,
+    /// Where Stripe sends the receipt.
+    email: Option<&'a str>,
+}
+
+async fn accept(
+    state: &ApiState,
+    user: UserId,
+    (key, fingerprint): (Key, Fingerprint),
+    wait::Prefer(patience): wait::Prefer,
+    headers: &HeaderMap,
+    command: Accepted<'_>,
+) -> Result<Response, Problem> {
     let id = PurchaseId::derive(&[&user.to_string(), key.as_str()]);
     let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
     let known = match seen {
@@ -54,7 +117,7 @@ pub(crate) async fn create_intent(
     let (hit, position) = if known.is_some() {
         (true, None)
     } else {
-        let quote = quotes::get(&state.pool, user, command.quote_id)
+        let quote = quotes::get(&state.pool, user, command.quote)
             .await?
             .ok_or_else(|| {
                 Problem::new(
@@ -72,7 +135,7 @@ pub(crate) async fn create_intent(
                 ),
             ));
         }
-        let twin = twin_of(&state, user).await?;
+        let twin = twin_of(state, user).await?;
         let claim = idempotency::claim(
             &state.pool,
             user,
@@ -82,15 +145,17 @@ pub(crate) async fn create_intent(
             state.now(),
         )
         .await?;
-        let position = append(&state, &key, id, &quote, twin, claim, &headers).await?;
+        let event = requested(id, &quote, twin, command.funding, claim);
+        let position = append(state, &key, event, headers).await?;
         (claim.hit, Some(position))
     };
     let purchase = match known.filter(|p| p.state != Stage::Opened) {
         Some(purchase) => Some(purchase),
         None if patience.is_zero() => None,
-        None => opened(&state, id, patience).await?,
+        None => opened(state, id, patience).await?,
     };
-    answer(&state, id, purchase.as_ref(), email, hit, position.as_ref()).await
+    let (purchase, email) = (purchase.as_ref(), command.email);
+    answer(state, id, purchase, email, hit, position.as_ref()).await
 }
 
 /// The purchase, once it is past its opening.
@@ -106,7 +171,7 @@ async fn opened(
     .await
 }
 
-async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
+pub(crate) async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
     let user = projections::users::get(&state.pool, user).await?;
     match user {
         Some(user) => user.twin_id.ok_or_else(|| {
@@ -124,16 +189,14 @@ async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
     }
 }
 
-async fn append(
-    state: &ApiState,
-    key: &Key,
+fn requested(
     id: PurchaseId,
     quote: &Quote,
     twin: TwinId,
+    funding: Funding,
     claim: Claim,
-    headers: &HeaderMap,
-) -> Result<Position, Problem> {
-    let event = PurchaseEvent::from(PurchaseRequested {
+) -> PurchaseRequested {
+    PurchaseRequested {
         purchase_id: id,
         user_id: quote.user,
         twin_id: twin,
@@ -146,14 +209,28 @@ async fn append(
         charge: quote.charge,
         quote_expires_at: quote.expires_at,
         requested_at: claim.at,
-    });
+        funding,
+        usdc_due: match funding {
+            Funding::Card => None,
+            Funding::Usdc => Some(quote.usdc_due),
+        },
+    }
+}
+
+async fn append(
+    state: &ApiState,
+    key: &Key,
+    event: PurchaseRequested,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let id = event.purchase_id;
     let append = Append {
         key: id.to_string(),
-        id: EventId::derive(&["command", &quote.user.to_string(), key.as_str()]),
+        id: EventId::derive(&["command", &event.user_id.to_string(), key.as_str()]),
         correlation: id.to_string(),
         trace: trace::of(headers),
         time: state.now(),
-        event,
+        event: PurchaseEvent::from(event),
     };
     Ok(state.log.append(append).await?)
 }
@@ -176,6 +253,9 @@ async fn answer(
             let secret = secret.map_err(|error| no_secret(&error, intent, id))?;
             body["client_secret"] = json!(secret);
         }
+    }
+    if stage == Stage::AwaitingDeposit {
+        body["deposit"] = json!(format!("/deposits/instructions?purchase={id}"));
     }
     let headers = [
         (header::LOCATION, format!("/purchases/{id}")),

@@ -118,3 +118,18 @@ pub trait WebhookVerifier: Send + Sync {
 
 /// Hash of a deployment's id, version and data: 64 hex digits, unique per node.
 pub type DeploymentHash = fn(DeploymentId, i32, &str) -> String;
+
+/// Where deposits of USDC go.
+#[derive(Debug, Clone)]
+pub struct DepositPlace {
+    /// The account, `G…`.
+    pub account: String,
+    /// Code of the asset that is taken.
+    pub asset_code: String,
+    /// Its issuer.
+    pub asset_issuer: String,
+    /// Passphrase of the network.
+    pub passphrase: String,
+    /// The account's muxed address for an id, `M…`.
+    pub muxed: fn(&str, u32) -> Option<String>,
+}

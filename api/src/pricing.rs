@@ -92,6 +92,8 @@ pub enum InvalidTerms {
 pub struct Price {
     /// What the swap may cost at most, over all attempts.
     pub usdc_cap: Amount<Usdc>,
+    /// What is paid by USDC: the quote and the spread, rounded up. At least the cap.
+    pub usdc_due: Amount<Usdc>,
     /// What the card is charged.
     pub charge: Fiat,
 }
@@ -164,6 +166,7 @@ impl Terms {
         };
         Ok(Price {
             usdc_cap: quote.usdc.plus_bps_ceil(self.slippage_bps)?,
+            usdc_due: quote.usdc.plus_bps_ceil(self.spread_bps)?,
             charge: Fiat { minor, currency },
         })
     }
@@ -292,6 +295,8 @@ mod tests {
         };
         let price = terms.price(&quote("0.0010001"), Currency::Usd).unwrap();
         assert_eq!(price.usdc_cap.to_string(), "0.0010102");
+        // 0.00103010…, and never below the cap.
+        assert_eq!(price.usdc_due.to_string(), "0.0010302");
     }
 
     #[test]

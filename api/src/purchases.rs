@@ -23,6 +23,11 @@ fn view(p: &Purchase) -> Value {
         "tft": p.tft.to_string(),
         "usdc_cap": p.usdc_cap.to_string(),
         "usdc_spent": p.usdc_spent.to_string(),
+        "funding": p.funding,
+        "usdc_due": p.usdc_due.map(|a| a.to_string()),
+        "pay_until": p.fund_until,
+        "leftover": p.leftover.map(|a| a.to_string()),
+        "fee_stroops": p.fee_stroops,
         "charge": charge(p.charge()),
         "intent_id": p.intent_id,
         "swap_tx": p.swap_tx,
@@ -38,7 +43,7 @@ fn view(p: &Purchase) -> Value {
 }
 
 /// The purchase, if it is the caller's; what is not cannot be told from what does not exist.
-async fn own(state: &ApiState, user: UserId, id: &str) -> Result<Purchase, Problem> {
+pub(crate) async fn own(state: &ApiState, user: UserId, id: &str) -> Result<Purchase, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no purchase with this id");
     let id = id.parse().map_err(|_| missing())?;
     projections::purchases::get(&state.pool, id)

@@ -28,6 +28,7 @@ pub(crate) struct Quote {
     pub swap_tft: Amount<Tft>,
     pub usdc: Amount<Usdc>,
     pub usdc_cap: Amount<Usdc>,
+    pub usdc_due: Amount<Usdc>,
     pub charge: Fiat,
     pub path: Vec<String>,
     pub ledger: i64,
@@ -44,6 +45,7 @@ impl FromRow<'_, PgRow> for Quote {
             swap_tft: amount(row, "swap_tft")?,
             usdc: amount(row, "usdc")?,
             usdc_cap: amount(row, "usdc_cap")?,
+            usdc_due: amount(row, "usdc_due")?,
             charge: Fiat {
                 minor: row.try_get("charge_minor")?,
                 currency: Currency::parse(&currency).ok_or_else(|| unreadable("currency"))?,
@@ -78,6 +80,7 @@ impl Quote {
             "tft": self.tft.to_string(),
             "usdc": self.usdc.to_string(),
             "usdc_cap": self.usdc_cap.to_string(),
+            "usdc_due": self.usdc_due.to_string(),
             "charge": charge(self.charge),
             "path": self.path,
             "ledger": self.ledger,
@@ -102,8 +105,8 @@ pub(crate) async fn get(
 async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO quotes (id, user_id, tft, swap_tft, usdc, usdc_cap, charge_minor, currency,
-                             path, ledger, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+                             path, ledger, expires_at, usdc_due)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
     )
     .bind(quote.id.uuid())
     .bind(quote.user.uuid())
@@ -116,6 +119,7 @@ async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
     .bind(&quote.path)
     .bind(quote.ledger)
     .bind(quote.expires_at.to_datetime().unwrap_or_default())
+    .bind(quote.usdc_due.minor())
     .execute(pool)
     .await
     .map(|_| ())
@@ -165,6 +169,7 @@ pub(crate) async fn create(
         swap_tft,
         usdc: market.usdc,
         usdc_cap: price.usdc_cap,
+        usdc_due: price.usdc_due,
         charge: price.charge,
         path: market.path,
         ledger: market.ledger,

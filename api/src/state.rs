@@ -2,7 +2,7 @@
 
 use crate::auth::Tokens;
 use crate::log::CommandLog;
-use crate::ports::{DeploymentHash, PaymentSecrets, Quoter, WebhookVerifier};
+use crate::ports::{DeploymentHash, DepositPlace, PaymentSecrets, Quoter, WebhookVerifier};
 use crate::pricing::Terms;
 use events::time::Timestamp;
 use projections::Changes;
@@ -27,6 +27,8 @@ pub struct ApiParts {
     pub webhooks: Arc<dyn WebhookVerifier>,
     /// Hash of a deployment.
     pub deployment_hash: DeploymentHash,
+    /// Where deposits go.
+    pub deposits: DepositPlace,
     /// Who may call.
     pub tokens: Tokens,
     /// On what terms Gridway sells.

@@ -7,8 +7,10 @@
 pub mod codec;
 pub mod dead_letters;
 pub mod deployments;
+pub mod deposits;
 pub mod envelope;
 pub mod ids;
+pub mod lanes;
 pub mod money;
 pub mod outcome;
 pub mod purchases;

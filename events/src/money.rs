@@ -207,6 +207,15 @@ impl<'de, A: Asset> Deserialize<'de> for Amount<A> {
     }
 }
 
+/// USDC of one origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Portion {
+    /// The deposit that it came with; `None` for credit that came of a card payment.
+    pub deposit_id: Option<String>,
+    /// In 10^-7 units.
+    pub amount: Amount<Usdc>,
+}
+
 /// A currency that cards are charged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Currency {

@@ -2,7 +2,8 @@
 
 pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
-use crate::money::{Amount, Fiat, Tft, Usdc};
+pub use crate::lanes::LanesOpened;
+use crate::money::{Amount, Fiat, Portion, Tft, Usdc};
 use crate::schema::event_set;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,12 @@ event_set! {
         CompensationRequested,
         CompensationSettled,
         CompensationFailed,
+        FundsRequested,
+        PurchaseFunded,
+        PurchaseUnfunded,
+        UsdcCompensationRequested,
+        UsdcCompensationSettled,
+        PurchaseAccounted,
         PurchaseEnded,
         PurchaseAlarmed,
         LossBooked,
@@ -37,22 +44,7 @@ event_set! {
     ]
 }
 
-/// The payment lanes of an executor on this partition were opened on Stellar and verified; valid for later offsets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LanesOpened {
-    /// The executor that owns the lanes.
-    pub executor: String,
-    /// Lane base is epoch << 44; 2^18 <= epoch < 2^19.
-    pub epoch: i32,
-    /// Number of lanes K.
-    pub lanes: i32,
-    /// The lane accounts in order of their index.
-    pub accounts: Vec<String>,
-    /// When the opening was verified.
-    pub opened_at: Timestamp,
-}
-
-/// A person accepted a quote and wants to pay by card.
+/// A person accepted a quote and wants to pay it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurchaseRequested {
     /// The purchase; also the record key.
@@ -79,6 +71,10 @@ pub struct PurchaseRequested {
     pub quote_expires_at: Timestamp,
     /// When the command was accepted.
     pub requested_at: Timestamp,
+    /// How it is paid.
+    pub funding: Funding,
+    /// What is paid by USDC; `None` for a card. In 10^-7 units.
+    pub usdc_due: Option<Amount<Usdc>>,
 }
 
 /// A PaymentIntent is to be created at Stripe.
@@ -402,6 +398,100 @@ pub struct CompensationFailed {
     pub detail: String,
 }
 
+/// The purchase waits for USDC of its buyer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FundsRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The user.
+    pub user_id: UserId,
+    /// Whose credit is to pay.
+    pub twin_id: TwinId,
+    /// What is to be paid. In 10^-7 units.
+    pub amount: Amount<Usdc>,
+    /// After this it waits no more.
+    pub until: Timestamp,
+}
+
+/// USDC credit pays for the purchase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseFunded {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Whose credit pays.
+    pub twin_id: TwinId,
+    /// In 10^-7 units.
+    pub amount: Amount<Usdc>,
+    /// Where it came from, adding up to the amount.
+    pub portions: Vec<Portion>,
+}
+
+/// The USDC did not come in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseUnfunded {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// All USDC of the purchase is to go back: to the senders of its deposits, or to the credit where it has none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsdcCompensationRequested {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Whose credit paid.
+    pub twin_id: TwinId,
+    /// In 10^-7 units.
+    pub amount: Amount<Usdc>,
+    /// What goes back of each origin.
+    pub portions: Vec<Portion>,
+    /// Why the purchase is given up.
+    pub reason: String,
+}
+
+/// A part of the USDC is back at its sender.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsdcCompensationSettled {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The deposit that it came with.
+    pub deposit_id: String,
+    /// In 10^-7 units.
+    pub amount: Amount<Usdc>,
+    /// Hash of the return, hex.
+    pub transaction: String,
+}
+
+/// What a settled purchase cost, and what of it is the buyer's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurchaseAccounted {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// Whose credit gets what is left over.
+    pub twin_id: TwinId,
+    /// What the card paid; null for a purchase by USDC.
+    pub charge: Option<Fiat>,
+    /// What was paid by USDC; null for a purchase by card. In 10^-7 units.
+    pub usdc_paid: Option<Amount<Usdc>>,
+    /// What the swap should have cost. In 10^-7 units.
+    pub usdc_quoted: Amount<Usdc>,
+    /// What was set aside for the swap. In 10^-7 units.
+    pub usdc_cap: Amount<Usdc>,
+    /// What the swap cost. In 10^-7 units.
+    pub usdc_spent: Amount<Usdc>,
+    /// What it cost above the quote, below zero if it was cheaper. In 10^-7 units of USDC.
+    pub slippage: i64,
+    /// What stays with us of a purchase by USDC; null for one by card, whose currency is another. In 10^-7 units.
+    pub spread: Option<Amount<Usdc>>,
+    /// What was set aside and not spent: it becomes the buyer's credit. In 10^-7 units.
+    pub leftover: Amount<Usdc>,
+    /// What the bridge kept. In 10^-7 units.
+    pub bridge_fee: Amount<Tft>,
+    /// Fees of the swap and the payment to the bridge.
+    pub network_fee_stroops: i64,
+}
+
 /// The purchase is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurchaseEnded {
@@ -448,6 +538,16 @@ pub struct TimerFired {
     pub timer: String,
     /// When it was due.
     pub due: Timestamp,
+}
+
+/// How a purchase is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Funding {
+    /// By card.
+    Card,
+    /// By USDC on Stellar.
+    Usdc,
 }
 
 /// Why a swap attempt failed for good.

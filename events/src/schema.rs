@@ -29,6 +29,9 @@ pub trait EventSet: Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The release of a dead letter that this event is.
     fn release(&self) -> Option<&crate::dead_letters::DeadLetterReleased>;
 
+    /// The opening of lanes that this event is.
+    fn opening(&self) -> Option<&crate::lanes::LanesOpened>;
+
     /// The event as an Avro datum (no header).
     ///
     /// # Errors
@@ -120,6 +123,12 @@ macro_rules! event_set {
             }
 
             fn release(&self) -> Option<&crate::dead_letters::DeadLetterReleased> {
+                match self {
+                    $(Self::$event(event) => (event as &dyn std::any::Any).downcast_ref(),)*
+                }
+            }
+
+            fn opening(&self) -> Option<&crate::lanes::LanesOpened> {
                 match self {
                     $(Self::$event(event) => (event as &dyn std::any::Any).downcast_ref(),)*
                 }

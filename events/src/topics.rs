@@ -32,6 +32,13 @@ pub const USERS: Topic = Topic {
     partitions: 6,
     key: "user id",
 };
+/// What is paid to our account on Stellar, and the credit of twins. One partition: an account's
+/// payments have one order, which one cursor follows.
+pub const DEPOSITS: Topic = Topic {
+    name: "deposits",
+    partitions: 1,
+    key: "Horizon operation id, or twin-<id>",
+};
 /// Outside facts that name nothing of ours.
 pub const UNMATCHED: Topic = Topic {
     name: "unmatched",
@@ -40,7 +47,7 @@ pub const UNMATCHED: Topic = Topic {
 };
 
 /// Every topic that carries events.
-pub const ALL: [Topic; 4] = [PURCHASES, DEPLOYMENTS, USERS, UNMATCHED];
+pub const ALL: [Topic; 5] = [PURCHASES, DEPLOYMENTS, USERS, DEPOSITS, UNMATCHED];
 
 /// The topic of an event set; `None` for a set that is not in the catalogue.
 #[must_use]

@@ -8,6 +8,7 @@ event_set! {
     /// Any event of the `unmatched` topic.
     UnmatchedEvent, "unmatched", [
         StripeEventUnmatched,
+        DepositUnmatched,
     ]
 }
 
@@ -28,4 +29,23 @@ pub struct StripeEventUnmatched {
     pub intent_id: Option<String>,
     /// The event as received, without client secrets and what tells of the payer.
     pub raw: String,
+}
+
+/// A payment to the deposit account that is nobody's credit; it waits for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepositUnmatched {
+    /// Horizon's id of the operation that paid it; also the record key.
+    pub deposit_id: String,
+    /// wrong_asset, wrong_issuer, no_memo, bad_memo, unknown_twin, claimable_balance or unreadable.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Account that paid; empty where unknown.
+    pub from: String,
+    /// native or CODE:ISSUER; empty where unknown.
+    pub asset: String,
+    /// In 10^-7 units.
+    pub amount: i64,
+    /// Hash of the payment's transaction, hex; empty where unknown.
+    pub transaction: String,
 }

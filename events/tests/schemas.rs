@@ -130,6 +130,7 @@ fn every_type_holds_against_its_schema_both_ways() {
     hold::<events::purchases::PurchaseEvent>();
     hold::<events::deployments::DeploymentEvent>();
     hold::<events::users::UserEvent>();
+    hold::<events::deposits::DepositEvent>();
     hold::<events::unmatched::UnmatchedEvent>();
 }
 

@@ -124,6 +124,21 @@ pub const SETTINGS: &[Setting] = &[
         "Stellar account of the TFChain bridge, `G…`.",
     ),
     plain(
+        "GRIDWAY_DEPOSIT_ACCOUNT",
+        None,
+        "Account on Stellar that deposits are paid to: the treasury's, `G…`.",
+    ),
+    plain(
+        "GRIDWAY_TREASURY_FUNDERS",
+        Some(""),
+        "Accounts whose payments to the treasury are no deposits, `G…,…`.",
+    ),
+    plain(
+        "GRIDWAY_DEPOSITS_FIRST_CURSOR",
+        Some("0"),
+        "Horizon's paging token after which the treasury's deposits are read when there is no cursor; `0` for the whole history.",
+    ),
+    plain(
         "GRIDWAY_STELLAR_MAX_FEE",
         Some("10000"),
         "The most that a transaction's fee may be, in stroops.",
@@ -192,6 +207,11 @@ pub const SETTINGS: &[Setting] = &[
         "GRIDWAY_PAY_WITHIN_SECONDS",
         Some("86400"),
         "How long a person has to pay.",
+    ),
+    plain(
+        "GRIDWAY_DEPOSIT_WITHIN_SECONDS",
+        Some("3600"),
+        "How long a purchase by USDC waits for deposits; what comes later is credit.",
     ),
     plain(
         "GRIDWAY_GIVE_UP_SECONDS",

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use events::codec::Codec;
 use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
 use events::purchases::PurchaseEvent;
@@ -358,6 +359,7 @@ async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Resul
                 "deployments" => {
                     event::<DeploymentEvent>(&registry, letter, choice, action).await?
                 }
+                "deposits" => event::<DepositEvent>(&registry, letter, choice, action).await?,
                 _ => event::<UserEvent>(&registry, letter, choice, action).await?,
             };
             send(

@@ -10,22 +10,29 @@ use clap::{Args, Subcommand};
 use counterparties_stellar::opening::{self, LaneReport};
 use counterparties_stellar::{LaneKey, LaneName, base};
 use events::codec::Codec;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
-use events::purchases::{LanesOpened, PurchaseEvent};
+use events::lanes::LanesOpened;
+use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
-use events::topics::PURCHASES;
+use events::topics::{DEPOSITS, PURCHASES, Topic};
 use pipeline::clock;
 use processor_lanes::Treasury;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The executors that pay through lanes.
-const EXECUTORS: [&str; 2] = ["swaps", "handoffs"];
+/// The executors that pay through lanes, with the topic whose offsets are their numbers.
+const EXECUTORS: [(&str, Topic); 3] = [
+    ("swaps", PURCHASES),
+    ("handoffs", PURCHASES),
+    ("returns", DEPOSITS),
+];
 /// The first epoch that an opening may have.
 const FIRST_EPOCH: u32 = 1 << 18;
 
@@ -60,8 +67,14 @@ struct Recorded {
 struct Log {
     /// By executor and partition.
     openings: BTreeMap<(String, i32), Recorded>,
-    /// End of each partition.
-    ends: BTreeMap<i32, i64>,
+    /// End of each partition, by topic.
+    ends: BTreeMap<(String, i32), i64>,
+}
+
+/// The topic of an executor's openings.
+fn topic_of(executor: &str) -> Topic {
+    let known = EXECUTORS.iter().find(|(name, _)| *name == executor);
+    known.map_or(PURCHASES, |(_, topic)| *topic)
 }
 
 /// Carries it out.
@@ -70,11 +83,19 @@ struct Log {
 /// When the network or Kafka does not answer, or a lane is not as it must be.
 pub async fn run(action: Action) -> Result<()> {
     let registry = Registry::new(&Config::text("GRIDWAY_REGISTRY_URL")?)?;
-    let codec = Codec::<PurchaseEvent>::connect(&registry).await?;
+    let codecs = (
+        Codec::<PurchaseEvent>::connect(&registry).await?,
+        Codec::<DepositEvent>::connect(&registry).await?,
+    );
     let treasury = processors::treasury()?;
-    let log = read_log(&codec).await?;
+    let mut log = Log {
+        openings: BTreeMap::new(),
+        ends: BTreeMap::new(),
+    };
+    read_log(&codecs.0, PURCHASES, &mut log).await?;
+    read_log(&codecs.1, DEPOSITS, &mut log).await?;
     match action {
-        Action::Open(options) => open(&treasury, &codec, &log, &options).await,
+        Action::Open(options) => open(&treasury, &codecs, &log, &options).await,
         Action::Check => check(&treasury, &log).await,
     }
 }
@@ -89,7 +110,7 @@ fn key(
     let name = LaneName {
         cluster: &treasury.cluster,
         executor,
-        topic: PURCHASES.name,
+        topic: topic_of(executor).name,
         partition,
         epoch,
         index,
@@ -99,7 +120,7 @@ fn key(
 
 async fn open(
     treasury: &Treasury,
-    codec: &Codec<PurchaseEvent>,
+    codecs: &(Codec<PurchaseEvent>, Codec<DepositEvent>),
     log: &Log,
     options: &Open,
 ) -> Result<()> {
@@ -115,8 +136,8 @@ async fn open(
     }
     let base = base(epoch)?;
     let mut keys = BTreeMap::new();
-    for executor in EXECUTORS {
-        for partition in 0..PURCHASES.partitions {
+    for (executor, topic) in EXECUTORS {
+        for partition in 0..topic.partitions {
             let lanes: Vec<LaneKey> = (0..options.lanes)
                 .map(|index| key(treasury, executor, partition, epoch, index))
                 .collect::<Result<_>>()?;
@@ -140,14 +161,13 @@ async fn open(
         .set("linger.ms", "0")
         .create()?;
     for ((executor, partition), lanes) in &keys {
-        let event: PurchaseEvent = LanesOpened {
+        let opened = LanesOpened {
             executor: (*executor).to_owned(),
             epoch: i32::try_from(epoch)?,
             lanes: i32::from(options.lanes),
             accounts: lanes.iter().map(|key| key.account().to_string()).collect(),
             opened_at: clock::now(),
-        }
-        .into();
+        };
         let subject = format!("lanes:{executor}");
         let envelope = Envelope {
             id: EventId::derive(&[
@@ -164,25 +184,40 @@ async fn open(
             causation: None,
             traceparent: None,
         };
-        let payload = codec.encode(&event)?;
-        let record = FutureRecord::to(PURCHASES.name)
+        let topic = topic_of(executor);
+        let (payload, headers) = if topic == DEPOSITS {
+            encoded(&codecs.1, &envelope, opened)?
+        } else {
+            encoded(&codecs.0, &envelope, opened)?
+        };
+        let record = FutureRecord::to(topic.name)
             .partition(*partition)
             .key(&subject)
             .payload(&payload)
-            .headers(envelope.headers(&event));
+            .headers(headers);
         producer
             .send(record, Duration::from_secs(20))
             .await
             .map_err(|(error, _)| error)
             .with_context(|| format!("recording the opening of {executor} on partition {partition}; run `gridway lanes open` again"))?;
     }
+    let names = EXECUTORS.map(|(executor, _)| executor);
     println!(
-        "{} lanes are open: epoch {epoch}, {} for each of {EXECUTORS:?} on each of {} partitions",
+        "{} lanes are open: epoch {epoch}, {} for each of {names:?} on each partition of its topic",
         all.len(),
         options.lanes,
-        PURCHASES.partitions
     );
     Ok(())
+}
+
+/// The opening as a record of the topic of `E`.
+fn encoded<E: EventSet + From<LanesOpened>>(
+    codec: &Codec<E>,
+    envelope: &Envelope,
+    opened: LanesOpened,
+) -> Result<(Vec<u8>, OwnedHeaders)> {
+    let event = E::from(opened);
+    Ok((codec.encode(&event)?, envelope.headers(&event)))
 }
 
 async fn check(treasury: &Treasury, log: &Log) -> Result<()> {
@@ -202,7 +237,12 @@ async fn check(treasury: &Treasury, log: &Log) -> Result<()> {
                 );
             }
         }
-        let end = log.ends.get(partition).copied().unwrap_or_default();
+        let topic = topic_of(executor).name.to_owned();
+        let end = log
+            .ends
+            .get(&(topic, *partition))
+            .copied()
+            .unwrap_or_default();
         for report in opening::check(&*treasury.stellar, &lanes, base(recorded.epoch)?, end).await?
         {
             let LaneReport {
@@ -228,48 +268,50 @@ async fn check(treasury: &Treasury, log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// Reads the openings that are recorded.
-async fn read_log(codec: &Codec<PurchaseEvent>) -> Result<Log> {
+/// Reads the openings that are recorded in a topic.
+async fn read_log<E: EventSet>(codec: &Codec<E>, topic: Topic, log: &mut Log) -> Result<()> {
     let consumer: BaseConsumer = Config::kafka()?
         .client()
         .set("group.id", "gridway-lanes")
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .create()?;
-    let mut log = Log {
-        openings: BTreeMap::new(),
-        ends: BTreeMap::new(),
-    };
     let mut assignment = TopicPartitionList::new();
-    for partition in 0..PURCHASES.partitions {
+    let mut ends = BTreeMap::new();
+    for partition in 0..topic.partitions {
         let (_, end) = consumer
-            .fetch_watermarks(PurchaseEvent::TOPIC, partition, Duration::from_secs(20))
-            .context(
-                "reading the ends of the purchases topic: does it exist? `gridway topics create`",
-            )?;
-        log.ends.insert(partition, end);
+            .fetch_watermarks(topic.name, partition, Duration::from_secs(20))
+            .with_context(|| {
+                format!(
+                    "reading the ends of the topic {}: does it exist? `gridway topics create`",
+                    topic.name
+                )
+            })?;
+        ends.insert(partition, end);
+        log.ends.insert((topic.name.to_owned(), partition), end);
         if end > 0 {
-            assignment.add_partition_offset(PurchaseEvent::TOPIC, partition, Offset::Offset(0))?;
+            assignment.add_partition_offset(topic.name, partition, Offset::Offset(0))?;
         }
     }
     consumer.assign(&assignment)?;
     loop {
         let positions = consumer.position()?;
         let left = positions.elements().iter().any(|e| {
-            let end = log.ends.get(&e.partition()).copied().unwrap_or_default();
+            let end = ends.get(&e.partition()).copied().unwrap_or_default();
             !matches!(e.offset(), Offset::Offset(at) if at >= end)
         });
         if !left {
-            return Ok(log);
+            return Ok(());
         }
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             continue;
         };
         let message = message?;
         // What cannot be read is no opening; whoever processes the partition reports it.
-        let Ok(PurchaseEvent::LanesOpened(opened)) =
-            codec.decode_resolving(message.payload()).await?
-        else {
+        let Ok(event) = codec.decode_resolving(message.payload()).await? else {
+            continue;
+        };
+        let Some(opened) = event.opening().cloned() else {
             continue;
         };
         let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes))

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod dead_letters;
 pub mod demo;
+pub mod deposits;
 pub mod fleet;
 pub mod lanes;
 mod ports;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gridway::{config, dead_letters, demo, lanes, serve, topics, up};
+use gridway::{config, dead_letters, demo, deposits, lanes, serve, topics, up};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -35,6 +35,11 @@ enum Command {
         #[command(subcommand)]
         action: dead_letters::Action,
     },
+    /// What was paid to us on Stellar that is nobody's: list, assign, return.
+    Deposits {
+        #[command(subcommand)]
+        action: deposits::Action,
+    },
     /// Runs everything on the local stack until Ctrl-C and prints the addresses.
     Up(up::Options),
     /// Like `up`, then buys 250 TFT by card, deploys, and shows every proof.
@@ -63,6 +68,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Topics { action } => topics::run(action).await,
         Command::Lanes { action } => lanes::run(action).await,
         Command::Deadletters { action } => dead_letters::run(action).await,
+        Command::Deposits { action } => deposits::run(action).await,
         Command::Up(options) => up::run(&options).await,
         Command::Demo(options) => demo::run(&options).await,
         Command::Configuration => {

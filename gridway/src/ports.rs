@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use api::auth::Tokens;
 use api::log::CommandLog;
 use api::ports::{
-    NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, Unavailable, WebhookRefusal,
-    WebhookVerifier,
+    DepositPlace, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, Unavailable,
+    WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::{Rate, Terms};
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
-use counterparties_stellar::{AssetId, HorizonClient, Stellar};
+use counterparties_stellar::{AccountId, AssetId, HorizonClient, Stellar};
 use counterparties_stripe::webhook::{self, Notification, WebhookError, WebhookSecrets};
 use counterparties_stripe::{Cards, StripeClient, StripeReadError};
 use counterparties_tfchain::deployment_hash;
@@ -146,6 +146,21 @@ fn terms() -> Result<Terms> {
     Ok(terms)
 }
 
+fn deposit_place() -> Result<DepositPlace> {
+    let account: AccountId = Config::parse("GRIDWAY_DEPOSIT_ACCOUNT")?;
+    let usdc: AssetId = Config::parse("GRIDWAY_USDC_ASSET")?;
+    Ok(DepositPlace {
+        account: account.to_string(),
+        asset_code: usdc.code,
+        asset_issuer: usdc.issuer.to_string(),
+        passphrase: Config::text("GRIDWAY_STELLAR_PASSPHRASE")?,
+        muxed: |account, id| {
+            let account: AccountId = account.parse().ok()?;
+            Some(account.muxed_address(u64::from(id)))
+        },
+    })
+}
+
 /// Waits for a Postgres that is not there (yet): whoever starts first, both come up.
 async fn until_postgres_answers<W>(attempt: impl Fn() -> W) -> Result<(), MigrateError>
 where
@@ -203,6 +218,7 @@ pub async fn api_state() -> Result<ApiState> {
                 data,
             )
         },
+        deposits: deposit_place()?,
         tokens: Tokens::parse(&Config::text("GRIDWAY_API_TOKENS")?)
             .context("GRIDWAY_API_TOKENS")?,
         terms: terms()?,

@@ -2,14 +2,18 @@
 
 use crate::config::Config;
 use anyhow::{Context, Result, bail, ensure};
-use counterparties_stellar::{HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig};
+use counterparties_stellar::{
+    AccountId, AssetId, HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig,
+};
 use counterparties_stripe::{StripeClient, StripeConfig};
 use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig, UserSeed};
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::topics::{self, Topic};
+use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
 use pipeline::{Slot, run_executor, run_policy, run_source};
@@ -20,13 +24,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 10] = [
+pub const ALL: [(&str, Topic); 13] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
     ("handoffs", topics::PURCHASES),
     ("tfchain-watcher", topics::PURCHASES),
     ("reconciler", topics::PURCHASES),
+    ("deposits", topics::DEPOSITS),
+    ("deposit-watcher", topics::DEPOSITS),
+    ("returns", topics::DEPOSITS),
     ("deployments", topics::DEPLOYMENTS),
     ("contracts", topics::DEPLOYMENTS),
     ("users", topics::USERS),
@@ -114,7 +121,9 @@ async fn codecs() -> Result<Codecs> {
             let codecs = Codecs::default()
                 .with(Codec::<PurchaseEvent>::connect(&registry).await?)
                 .with(Codec::<DeploymentEvent>::connect(&registry).await?)
-                .with(Codec::<UserEvent>::connect(&registry).await?);
+                .with(Codec::<UserEvent>::connect(&registry).await?)
+                .with(Codec::<DepositEvent>::connect(&registry).await?)
+                .with(Codec::<UnmatchedEvent>::connect(&registry).await?);
             Ok::<_, events::registry::RegistryError>(codecs)
         };
         match connected.await {
@@ -133,10 +142,26 @@ fn purchase_rules() -> Result<processor_purchases::Rules> {
     let mut rules = processor_purchases::Rules::new(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
     rules.livemode = Config::text("GRIDWAY_STRIPE_KEY")?.contains("_live_");
     rules.pay_within = Config::seconds("GRIDWAY_PAY_WITHIN_SECONDS")?;
+    rules.deposit_within = Config::seconds("GRIDWAY_DEPOSIT_WITHIN_SECONDS")?;
     rules.give_up_after = Config::seconds("GRIDWAY_GIVE_UP_SECONDS")?;
     rules.mint_within = Config::seconds("GRIDWAY_MINT_WITHIN_SECONDS")?;
     rules.stellar_deadline = Config::seconds("GRIDWAY_STELLAR_DEADLINE_SECONDS")?;
     rules.stripe_deadline = Config::seconds("GRIDWAY_STRIPE_DEADLINE_SECONDS")?;
+    Ok(rules)
+}
+
+fn deposit_rules() -> Result<processor_deposits::Rules> {
+    let usdc: AssetId = Config::parse("GRIDWAY_USDC_ASSET")?;
+    let mut rules = processor_deposits::Rules::new(usdc.to_string());
+    rules.own.insert(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
+    for account in Config::text("GRIDWAY_TREASURY_FUNDERS")?.split(',') {
+        let account = account.trim();
+        if !account.is_empty() {
+            let account: AccountId = account.parse().context("GRIDWAY_TREASURY_FUNDERS")?;
+            rules.own.insert(account.to_string());
+        }
+    }
+    rules.stellar_deadline = Config::seconds("GRIDWAY_STELLAR_DEADLINE_SECONDS")?;
     Ok(rules)
 }
 
@@ -179,6 +204,21 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
             let stripe = Arc::new(stripe()?);
             let source = processor_reconciler::Reconciler::new(stripe.clone(), stripe, every);
             run_source(source, codecs, kafka, slot, stop).await?;
+        }
+        "deposits" => {
+            let policy = processor_deposits::Deposits::new(deposit_rules()?);
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "deposit-watcher" => {
+            let account: AccountId = Config::parse("GRIDWAY_DEPOSIT_ACCOUNT")?;
+            let first = Config::text("GRIDWAY_DEPOSITS_FIRST_CURSOR")?;
+            let source =
+                processor_deposits::DepositWatcher::new(Arc::new(stellar()?), account, first);
+            run_source(source, codecs, kafka, slot, stop).await?;
+        }
+        "returns" => {
+            let hand = processor_deposits::Returns::new(Arc::new(treasury()?));
+            run_executor(hand, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
             let policy = processor_deployments::DeploymentPolicy::default();

@@ -14,6 +14,19 @@ pub struct Books {
     pub tft_before: i64,
     /// TFT of the treasury now.
     pub tft_after: i64,
+    /// USDC that outsiders paid to us, as the ledger has it.
+    pub deposited: i64,
+    /// The same, as recorded.
+    pub deposits: i64,
+    /// USDC that we paid back, as the ledger has it.
+    pub sent_back: i64,
+    /// The same, as recorded.
+    pub returns: i64,
+    /// Credit as recorded: what was added.
+    pub credited: i64,
+    /// What was added to it, as it should be: deposits that are somebody's, what swaps left over,
+    /// and what purchases gave back to it.
+    pub credit_due: i64,
     /// What swaps cost, as recorded.
     pub swap_usdc: i64,
     /// What swaps bought, as recorded.
@@ -42,8 +55,26 @@ impl Books {
             (
                 "USDC of the treasury",
                 self.usdc_before - self.usdc_after,
-                "recorded cost of swaps",
-                self.swap_usdc,
+                "recorded: cost of swaps, minus deposits, plus returns",
+                self.swap_usdc - self.deposits + self.returns,
+            ),
+            (
+                "USDC that was paid to us",
+                self.deposited,
+                "recorded deposits",
+                self.deposits,
+            ),
+            (
+                "USDC that we paid back",
+                self.sent_back,
+                "recorded returns",
+                self.returns,
+            ),
+            (
+                "credit that was added",
+                self.credited,
+                "deposits that are somebody's, leftovers and refunds",
+                self.credit_due,
             ),
             (
                 "TFT of the treasury",
@@ -92,7 +123,13 @@ mod tests {
     fn balanced() -> Books {
         Books {
             usdc_before: 1_000,
-            usdc_after: 700,
+            usdc_after: 760,
+            deposited: 70,
+            deposits: 70,
+            sent_back: 10,
+            returns: 10,
+            credited: 55,
+            credit_due: 55,
             tft_before: 0,
             tft_after: 51,
             swap_usdc: 300,
@@ -109,8 +146,11 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_missing_shows() {
-        let changes: [Change; 7] = [
+        let changes: [Change; 10] = [
             |b| b.usdc_after -= 1,
+            |b| b.deposited += 1,
+            |b| b.sent_back += 1,
+            |b| b.credited += 1,
             |b| b.tft_after += 1,
             |b| b.to_bridge -= 1,
             |b| b.from_bridge += 1,

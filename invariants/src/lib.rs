@@ -100,7 +100,12 @@ impl Observed {
 }
 
 /// Who appends what comes from outside, where a repetition is an echo that every reader ignores.
-const OUTSIDE: [&str; 3] = ["/gridway/api", "/gridway/webhook", "/gridway/lanes"];
+const OUTSIDE: [&str; 4] = [
+    "/gridway/api",
+    "/gridway/webhook",
+    "/gridway/lanes",
+    "/gridway/operator",
+];
 
 /// Policies, executors and sources append no event id twice; outside facts may have echoes.
 fn appended_twice(appends: &[Append]) -> Vec<Violation> {

@@ -49,6 +49,12 @@ pub struct Purchase {
     pub outside_minor: i64,
     /// What of that the log books as a loss.
     pub lost_minor: i64,
+    /// What was to be paid by USDC, in 10^-7 units; 0 for a purchase by card.
+    pub usdc_due: i64,
+    /// What credit paid for it.
+    pub usdc_paid: i64,
+    /// What of that went back, to senders and to the credit, without what a swap left over.
+    pub usdc_back: i64,
     /// Swaps in a ledger that succeeded.
     pub swaps: u32,
     /// Payments to the bridge in a ledger.
@@ -134,8 +140,24 @@ impl Purchase {
             ));
         }
         let given_back = self.charges > 0 && self.kept_charges() == 0;
-        if self.mints > 0 && given_back && self.outside_minor == 0 {
+        if self.mints > 0 && given_back && self.outside_minor == 0 && self.usdc_due == 0 {
             found.push(self.found(Harm::Doubled, "it was delivered and refunded"));
+        }
+        if self.usdc_back > self.usdc_paid {
+            found.push(self.found(
+                Harm::Doubled,
+                format!("{} USDC went back of {}", self.usdc_back, self.usdc_paid),
+            ));
+        }
+        if self.usdc_due > 0 && self.mints > 0 && self.usdc_paid - self.usdc_back < self.usdc_due {
+            found.push(self.found(
+                Harm::Doubled,
+                format!(
+                    "it was delivered for {} USDC, should be {}",
+                    self.usdc_paid - self.usdc_back,
+                    self.usdc_due
+                ),
+            ));
         }
         found
     }
@@ -144,27 +166,47 @@ impl Purchase {
         let count = |what: &str, found: u32, wanted: u32| exactly(&self.id, what, found, wanted);
         let sum = |what: &str, found: i64, wanted: i64| exactly(&self.id, what, found, wanted);
         let kept = i64::from(self.bridge_payments) - i64::from(self.bridge_returns);
+        // What pays for it: a charge, or USDC.
+        let (charge, usdc) = if self.usdc_due > 0 {
+            (0, self.usdc_due)
+        } else {
+            (self.charge_minor, 0)
+        };
         let rules = match outcome {
             Outcome::Settled => vec![
                 // Who pays twice gets the second charge back. What somebody else gave back of a
                 // delivery is a loss.
-                count("charges that were kept", self.kept_charges(), 1)
-                    .filter(|_| self.outside_minor == 0),
+                count(
+                    "charges that were kept",
+                    self.kept_charges(),
+                    u32::from(usdc == 0),
+                )
+                .filter(|_| self.outside_minor == 0),
                 sum(
                     "charged and kept, or booked as a loss",
                     self.charged_minor - self.refunded_minor + self.lost_minor,
-                    self.charge_minor,
+                    charge,
                 ),
+                sum("USDC that was kept", self.usdc_paid - self.usdc_back, usdc),
                 count("swaps", self.swaps, 1),
                 sum("payments that the bridge kept", kept, 1),
                 count("mints", self.mints, 1),
             ],
             Outcome::Refunded => vec![
-                count("refunds", self.refunds, self.charges.max(1)),
+                count(
+                    "refunds",
+                    self.refunds,
+                    self.charges.max(u32::from(usdc == 0)),
+                ),
                 sum(
                     "refunded",
                     self.refunded_minor,
-                    self.charged_minor.max(self.charge_minor),
+                    self.charged_minor.max(charge),
+                ),
+                sum(
+                    "USDC that went back",
+                    self.usdc_back,
+                    self.usdc_paid.max(usdc),
                 ),
                 sum("payments that the bridge kept", kept, 0),
                 count("mints", self.mints, 0),
@@ -173,6 +215,7 @@ impl Purchase {
             Outcome::NotPaid => vec![
                 count("refunds", self.refunds, self.charges),
                 sum("refunded", self.refunded_minor, self.charged_minor),
+                sum("USDC that went back", self.usdc_back, self.usdc_paid),
                 count("swaps", self.swaps, 0),
                 count("payments to the bridge", self.bridge_payments, 0),
                 count("mints", self.mints, 0),

@@ -37,11 +37,20 @@ impl<E> Planned<E> {
         self.id = Some(id);
         self
     }
+
+    /// One of several of its type that the cause leads to.
+    #[must_use]
+    pub fn discriminated(mut self, by: impl Into<String>) -> Self {
+        self.discriminator = by.into();
+        self
+    }
 }
 
 /// An event for another topic.
 pub struct Forward {
     key: String,
+    /// Tells several of one type and one cause apart; usually empty.
+    discriminator: String,
     event: Box<dyn AnyEvent>,
 }
 
@@ -51,8 +60,22 @@ impl Forward {
         let event: E = event.into();
         Self {
             key: key.into(),
+            discriminator: String::new(),
             event: Box::new(event),
         }
+    }
+
+    /// One of several of its type that the cause leads to.
+    #[must_use]
+    pub fn discriminated(mut self, by: impl Into<String>) -> Self {
+        self.discriminator = by.into();
+        self
+    }
+
+    /// The key that it is for.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// The event, if it is one of `E`.
@@ -240,12 +263,13 @@ pub(crate) fn forwarded<E: EventSet>(
     cause: &Record<E>,
     forward: &Forward,
 ) -> Result<Append, EncodeError> {
-    let id = caused_id(
-        cause.id(),
-        processor,
-        forward.event.name(),
-        forward.event.topic(),
-    );
+    // The topic is part of the id: one name may stand in both.
+    let discriminator = if forward.discriminator.is_empty() {
+        forward.event.topic().to_owned()
+    } else {
+        format!("{} {}", forward.event.topic(), forward.discriminator)
+    };
+    let id = caused_id(cause.id(), processor, forward.event.name(), &discriminator);
     let envelope = envelope_for(processor, cause, id, &forward.key);
     Ok(Append {
         topic: forward.event.topic().to_owned(),

@@ -1,8 +1,11 @@
 //! A batch of records on its way from the log into the tables.
 
-use crate::{changes, db, deployments, progress, purchases, timeline, undecodable, users};
+use crate::{
+    changes, credits, db, deployments, deposits, progress, purchases, timeline, undecodable, users,
+};
 use crash_points::{Point, pass};
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
 use events::users::UserEvent;
@@ -29,6 +32,7 @@ pub(crate) enum AnyEvent {
     Purchase(Box<PurchaseEvent>),
     Deployment(Box<DeploymentEvent>),
     User(UserEvent),
+    Deposit(Box<DepositEvent>),
 }
 
 /// A record that is an event.
@@ -109,6 +113,8 @@ pub(crate) async fn apply(
     let mut changed = purchases::apply(&mut tx, &fresh).await?;
     changed.extend(deployments::apply(&mut tx, &fresh).await?);
     changed.extend(users::apply(&mut tx, &fresh).await?);
+    deposits::apply(&mut tx, &fresh).await?;
+    credits::apply(&mut tx, &fresh).await?;
     let bad: Vec<(Place, &str)> = items
         .iter()
         .filter_map(|item| match item {

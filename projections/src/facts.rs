@@ -4,7 +4,8 @@
 use crate::batch::AnyEvent;
 use events::dead_letters::DeadLetterReleased;
 use events::deployments::DeploymentEvent;
-use events::money::{Amount, Asset};
+use events::deposits::DepositEvent;
+use events::money::{Amount, Asset, Portion, Usdc};
 use events::purchases::PurchaseEvent;
 use events::users::UserEvent;
 use serde_json::{Map, Value, json};
@@ -19,6 +20,7 @@ pub(crate) fn of(event: &AnyEvent) -> Value {
         AnyEvent::Purchase(event) => purchase(event),
         AnyEvent::Deployment(event) => deployment(event),
         AnyEvent::User(event) => user(event),
+        AnyEvent::Deposit(event) => deposit(event),
     };
     // What is not known is left out rather than shown as null.
     match facts {
@@ -40,7 +42,8 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::PurchaseRequested(e) => json!({
             "tft": coins(e.tft), "swap_tft": coins(e.swap_tft), "usdc_quoted": coins(e.usdc_quoted),
             "usdc_cap": coins(e.usdc_cap), "charge": e.charge.to_string(), "twin_id": e.twin_id,
-            "quote_id": e.quote_id, "path": e.path,
+            "quote_id": e.quote_id, "path": e.path, "funding": e.funding,
+            "usdc_due": e.usdc_due.map(coins),
         }),
         PurchaseEvent::PaymentIntentRequested(e) => json!({
             "attempt": e.attempt, "charge": e.charge.to_string(), "deadline": e.deadline.to_string(),
@@ -110,6 +113,26 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::CompensationFailed(e) => json!({
             "attempt": e.attempt, "code": e.code, "detail": e.detail,
         }),
+        PurchaseEvent::FundsRequested(e) => json!({
+            "amount": coins(e.amount), "twin_id": e.twin_id, "until": e.until.to_string(),
+        }),
+        PurchaseEvent::PurchaseFunded(e) => json!({
+            "amount": coins(e.amount), "twin_id": e.twin_id, "portions": portions(&e.portions),
+        }),
+        PurchaseEvent::PurchaseUnfunded(e) => json!({ "detail": e.detail }),
+        PurchaseEvent::UsdcCompensationRequested(e) => json!({
+            "amount": coins(e.amount), "portions": portions(&e.portions), "reason": e.reason,
+        }),
+        PurchaseEvent::UsdcCompensationSettled(e) => json!({
+            "deposit_id": e.deposit_id, "amount": coins(e.amount), "transaction": e.transaction,
+        }),
+        PurchaseEvent::PurchaseAccounted(e) => json!({
+            "charge": e.charge.map(|c| c.to_string()), "usdc_paid": e.usdc_paid.map(coins),
+            "usdc_quoted": coins(e.usdc_quoted), "usdc_cap": coins(e.usdc_cap),
+            "usdc_spent": coins(e.usdc_spent), "slippage_minor": e.slippage,
+            "spread": e.spread.map(coins), "leftover": coins(e.leftover),
+            "bridge_fee": coins(e.bridge_fee), "network_fee_stroops": e.network_fee_stroops,
+        }),
         PurchaseEvent::PurchaseEnded(e) => json!({ "outcome": e.outcome, "detail": e.detail }),
         PurchaseEvent::PurchaseAlarmed(e) => json!({ "alarm": e.alarm, "detail": e.detail }),
         PurchaseEvent::LossBooked(e) => json!({
@@ -117,6 +140,82 @@ fn purchase(event: &PurchaseEvent) -> Value {
         }),
         PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         PurchaseEvent::DeadLetterReleased(e) => released(e),
+    }
+}
+
+fn portions(portions: &[Portion]) -> Vec<Value> {
+    let portion =
+        |p: &Portion| json!({ "deposit_id": p.deposit_id, "amount": coins::<Usdc>(p.amount) });
+    portions.iter().map(portion).collect()
+}
+
+fn deposit(event: &DepositEvent) -> Value {
+    match event {
+        DepositEvent::LanesOpened(e) => json!({
+            "executor": e.executor, "epoch": e.epoch, "lanes": e.lanes,
+        }),
+        DepositEvent::AccountOpened(e) => json!({ "twin_id": e.twin_id }),
+        DepositEvent::PaymentReceived(e) => json!({
+            "deposit_id": e.deposit_id, "kind": e.kind, "from": e.from, "asset": e.asset,
+            "amount_minor": e.amount, "memo_type": e.memo_type, "memo": e.memo,
+            "muxed_id": e.muxed_id, "transaction": e.transaction, "ledger": e.ledger,
+        }),
+        DepositEvent::PaymentUnreadable(e) => json!({
+            "deposit_id": e.deposit_id, "problem": e.problem,
+        }),
+        DepositEvent::UsdcDeposited(e) => json!({
+            "deposit_id": e.deposit_id, "twin_id": e.twin_id, "amount": coins(e.amount),
+            "transaction": e.transaction,
+        }),
+        DepositEvent::DepositUnmatched(e) => json!({
+            "deposit_id": e.deposit_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DepositEvent::CreditBooked(e) => json!({
+            "twin_id": e.twin_id, "deposit_id": e.deposit_id, "amount": coins(e.amount),
+            "reason": e.reason,
+        }),
+        DepositEvent::CreditRefused(e) => json!({
+            "twin_id": e.twin_id, "deposit_id": e.deposit_id, "amount": coins(e.amount),
+        }),
+        DepositEvent::FundsWanted(e) => json!({
+            "twin_id": e.twin_id, "amount": coins(e.amount), "until": e.until.to_string(),
+        }),
+        DepositEvent::FundsGranted(e) => json!({
+            "twin_id": e.twin_id, "amount": coins(e.amount), "portions": portions(&e.portions),
+        }),
+        DepositEvent::FundsExpired(e) => json!({
+            "twin_id": e.twin_id, "credit": coins(e.credit),
+        }),
+        DepositEvent::DepositAssigned(e) => json!({
+            "deposit_id": e.deposit_id, "twin_id": e.twin_id, "reason": e.reason, "by": e.by,
+        }),
+        DepositEvent::DepositReturnOrdered(e) => json!({
+            "deposit_id": e.deposit_id, "reason": e.reason, "by": e.by,
+        }),
+        DepositEvent::PartReturnWanted(e) => json!({
+            "deposit_id": e.deposit_id, "amount": coins(e.amount), "reason": e.reason,
+        }),
+        DepositEvent::DepositReturnRequested(e) => json!({
+            "deposit_id": e.deposit_id, "attempt": e.attempt, "destination": e.destination,
+            "asset": e.asset, "amount_minor": e.amount, "deadline": e.deadline.to_string(),
+        }),
+        DepositEvent::DepositReturned(e) => json!({
+            "deposit_id": e.deposit_id, "attempt": e.attempt, "transaction": e.transaction,
+            "ledger": e.ledger, "lane": e.lane, "sequence": e.sequence.to_string(),
+            "amount_minor": e.amount, "fee_stroops": e.fee_stroops,
+        }),
+        DepositEvent::DepositReturnFailed(e) => json!({
+            "deposit_id": e.deposit_id, "attempt": e.attempt, "code": e.code, "detail": e.detail,
+            "transaction": e.transaction,
+        }),
+        DepositEvent::PartReturned(e) => json!({
+            "deposit_id": e.deposit_id, "amount": coins(e.amount), "transaction": e.transaction,
+        }),
+        DepositEvent::DepositAlarmed(e) => json!({
+            "deposit_id": e.deposit_id, "alarm": e.alarm, "detail": e.detail,
+        }),
+        DepositEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+        DepositEvent::DeadLetterReleased(e) => released(e),
     }
 }
 

@@ -20,7 +20,9 @@ mod facts;
 mod metrics;
 mod runner;
 
+pub mod credits;
 pub mod deployments;
+pub mod deposits;
 pub mod progress;
 pub mod purchases;
 pub mod timeline;

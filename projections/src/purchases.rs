@@ -5,7 +5,7 @@ use crate::db;
 use chrono::{DateTime, Utc};
 use events::ids::{PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Asset, Currency, Fiat, Tft, Usdc};
-use events::purchases::{PurchaseEvent, PurchaseOutcome, PurchaseRequested};
+use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome, PurchaseRequested};
 use events::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -21,6 +21,8 @@ pub enum State {
     Opened,
     /// The PaymentIntent stands at Stripe.
     AwaitingPayment,
+    /// USDC is to come.
+    AwaitingDeposit,
     /// The charge is ours.
     Paid,
     /// Money came that is not what was asked for; an operator looks at it.
@@ -40,9 +42,10 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Opened,
         Self::AwaitingPayment,
+        Self::AwaitingDeposit,
         Self::Paid,
         Self::Quarantined,
         Self::Swapped,
@@ -59,6 +62,7 @@ impl State {
         match self {
             Self::Opened => "opened",
             Self::AwaitingPayment => "awaiting_payment",
+            Self::AwaitingDeposit => "awaiting_deposit",
             Self::Paid => "paid",
             Self::Quarantined => "quarantined",
             Self::Swapped => "swapped",
@@ -118,6 +122,18 @@ pub struct Purchase {
     pub updated_at: DateTime<Utc>,
     /// Offset of the latest event in the purchase's partition.
     pub version: i64,
+    /// How it is paid: `card` or `usdc`.
+    pub funding: String,
+    /// What is paid by USDC.
+    pub usdc_due: Option<Amount<Usdc>>,
+    /// Until when a purchase by USDC waits for it.
+    pub fund_until: Option<DateTime<Utc>>,
+    /// What was set aside for the swap and not spent: the buyer's credit.
+    pub leftover: Option<Amount<Usdc>>,
+    /// What the swap cost above the quote, in 10^-7 units; below zero if it was cheaper.
+    pub slippage: Option<i64>,
+    /// Network fees.
+    pub fee_stroops: Option<i64>,
 }
 
 impl Purchase {
@@ -129,6 +145,13 @@ impl Purchase {
             currency: self.currency,
         }
     }
+}
+
+fn optional_amount<A: Asset>(row: &PgRow, column: &str) -> Result<Option<Amount<A>>, sqlx::Error> {
+    let minor: Option<i64> = row.try_get(column)?;
+    minor
+        .map(|n| Amount::from_minor(n).map_err(|_| db::unreadable(column, &n.to_string())))
+        .transpose()
 }
 
 fn amount<A: Asset>(row: &PgRow, column: &str) -> Result<Amount<A>, sqlx::Error> {
@@ -162,6 +185,12 @@ impl FromRow<'_, PgRow> for Purchase {
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
             version: row.try_get("version")?,
+            funding: row.try_get("funding")?,
+            usdc_due: optional_amount(row, "usdc_due")?,
+            fund_until: row.try_get("fund_until")?,
+            leftover: optional_amount(row, "leftover")?,
+            slippage: row.try_get("slippage")?,
+            fee_stroops: row.try_get("fee_stroops")?,
         })
     }
 }
@@ -213,6 +242,16 @@ fn opened(e: &PurchaseRequested, time: DateTime<Utc>, offset: i64) -> Purchase {
         created_at: e.requested_at.to_datetime().unwrap_or(time),
         updated_at: time,
         version: offset,
+        funding: match e.funding {
+            Funding::Card => "card",
+            Funding::Usdc => "usdc",
+        }
+        .to_owned(),
+        usdc_due: e.usdc_due,
+        fund_until: None,
+        leftover: None,
+        slippage: None,
+        fee_stroops: None,
     }
 }
 
@@ -266,6 +305,29 @@ fn fold(
             p.intent_id = Some(e.intent_id.clone());
             p.state = State::Paid;
             p.detail = None;
+        }
+        PurchaseEvent::FundsRequested(e) => {
+            p.state = State::AwaitingDeposit;
+            p.fund_until = e.until.to_datetime();
+        }
+        PurchaseEvent::PurchaseFunded(_) => {
+            if p.state == State::AwaitingDeposit || p.state == State::Opened {
+                p.state = State::Paid;
+                p.detail = None;
+            }
+        }
+        PurchaseEvent::PurchaseUnfunded(e) => p.detail = Some(e.detail.clone()),
+        PurchaseEvent::UsdcCompensationRequested(e) => {
+            if matches!(p.state, State::Paid | State::Swapped | State::HandedOff) {
+                p.state = State::Refunding;
+            }
+            p.detail = Some(e.reason.clone());
+        }
+        PurchaseEvent::UsdcCompensationSettled(e) => p.refund_id = Some(e.transaction.clone()),
+        PurchaseEvent::PurchaseAccounted(e) => {
+            p.leftover = Some(e.leftover);
+            p.slippage = Some(e.slippage);
+            p.fee_stroops = Some(e.network_fee_stroops);
         }
         PurchaseEvent::PaymentQuarantined(e) => {
             p.state = State::Quarantined;
@@ -354,6 +416,12 @@ pub(crate) fn purchase_of(event: &PurchaseEvent) -> Option<PurchaseId> {
         PurchaseEvent::StripeEventReceived(e) => e.purchase_id,
         PurchaseEvent::UserPaid(e) => e.purchase_id,
         PurchaseEvent::PaymentQuarantined(e) => e.purchase_id,
+        PurchaseEvent::FundsRequested(e) => e.purchase_id,
+        PurchaseEvent::PurchaseFunded(e) => e.purchase_id,
+        PurchaseEvent::PurchaseUnfunded(e) => e.purchase_id,
+        PurchaseEvent::UsdcCompensationRequested(e) => e.purchase_id,
+        PurchaseEvent::UsdcCompensationSettled(e) => e.purchase_id,
+        PurchaseEvent::PurchaseAccounted(e) => e.purchase_id,
         PurchaseEvent::SwapRequested(e) => e.purchase_id,
         PurchaseEvent::SwapCompleted(e) => e.purchase_id,
         PurchaseEvent::SwapFailed(e) => e.purchase_id,
@@ -384,7 +452,7 @@ pub(crate) async fn apply(
             AnyEvent::Purchase(event) => {
                 purchase_of(event).map(|id| (*entry, event.as_ref(), id.uuid()))
             }
-            AnyEvent::Deployment(_) | AnyEvent::User(_) => None,
+            AnyEvent::Deployment(_) | AnyEvent::User(_) | AnyEvent::Deposit(_) => None,
         })
         .collect();
     if entries.is_empty() {
@@ -414,10 +482,11 @@ pub(crate) async fn apply(
         "INSERT INTO purchases SELECT * FROM jsonb_populate_recordset(NULL::purchases, $1)
          ON CONFLICT (id) DO UPDATE SET
             (state, usdc_spent, intent_id, swap_tx, handoff_tx, mint_block, refund_id, alarm,
-             detail, updated_at, version) =
+             detail, updated_at, version, fund_until, leftover, slippage, fee_stroops) =
             (EXCLUDED.state, EXCLUDED.usdc_spent, EXCLUDED.intent_id, EXCLUDED.swap_tx,
              EXCLUDED.handoff_tx, EXCLUDED.mint_block, EXCLUDED.refund_id, EXCLUDED.alarm,
-             EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
+             EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version, EXCLUDED.fund_until,
+             EXCLUDED.leftover, EXCLUDED.slippage, EXCLUDED.fee_stroops)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)

@@ -9,10 +9,11 @@ use crate::{db, progress};
 use chrono::Utc;
 use events::codec::{Codec, DecodeError};
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
-use events::topics::{DEPLOYMENTS, PURCHASES, USERS};
+use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, USERS};
 use events::users::UserEvent;
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -121,6 +122,7 @@ struct Codecs {
     purchases: Codec<PurchaseEvent>,
     deployments: Codec<DeploymentEvent>,
     users: Codec<UserEvent>,
+    deposits: Codec<DepositEvent>,
 }
 
 impl Codecs {
@@ -129,6 +131,7 @@ impl Codecs {
             purchases: Codec::connect(registry).await?,
             deployments: Codec::connect(registry).await?,
             users: Codec::connect(registry).await?,
+            deposits: Codec::connect(registry).await?,
         })
     }
 
@@ -143,6 +146,9 @@ impl Codecs {
         } else if topic == DEPLOYMENTS.name {
             let event = self.deployments.decode_resolving(value).await?;
             event.map(|e| AnyEvent::Deployment(Box::new(e)))
+        } else if topic == DEPOSITS.name {
+            let event = self.deposits.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Deposit(Box::new(e)))
         } else {
             debug_assert_eq!(topic, USERS.name);
             self.users

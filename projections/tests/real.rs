@@ -12,7 +12,7 @@ use events::deployments::{
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{
-    HandoffSettled, PaymentIntentCreated, PurchaseEvent, PurchaseRequested, SwapCompleted,
+    Funding, HandoffSettled, PaymentIntentCreated, PurchaseEvent, PurchaseRequested, SwapCompleted,
     TftSentToBridge, UserPaid,
 };
 use events::time::Timestamp;
@@ -54,6 +54,8 @@ fn requested(name: &str) -> PurchaseEvent {
         },
         quote_expires_at: TIME,
         requested_at: TIME,
+        funding: Funding::Card,
+        usdc_due: None,
     })
 }
 

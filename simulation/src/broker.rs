@@ -3,14 +3,25 @@
 
 use crate::process::{Life, Process};
 use crate::trace::Trace;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
+use events::schema::EventSet;
 use pipeline::simulation::{Append, Consumed, Log, Polled, Rebalance, Trouble};
 use rdkafka::message::Headers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Partitions of every topic in the simulation.
+/// Partitions of a topic in the simulation, unless it has but one.
 pub const PARTITIONS: i32 = 2;
+
+/// How many partitions a topic has.
+fn partitions(topic: &str) -> i32 {
+    if topic == DepositEvent::TOPIC {
+        1
+    } else {
+        PARTITIONS
+    }
+}
 
 #[derive(Clone)]
 enum Entry {
@@ -107,7 +118,7 @@ impl Model {
         for append in appends {
             let partition = append
                 .partition
-                .unwrap_or_else(|| partition_of(&append.key));
+                .unwrap_or_else(|| partition_of(&append.topic, &append.key));
             let at = self.end(&append.topic, partition);
             self.trace.say(|| said(append, partition, at));
             self.partition(&append.topic, partition)
@@ -149,13 +160,13 @@ fn said(append: &Append, partition: i32, at: i64) -> String {
     )
 }
 
-/// Where the partitioner puts a key.
+/// Where the partitioner puts a key of a topic.
 #[must_use]
-pub fn partition_of(key: &[u8]) -> i32 {
+pub fn partition_of(topic: &str, key: &[u8]) -> i32 {
     let sum = key.iter().fold(7_u32, |hash, byte| {
         hash.wrapping_mul(31).wrapping_add(u32::from(*byte))
     });
-    i32::try_from(sum % u32::try_from(PARTITIONS).unwrap_or(1)).unwrap_or_default()
+    i32::try_from(sum % u32::try_from(partitions(topic)).unwrap_or(1)).unwrap_or_default()
 }
 
 impl Group {
@@ -167,7 +178,7 @@ impl Group {
             self.moving.clear();
             return;
         }
-        for partition in 0..PARTITIONS {
+        for partition in 0..partitions(self.topic) {
             let target = slots[index(partition) % slots.len()];
             match self.owners.get(&partition).copied() {
                 Some(owner) if owner == target => {
@@ -223,7 +234,7 @@ impl Broker {
         let mut model = self.model();
         let partition = append
             .partition
-            .unwrap_or_else(|| partition_of(&append.key));
+            .unwrap_or_else(|| partition_of(&append.topic, &append.key));
         let at = model.end(&append.topic, partition);
         model.append(std::slice::from_ref(append));
         at

@@ -5,11 +5,12 @@ use crate::chain::{Chain, FEE};
 use crate::script::Script;
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
-use events::codec::Codec;
+use crate::world::Fixture;
 use events::deployments::DeploymentEvent;
+use events::deposits::{CreditReason, DepositEvent};
 use events::envelope::Envelope;
-use events::ids::{EventId, PurchaseId};
-use events::purchases::{PurchaseEvent, PurchaseOutcome};
+use events::ids::{EventId, PurchaseId, TwinId};
+use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
 use invariants::{Contract, Observed, Outcome, Purchase};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +37,10 @@ pub struct Counts {
     pub mints: usize,
     /// What was to be charged.
     pub charge: i64,
+    /// What was to be paid by USDC.
+    pub usdc_due: i64,
+    /// What credit paid, and what of that went back.
+    pub usdc: (i64, i64),
     /// Deployments that wait for it, by id: hash, and how each ended.
     pub deployments: BTreeMap<String, (String, Option<bool>)>,
     /// Whether it has open requests.
@@ -71,6 +76,9 @@ impl Counts {
                 .sum(),
             outside_minor: self.charges.iter().map(|(.., outside)| outside).sum(),
             lost_minor: self.lost,
+            usdc_due: self.usdc_due,
+            usdc_paid: self.usdc.0,
+            usdc_back: self.usdc.1,
             swaps: number(self.swaps),
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
@@ -110,6 +118,31 @@ pub struct Books {
     pub records: usize,
     /// Buyers whose order is not even in the log.
     pub buyers: usize,
+    /// Deposits by id.
+    pub deposits: BTreeMap<String, Seen>,
+    /// Deposits that are not in the log yet.
+    pub unseen: usize,
+    /// Returns that were asked for and have no outcome.
+    pub open_returns: BTreeSet<EventId>,
+    /// Credit by twin: added and spent.
+    pub credits: BTreeMap<TwinId, (i64, i64)>,
+    /// Returns as recorded, by the hash of their transaction.
+    returns: BTreeMap<String, (String, Option<PurchaseId>)>,
+}
+
+/// A deposit as the log has it.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// What came.
+    pub amount: i64,
+    /// Hash of its transaction.
+    pub transaction: String,
+    /// Whether it waits for an operator.
+    pub waits: bool,
+    /// Whose credit it was offered to, less what was refused.
+    pub credited: i64,
+    /// What went back of it, as the ledger has it.
+    pub back: i64,
 }
 
 impl Books {
@@ -119,11 +152,11 @@ impl Books {
     /// When an event cannot be read.
     pub fn read(
         all: &[Stored],
-        purchases: &Codec<PurchaseEvent>,
-        deployments: &Codec<DeploymentEvent>,
+        fixture: &Fixture,
         stripe: &Stripe,
         stellar: &Stellar,
         chain: &Chain,
+        usdc: &str,
         script: &Script,
     ) -> anyhow::Result<Self> {
         let mut books = Self {
@@ -131,7 +164,11 @@ impl Books {
             buyers: script.buyers.len(),
             contracts: chain.made(),
             sums: invariants::Books {
-                usdc_after: -stellar.swaps().iter().map(|s| s.usdc).sum::<i64>(),
+                usdc_after: paid(stellar, usdc)
+                    - back(stellar, usdc)
+                    - stellar.swaps().iter().map(|s| s.usdc).sum::<i64>(),
+                deposited: paid(stellar, usdc),
+                sent_back: back(stellar, usdc),
                 tft_after: stellar.treasury_tft(),
                 to_bridge: stellar.bridge_payments().iter().map(|p| p.amount).sum(),
                 from_bridge: chain.returns().values().sum(),
@@ -158,14 +195,18 @@ impl Books {
             }
             match stored.topic.as_str() {
                 "purchases" => {
-                    let event = purchases.decode(Some(&stored.append.payload))?;
+                    let event = fixture.purchases.decode(Some(&stored.append.payload))?;
                     let Ok(purchase) = envelope.subject.parse::<PurchaseId>() else {
                         continue;
                     };
                     books.purchase(purchase, &event, envelope.id, &mut open, &mut by_hash);
                 }
+                "deposits" => {
+                    let event = fixture.deposits.decode(Some(&stored.append.payload))?;
+                    books.of_deposits(&event, &envelope, usdc);
+                }
                 "deployments" => {
-                    let event = deployments.decode(Some(&stored.append.payload))?;
+                    let event = fixture.deployments.decode(Some(&stored.append.payload))?;
                     books.deployment(&event);
                 }
                 _ => {}
@@ -186,6 +227,12 @@ impl Books {
                     .push((intent.amount.minor, back, intent.outside));
             }
         }
+        books.returned(stellar, usdc);
+        books.unseen = stellar
+            .deposits()
+            .iter()
+            .filter(|(id, ..)| !books.deposits.contains_key(id))
+            .count();
         for swap in stellar.swaps() {
             books.explain(&by_hash, &swap.hash, "swap", |c| c.swaps += 1);
         }
@@ -246,7 +293,18 @@ impl Books {
                 open.remove(&e.request_id);
                 self.sums.kept -= e.amount.minor;
             }
-            PurchaseEvent::PurchaseRequested(e) => counts.charge = e.charge.minor,
+            PurchaseEvent::PurchaseRequested(e) => {
+                counts.charge = e.charge.minor;
+                if e.funding == Funding::Usdc {
+                    counts.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
+                }
+            }
+            PurchaseEvent::PurchaseFunded(e) => counts.usdc.0 += e.amount.minor(),
+            PurchaseEvent::PurchaseAccounted(e) => self.sums.credit_due += e.leftover.minor(),
+            PurchaseEvent::UsdcCompensationRequested(e) => {
+                let without = e.portions.iter().filter(|p| p.deposit_id.is_none());
+                self.sums.credit_due += without.map(|p| p.amount.minor()).sum::<i64>();
+            }
             PurchaseEvent::StripeEventReceived(e) if e.event_type == "payment_intent.succeeded" => {
                 self.sums.kept += e.amount_received.unwrap_or_default();
             }
@@ -285,6 +343,87 @@ impl Books {
         }
     }
 
+    fn of_deposits(&mut self, event: &DepositEvent, envelope: &Envelope, usdc: &str) {
+        match event {
+            DepositEvent::PaymentReceived(e) => {
+                let seen = self.deposits.entry(e.deposit_id.clone()).or_default();
+                seen.amount = e.amount;
+                seen.transaction.clone_from(&e.transaction);
+                if e.asset == usdc {
+                    self.sums.deposits += e.amount;
+                }
+            }
+            DepositEvent::DepositUnmatched(e) if !e.from.is_empty() => {
+                self.deposits.entry(e.deposit_id.clone()).or_default().waits = true;
+            }
+            DepositEvent::UsdcDeposited(e) => {
+                let seen = self.deposits.entry(e.deposit_id.clone()).or_default();
+                seen.waits = false;
+                seen.credited += e.amount.minor();
+                self.sums.credit_due += e.amount.minor();
+            }
+            DepositEvent::CreditBooked(e) => {
+                let (added, _) = self.credits.entry(e.twin_id).or_default();
+                *added += e.amount.minor();
+                self.sums.credited += e.amount.minor();
+                if let (CreditReason::Refund, Some(purchase)) = (e.reason, e.purchase_id) {
+                    self.purchases.entry(purchase).or_default().usdc.1 += e.amount.minor();
+                }
+            }
+            DepositEvent::CreditRefused(e) if envelope.subject == e.deposit_id => {
+                let seen = self.deposits.entry(e.deposit_id.clone()).or_default();
+                seen.credited -= e.amount.minor();
+                self.sums.credit_due -= e.amount.minor();
+            }
+            DepositEvent::CreditRefused(e) => {
+                let (added, _) = self.credits.entry(e.twin_id).or_default();
+                *added -= e.amount.minor();
+                self.sums.credited -= e.amount.minor();
+            }
+            DepositEvent::FundsGranted(e) => {
+                let (_, spent) = self.credits.entry(e.twin_id).or_default();
+                *spent += e.amount.minor();
+            }
+            DepositEvent::DepositReturnRequested(e) => {
+                self.open_returns.insert(envelope.id);
+                if e.purchase_id.is_none() {
+                    self.deposits.entry(e.deposit_id.clone()).or_default().waits = false;
+                }
+            }
+            DepositEvent::DepositReturnFailed(e) => {
+                self.open_returns.remove(&e.request_id);
+            }
+            DepositEvent::DepositReturned(e) => {
+                self.open_returns.remove(&e.request_id);
+                self.returns
+                    .insert(e.transaction.clone(), (e.deposit_id.clone(), e.purchase_id));
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts on the ledger what went back, and to whom.
+    fn returned(&mut self, stellar: &Stellar, usdc: &str) {
+        for back in stellar.paid_back() {
+            let Some((deposit, purchase)) = self.returns.get(&back.hash) else {
+                self.unexplained.push(format!("return {}", back.hash));
+                continue;
+            };
+            if back.asset == usdc {
+                self.sums.returns += back.amount;
+            }
+            let seen = self.deposits.entry(deposit.clone()).or_default();
+            seen.back += back.amount;
+            if seen.transaction != back.answers {
+                self.unexplained
+                    .push(format!("return {} answers {}", back.hash, back.answers));
+            }
+            if let Some(purchase) = purchase {
+                self.purchases.entry(*purchase).or_default().usdc.1 += back.amount;
+            }
+        }
+    }
+
     fn deployment(&mut self, event: &DeploymentEvent) {
         let of = |counts: &mut BTreeMap<PurchaseId, Counts>, id: String, created: bool| {
             for counts in counts.values_mut() {
@@ -314,11 +453,27 @@ impl Books {
     }
 }
 
+fn paid(stellar: &Stellar, usdc: &str) -> i64 {
+    let all = stellar.deposits();
+    let ours = all.iter().filter(|(_, asset, _)| asset == usdc);
+    ours.map(|(.., amount)| amount).sum()
+}
+
+fn back(stellar: &Stellar, usdc: &str) -> i64 {
+    let all = stellar.paid_back();
+    let ours = all.iter().filter(|back| back.asset == usdc);
+    ours.map(|back| back.amount).sum()
+}
+
 /// Whether nothing is under way any more.
 #[must_use]
 pub fn at_rest(books: &Books) -> bool {
     let delivering = [Outcome::Settled, Outcome::Refunded];
     books.purchases.len() >= books.buyers
+        && books.unseen == 0
+        && books.open_returns.is_empty()
+        && books.deposits.values().all(|seen| !seen.waits)
+        && books.sums.credited == books.sums.credit_due
         && books.purchases.values().all(|c| {
             let purchase = c.observed("", &books.contracts);
             let outcome = c.outcomes.first();
@@ -366,6 +521,37 @@ pub fn violations(books: &Books) -> Vec<String> {
                 "{purchase}: {made} PaymentIntents, {asked} were asked for"
             ));
         }
+    }
+    for (id, seen) in &books.deposits {
+        if seen.back > seen.amount {
+            wrong.push(format!(
+                "{} of {} went back of deposit {id}",
+                seen.back, seen.amount
+            ));
+        }
+        if seen.credited > seen.amount {
+            wrong.push(format!(
+                "{} of {} is credit of deposit {id}",
+                seen.credited, seen.amount
+            ));
+        }
+        if seen.waits {
+            wrong.push(format!("deposit {id} still waits for the operator"));
+        }
+    }
+    for (twin, (added, spent)) in &books.credits {
+        if spent > added {
+            wrong.push(format!(
+                "{spent} of {added} was spent of the credit of twin {twin}"
+            ));
+        }
+    }
+    if books.unseen > 0 || !books.open_returns.is_empty() {
+        wrong.push(format!(
+            "{} deposits are not in the log, {} returns are open",
+            books.unseen,
+            books.open_returns.len()
+        ));
     }
     for ((node, hash), times) in &books.contracts {
         if *times != 1 {

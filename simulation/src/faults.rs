@@ -2,17 +2,18 @@
 
 use crate::meet::{Fate, meet};
 use crate::net::Fault;
-use crate::script::{Buyer, Kind, Mishap, Script};
+use crate::script::{Buyer, Kind, Mishap, Script, Usdc};
 use crate::trace::Trace;
 use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 5] = [
+const EFFECTS: [&str; 6] = [
     "create intent",
     "create refund",
     "submit swap",
     "submit hand-off",
+    "submit return",
     "create contract",
 ];
 
@@ -65,9 +66,10 @@ pub fn run(fixture: &Fixture) -> Result<bool> {
     Ok(cases == passed && cases + left_out == product)
 }
 
-/// A world in which the effect happens: one purchase with a deployment, or one that is refunded.
+/// A world in which the effect happens: one purchase with a deployment, or one whose money goes
+/// back, by card or by USDC.
 fn script(effect: &str) -> Script {
-    let mishaps = if effect == "create refund" {
+    let mishaps = if effect == "create refund" || effect == "submit return" {
         vec![Mishap {
             at: 0,
             kind: Kind::Price(None),
@@ -84,6 +86,7 @@ fn script(effect: &str) -> Script {
             dispute: None,
             gives_back: None,
             deploys: true,
+            usdc: (effect == "submit return").then_some(Usdc::InTwo),
         }],
         mishaps,
         poisons: Vec::new(),

@@ -3,10 +3,12 @@
 mod broker;
 mod chain;
 mod check;
+mod depositors;
 mod dice;
 mod faults;
 mod meet;
 mod net;
+mod payments;
 mod people;
 mod process;
 mod script;

@@ -1,6 +1,7 @@
 //! Who buys, and what Stripe tells of it: facts from outside, told more than once and in any order.
 
 use crate::broker::partition_of;
+use crate::depositors::twin_of;
 use crate::dice::Dice;
 use crate::script::{Buyer, Poison};
 use crate::stellar::cost;
@@ -11,8 +12,8 @@ use counterparties_tfchain::deployment_hash;
 use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
 use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
-use events::money::{Amount, Currency, Fiat};
-use events::purchases::{PurchaseEvent, PurchaseRequested};
+use events::money::{Amount, Currency, Fiat, Tft, Usdc};
+use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use events::schema::EventSet;
 use events::stripe::StripeFacts;
 use pipeline::simulation::Append;
@@ -34,7 +35,8 @@ impl World {
         let dice = Dice::new(seed, &format!("buyer {number}"));
         tokio::time::sleep(Duration::from_millis(buyer.at)).await;
         let (purchase, user) = ids(seed, number);
-        if let Ok(append) = self.order(seed, number) {
+        self.open_credit(seed, number);
+        if let Ok(append) = self.order(seed, number, buyer.usdc.is_some()) {
             let (world, times) = (self.clone(), buyer.tellings);
             let dice = Dice::new(seed, &format!("order {number}"));
             tokio::spawn(async move { world.tell(append, &dice, times).await });
@@ -51,6 +53,10 @@ impl World {
             return;
         };
         tokio::time::sleep(Duration::from_millis(pays_after)).await;
+        if let (Some(way), Ok(due)) = (buyer.usdc, due(number)) {
+            self.pay_by_usdc(number, way, due.minor(), &dice).await;
+            return;
+        }
         let mut paid = 0;
         for _ in 0..600 {
             let mine: Vec<Intent> = self
@@ -75,15 +81,13 @@ impl World {
         }
     }
 
-    fn order(&self, seed: u64, number: usize) -> anyhow::Result<Append> {
+    fn order(&self, seed: u64, number: usize, by_usdc: bool) -> anyhow::Result<Append> {
         let (purchase, user) = ids(seed, number);
-        let tft = Amount::from_whole(100 + u32::try_from(number)?);
-        let swap_tft = tft.checked_add(Amount::from_whole(1))?;
-        let quoted = Amount::from_minor(cost(swap_tft.minor(), 100))?;
+        let (tft, swap_tft, quoted) = quote(number)?;
         let event = PurchaseEvent::from(PurchaseRequested {
             purchase_id: purchase,
             user_id: user,
-            twin_id: TwinId(1 + u32::try_from(number)?),
+            twin_id: twin_of(number),
             quote_id: QuoteId::derive(&["simulated", &number.to_string()]),
             tft,
             swap_tft,
@@ -96,6 +100,12 @@ impl World {
             },
             quote_expires_at: time::now().after(Duration::from_secs(300)),
             requested_at: time::now(),
+            funding: if by_usdc {
+                Funding::Usdc
+            } else {
+                Funding::Card
+            },
+            usdc_due: by_usdc.then(|| due(number)).transpose()?,
         });
         let id = EventId::derive(&["order", &purchase.to_string()]);
         self.encode(&self.fixture.purchases, &purchase.to_string(), id, &event)
@@ -146,7 +156,7 @@ impl World {
             ];
             (purchase.to_string(), PurchaseEvent::TOPIC, readers)
         };
-        let partition = partition_of(key.as_bytes());
+        let partition = partition_of(topic, key.as_bytes());
         let offset = self.broker.produce(&Append {
             topic: topic.to_owned(),
             partition: Some(partition),
@@ -245,6 +255,19 @@ impl World {
             world.tell(append, &dice, times).await;
         });
     }
+}
+
+/// What a buyer wants, what is bought for it, and what that costs.
+fn quote(number: usize) -> anyhow::Result<(Amount<Tft>, Amount<Tft>, Amount<Usdc>)> {
+    let tft = Amount::from_whole(100 + u32::try_from(number)?);
+    let swap_tft = tft.checked_add(Amount::from_whole(1))?;
+    let quoted = Amount::from_minor(cost(swap_tft.minor(), 100))?;
+    Ok((tft, swap_tft, quoted))
+}
+
+/// What a buyer pays by USDC.
+fn due(number: usize) -> anyhow::Result<Amount<Usdc>> {
+    Ok(quote(number)?.2.plus_bps_ceil(300)?)
 }
 
 /// Purchase and user of a buyer.

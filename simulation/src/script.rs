@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 
 /// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 8] = [
+pub const PROCESSORS: [&str; 11] = [
     "purchases",
     "payments",
     "swaps",
@@ -12,6 +12,9 @@ pub const PROCESSORS: [&str; 8] = [
     "reconciler",
     "deployments",
     "contracts",
+    "deposits",
+    "deposit-watcher",
+    "returns",
 ];
 /// Slots of each.
 pub const SLOTS: u32 = 2;
@@ -50,6 +53,34 @@ pub enum Kind {
     Price(Option<i64>),
 }
 
+/// How somebody pays by USDC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usdc {
+    /// The amount, with the memo.
+    Exact,
+    /// In two halves, the second to the muxed address.
+    InTwo,
+    /// Three coins too much.
+    TooMuch,
+    /// Half of it, and nothing more.
+    TooLittle,
+    /// Without a memo; an operator says whose it is.
+    Unnamed,
+    /// In an asset of the same name at first, which an operator sends back.
+    Foreign,
+}
+
+impl Usdc {
+    const ALL: [Self; 6] = [
+        Self::Exact,
+        Self::InTwo,
+        Self::TooMuch,
+        Self::TooLittle,
+        Self::Unnamed,
+        Self::Foreign,
+    ];
+}
+
 /// A person's behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buyer {
@@ -68,6 +99,8 @@ pub struct Buyer {
     pub gives_back: Option<(u64, i64)>,
     /// Whether they want a deployment.
     pub deploys: bool,
+    /// How they pay by USDC; `None`: by card.
+    pub usdc: Option<Usdc>,
 }
 
 /// A record that nobody can read, under the key of a buyer, and its release by an operator.
@@ -118,6 +151,7 @@ impl Script {
                 dispute: dice.percent(20).then(|| dice.percent(50)),
                 gives_back: None,
                 deploys: dice.percent(80),
+                usdc: None,
             })
             .collect();
         let others = Dice::new(seed, "others");
@@ -128,6 +162,11 @@ impl Script {
                 let percent = [10, 60, 100][usize::try_from(others.below(3)).unwrap_or(0)];
                 buyer.gives_back = Some((others.below(most), percent));
             }
+        }
+        let ways = Dice::new(seed, "usdc");
+        for buyer in &mut buyers {
+            let way = usize::try_from(ways.below(Usdc::ALL.len() as u64)).unwrap_or(0);
+            buyer.usdc = ways.percent(40).then_some(Usdc::ALL[way]);
         }
         let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
         if dice.percent(30) {

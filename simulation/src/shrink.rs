@@ -1,6 +1,6 @@
 //! Makes a failing world small enough to be read.
 
-use crate::script::Script;
+use crate::script::{Script, Usdc};
 use crate::trace::Trace;
 use crate::world::{Fixture, live};
 use anyhow::Result;
@@ -82,6 +82,8 @@ fn candidates(script: &Script) -> Vec<Script> {
         with(&|s| s.buyers[place].dispute = None);
         with(&|s| s.buyers[place].deploys = false);
         with(&|s| s.buyers[place].pays_all = false);
+        with(&|s| s.buyers[place].usdc = None);
+        with(&|s| s.buyers[place].usdc = s.buyers[place].usdc.map(|_| Usdc::Exact));
     }
     all
 }

@@ -3,6 +3,7 @@
 //! Transactions are decoded from the envelopes that the product signs.
 
 use crate::net::{Network, Unanswered};
+use crate::payments::{Back, Deposit, Payments, asset_name};
 use crate::time;
 use async_trait::async_trait;
 use base64::Engine;
@@ -64,6 +65,7 @@ struct Model {
     swaps: Vec<Swap>,
     to_bridge: Vec<BridgePayment>,
     returned: i64,
+    payments: Payments,
 }
 
 /// Stellar. Cloning is cheap.
@@ -97,6 +99,7 @@ impl Stellar {
                 swaps: Vec::new(),
                 to_bridge: Vec::new(),
                 returned: 0,
+                payments: Payments::default(),
             })),
             network,
             closing: Arc::new(watch::channel(FIRST_LEDGER).0),
@@ -135,6 +138,23 @@ impl Stellar {
         self.model().swaps.clone()
     }
 
+    /// Somebody pays to our account.
+    pub fn deposit(&self, deposit: Deposit) {
+        self.model().payments.pay(deposit);
+    }
+
+    /// What outsiders paid to our account: id, asset and amount.
+    #[must_use]
+    pub fn deposits(&self) -> Vec<(String, String, i64)> {
+        self.model().payments.came()
+    }
+
+    /// What we paid back to outsiders.
+    #[must_use]
+    pub fn paid_back(&self) -> Vec<Back> {
+        self.model().payments.went_back()
+    }
+
     /// Payments that reached the bridge, oldest first.
     #[must_use]
     pub fn bridge_payments(&self) -> Vec<BridgePayment> {
@@ -167,6 +187,7 @@ impl Stellar {
         for (_, signed) in std::mem::take(&mut model.pending) {
             apply(&mut model, &signed, ledger, now);
         }
+        model.payments.close(ledger, now);
         ledger
     }
 
@@ -335,6 +356,15 @@ fn execute(
                     twin,
                 });
             }
+            if let xdr::Memo::Hash(answers) = &transaction.memo {
+                model.payments.paid_back(Back {
+                    hash: signed.hash.clone(),
+                    to,
+                    asset: asset_name(&payment.asset),
+                    amount: payment.amount,
+                    answers: hex::encode(answers.0),
+                });
+            }
             done(Tr::Payment(xdr::PaymentResult::Success))
         }
         _ => failed(Bought::Malformed),
@@ -419,10 +449,11 @@ impl Port for Stellar {
                 .iter()
                 .any(|o| matches!(o.body, xdr::OperationBody::PathPaymentStrictReceive(_)))
         });
-        let what = if swap {
-            "submit swap"
-        } else {
-            "submit hand-off"
+        let back = envelope(signed).is_some_and(|t| matches!(t.memo, xdr::Memo::Hash(_)) && !swap);
+        let what = match (swap, back) {
+            (true, _) => "submit swap",
+            (false, true) => "submit return",
+            (false, false) => "submit hand-off",
         };
         match self.network.call(what, move || stellar.accept(&sent)).await {
             Err(Unanswered::NotSent) => return Attempt::NotSent("connection refused".to_owned()),
@@ -493,9 +524,13 @@ impl Port for Stellar {
     async fn payments_after(
         &self,
         _: &AccountId,
-        _: Option<&str>,
-        _: u8,
+        cursor: Option<&str>,
+        limit: u8,
     ) -> Result<PaymentsPage, ReadError> {
-        Err(ReadError::Unreachable("nobody asks here".to_owned()))
+        let cursor = cursor.map(ToOwned::to_owned);
+        self.read("deposits", move |model, height| {
+            model.payments.after(cursor.as_deref(), height, limit)
+        })
+        .await
     }
 }

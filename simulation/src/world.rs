@@ -15,11 +15,14 @@ use counterparties_stellar::{AssetId, LaneName, LaneSeed, SecretKey, base};
 use counterparties_tfchain::UserSeed;
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
-use events::purchases::{LanesOpened, PurchaseEvent};
+use events::lanes::LanesOpened;
+use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
+use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
 use pipeline::simulation::{self, Append, Ground, Log, Task, Unconnected};
@@ -40,6 +43,8 @@ const PASSPHRASE: &str = "Simulated Network";
 pub struct Fixture {
     pub(crate) purchases: Codec<PurchaseEvent>,
     pub(crate) deployments: Codec<DeploymentEvent>,
+    pub(crate) deposits: Codec<DepositEvent>,
+    unmatched: Codec<UnmatchedEvent>,
     users: Codec<UserEvent>,
     users_seed: UserSeed,
 }
@@ -55,6 +60,8 @@ impl Fixture {
             purchases: Codec::local(&registry, 100)?,
             deployments: Codec::local(&registry, 200)?,
             users: Codec::local(&registry, 300)?,
+            deposits: Codec::local(&registry, 400)?,
+            unmatched: Codec::local(&registry, 500)?,
             users_seed: UserSeed::parse(&format!("0x{}", "22".repeat(32)))
                 .map_err(|e| anyhow::anyhow!("{e}"))?,
         })
@@ -65,6 +72,8 @@ impl Fixture {
             .with(self.purchases.clone())
             .with(self.deployments.clone())
             .with(self.users.clone())
+            .with(self.deposits.clone())
+            .with(self.unmatched.clone())
     }
 }
 
@@ -114,9 +123,9 @@ pub struct World {
     pub(crate) fixture: Fixture,
     pub(crate) broker: Broker,
     pub(crate) stripe: Stripe,
-    stellar: Stellar,
+    pub(crate) stellar: Stellar,
     chain: Chain,
-    treasury: Arc<Treasury>,
+    pub(crate) treasury: Arc<Treasury>,
     bridge: String,
     network: Network,
     pub(crate) trace: Trace,
@@ -248,6 +257,7 @@ impl World {
             tokio::spawn(self.clone().poison(seed, number, poison.clone()));
         }
         tokio::spawn(self.clone().webhooks(seed, script.buyers.clone()));
+        tokio::spawn(self.clone().operator(script.buyers.len()));
         self.mishaps(seed, script, processes).await;
         tokio::time::sleep_until(
             begun + Duration::from_secs(if seed.is_multiple_of(4) { 1_500 } else { 240 }),
@@ -386,6 +396,7 @@ impl World {
         let name = PROCESSORS[place / SLOTS as usize];
         let topic = match name {
             "deployments" | "contracts" => DeploymentEvent::TOPIC,
+            "deposits" | "deposit-watcher" | "returns" => DepositEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
         self.trace.say(|| format!("start: {}", name_of(place)));
@@ -417,6 +428,7 @@ impl World {
                 rules.stripe_deadline = Duration::from_secs(120);
                 rules.stellar_deadline = Duration::from_secs(60);
                 rules.pay_within = Duration::from_secs(600);
+                rules.deposit_within = Duration::from_secs(600);
                 rules.give_up_after = Duration::from_secs(1200);
                 rules.mint_within = Duration::from_secs(600);
                 let policy = processor_purchases::Purchases::new(rules);
@@ -448,6 +460,25 @@ impl World {
                 let source = processor_reconciler::Reconciler::new(stripe.clone(), stripe, every);
                 simulation::source(source, codecs, ground, stop).await
             }
+            "deposits" => {
+                let mut rules = processor_deposits::Rules::new(self.treasury.usdc.to_string());
+                rules.own.insert(self.bridge.clone());
+                rules.stellar_deadline = Duration::from_secs(60);
+                let policy = processor_deposits::Deposits::new(rules);
+                simulation::policy(policy, codecs, ground, stop).await
+            }
+            "deposit-watcher" => {
+                let source = processor_deposits::DepositWatcher::new(
+                    Arc::new(self.stellar.clone()),
+                    self.treasury.key.account(),
+                    "0",
+                );
+                simulation::source(source, codecs, ground, stop).await
+            }
+            "returns" => {
+                let hand = processor_deposits::Returns::new(Arc::clone(&self.treasury));
+                simulation::executor(hand, codecs, ground, stop).await
+            }
             "deployments" => {
                 let policy = processor_deployments::DeploymentPolicy::default();
                 simulation::policy(policy, codecs, ground, stop).await
@@ -465,34 +496,44 @@ impl World {
     fn open_lanes(&self) -> anyhow::Result<()> {
         for executor in ["swaps", "handoffs"] {
             for partition in 0..PARTITIONS {
-                let mut accounts = Vec::new();
-                for index in 0..LANES {
-                    let name = LaneName {
-                        cluster: &self.treasury.cluster,
-                        executor,
-                        topic: PurchaseEvent::TOPIC,
-                        partition,
-                        epoch: EPOCH,
-                        index,
-                    };
-                    let lane = self.treasury.seed.derive(name)?.account();
-                    self.stellar.open(&lane, base(EPOCH)?);
-                    accounts.push(lane.to_string());
-                }
-                let event = PurchaseEvent::from(LanesOpened {
-                    executor: executor.to_owned(),
-                    epoch: i32::try_from(EPOCH)?,
-                    lanes: i32::from(LANES),
-                    accounts,
-                    opened_at: time::now(),
-                });
-                let id = EventId::derive(&["lanes", executor, &partition.to_string()]);
-                let key = format!("lanes-{executor}-{partition}");
-                let mut append = self.encode(&self.fixture.purchases, &key, id, &event)?;
-                append.partition = Some(partition);
-                self.broker.produce(&append);
+                self.open_lane(&self.fixture.purchases, executor, partition)?;
             }
         }
+        self.open_lane(&self.fixture.deposits, "returns", 0)
+    }
+
+    fn open_lane<E: EventSet + From<LanesOpened>>(
+        &self,
+        codec: &Codec<E>,
+        executor: &str,
+        partition: i32,
+    ) -> anyhow::Result<()> {
+        let mut accounts = Vec::new();
+        for index in 0..LANES {
+            let name = LaneName {
+                cluster: &self.treasury.cluster,
+                executor,
+                topic: E::TOPIC,
+                partition,
+                epoch: EPOCH,
+                index,
+            };
+            let lane = self.treasury.seed.derive(name)?.account();
+            self.stellar.open(&lane, base(EPOCH)?);
+            accounts.push(lane.to_string());
+        }
+        let event = E::from(LanesOpened {
+            executor: executor.to_owned(),
+            epoch: i32::try_from(EPOCH)?,
+            lanes: i32::from(LANES),
+            accounts,
+            opened_at: time::now(),
+        });
+        let id = EventId::derive(&["lanes", executor, &partition.to_string()]);
+        let key = format!("lanes-{executor}-{partition}");
+        let mut append = self.encode(codec, &key, id, &event)?;
+        append.partition = Some(partition);
+        self.broker.produce(&append);
         Ok(())
     }
 
@@ -514,7 +555,7 @@ impl World {
         };
         Ok(Append {
             topic: E::TOPIC.to_owned(),
-            partition: Some(partition_of(key.as_bytes())),
+            partition: Some(partition_of(E::TOPIC, key.as_bytes())),
             key: key.as_bytes().to_vec(),
             payload: codec.encode(event)?,
             headers: envelope.headers(event),
@@ -525,11 +566,11 @@ impl World {
     fn books(&self, script: &Script) -> anyhow::Result<Books> {
         Books::read(
             &self.broker.all(),
-            &self.fixture.purchases,
-            &self.fixture.deployments,
+            &self.fixture,
             &self.stripe,
             &self.stellar,
             &self.chain,
+            &self.treasury.usdc.to_string(),
             script,
         )
     }

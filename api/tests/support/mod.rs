@@ -3,7 +3,8 @@
 use api::auth::Tokens;
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, WebhookRefusal, WebhookVerifier,
+    DepositPlace, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, WebhookRefusal,
+    WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
@@ -198,6 +199,13 @@ impl World {
             secrets: Arc::new(Secrets),
             webhooks: Arc::new(Webhooks),
             deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
+            deposits: DepositPlace {
+                account: "GTREASURY".to_owned(),
+                asset_code: "USDC".to_owned(),
+                asset_issuer: "GISSUER".to_owned(),
+                passphrase: "Test SDF Network ; September 2015".to_owned(),
+                muxed: |account, id| Some(format!("M{account}{id}")),
+            },
             tokens: Tokens::parse(&format!("{ANNA}:{},{BERT}:{}", user("anna"), user("bert")))
                 .unwrap(),
             terms: Terms::default(),

@@ -35,6 +35,14 @@ impl AccountId {
         &self.0
     }
 
+    /// The account's muxed address for an id, `M…`.
+    #[must_use]
+    pub fn muxed_address(&self, id: u64) -> String {
+        // Not by `stellar_base::crypto`, which puts the id before the key.
+        let ed25519 = xdr::Uint256(self.1);
+        xdr::MuxedAccount::MuxedEd25519(xdr::MuxedAccountMed25519 { id, ed25519 }).to_string()
+    }
+
     pub(crate) fn public_key(&self) -> Result<PublicKey, InvalidStellarId> {
         PublicKey::from_account_id(&self.0).map_err(|_| InvalidStellarId::Account)
     }
@@ -232,6 +240,26 @@ mod tests {
             &format!("T-T:{ISSUER}"),
         ] {
             assert!(wrong.parse::<AssetId>().is_err(), "{wrong}");
+        }
+    }
+
+    /// The vectors of SEP-23.
+    #[test]
+    fn a_muxed_address_is_the_account_and_then_the_id() {
+        let account: AccountId = "GA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJVSGZ"
+            .parse()
+            .unwrap();
+        for (id, address) in [
+            (
+                0,
+                "MA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJUAAAAAAAAAAAACJUQ",
+            ),
+            (
+                9_223_372_036_854_775_808,
+                "MA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJVAAAAAAAAAAAAAJLK",
+            ),
+        ] {
+            assert_eq!(account.muxed_address(id), address);
         }
     }
 

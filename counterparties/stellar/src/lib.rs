@@ -31,5 +31,5 @@ pub use port::{
 pub use records::{Listed, TransactionsPage};
 pub use signing::{
     LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign,
-    sign_setup,
+    sign_payment, sign_setup,
 };

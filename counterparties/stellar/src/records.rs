@@ -156,9 +156,13 @@ pub(crate) fn payments(page: &Value, asked: Option<&str>) -> Result<PaymentsPage
             raw: record.clone(),
         },
     });
+    // A record without a token does not end the reading: it is met again until one with a token
+    // follows it.
+    let token = |record: &Value| record["paging_token"].as_str().map(ToOwned::to_owned);
+    let last = records.iter().rev().find_map(token);
     Ok(PaymentsPage {
         records: read.collect(),
-        cursor: last_token(records)?.or_else(|| asked.map(ToOwned::to_owned)),
+        cursor: last.or_else(|| asked.map(ToOwned::to_owned)),
     })
 }
 

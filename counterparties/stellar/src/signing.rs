@@ -65,7 +65,7 @@ pub enum LaneOperation {
         /// Who receives.
         destination: AccountId,
         /// What.
-        asset: AssetId,
+        asset: PathAsset,
         /// How much, in 10^-7 units.
         amount: i64,
     },
@@ -402,6 +402,46 @@ pub fn sign_setup(
         envelope,
         hash,
         lane: source.account(),
+        sequence,
+        base: 0,
+        deadline,
+    })
+}
+
+/// Builds and signs a payment that names somebody at the receiver's by a memo id.
+///
+/// # Errors
+/// [`SignError`].
+pub fn sign_payment(
+    payment: &Payment,
+    memo: Option<u64>,
+    sequence: i64,
+    deadline: i64,
+    passphrase: &str,
+) -> Result<SignedTransaction, SignError> {
+    let operation = xdr::Operation {
+        source_account: None,
+        body: xdr::OperationBody::Payment(xdr::PaymentOp {
+            destination: payment.to.muxed(),
+            asset: payment.asset.xdr()?,
+            amount: payment.amount,
+        }),
+    };
+    let source = payment.from.account();
+    let transaction = xdr::Transaction {
+        source_account: source.muxed(),
+        fee: 1_000,
+        seq_num: xdr::SequenceNumber(sequence),
+        cond: xdr::Preconditions::Time(time_bounds(deadline)),
+        memo: memo.map_or(xdr::Memo::None, xdr::Memo::Id),
+        operations: bounded(vec![operation], "the operations")?,
+        ext: xdr::TransactionExt::V0,
+    };
+    let (envelope, hash) = seal(transaction, &[&payment.from], passphrase)?;
+    Ok(SignedTransaction {
+        envelope,
+        hash,
+        lane: source,
         sequence,
         base: 0,
         deadline,

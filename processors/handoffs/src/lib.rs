@@ -3,7 +3,9 @@
 //! A transaction of its own with exactly one payment and the memo text `twin_<id>`: the bridge
 //! ignores anything else.
 
-use counterparties_stellar::{LandedTransaction, LaneMemo, LaneOperation, SignedTransaction};
+use counterparties_stellar::{
+    LandedTransaction, LaneMemo, LaneOperation, PathAsset, SignedTransaction,
+};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::outcome::{Attempt, Find, Refusal};
@@ -28,7 +30,7 @@ impl Handoffs {
         let request = &job.request;
         let operation = LaneOperation::Payment {
             destination: account(&request.bridge)?,
-            asset: self.treasury.tft.clone(),
+            asset: PathAsset::Credit(self.treasury.tft.clone()),
             amount: request.amount.minor(),
         };
         let memo = LaneMemo::Text(format!("twin_{}", request.twin_id));

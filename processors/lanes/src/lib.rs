@@ -10,7 +10,7 @@ use counterparties_stellar::{
 };
 use events::envelope::Record;
 use events::outcome::{Attempt, Find};
-use events::purchases::PurchaseEvent;
+use events::schema::EventSet;
 use events::time::Timestamp;
 use pipeline::{Executor, Job};
 use std::sync::Arc;
@@ -54,8 +54,8 @@ pub struct Lanes(Option<Opening>);
 
 impl Lanes {
     /// Takes an opening in, if it is one of `executor`.
-    pub fn observe(&mut self, executor: &str, record: &Record<PurchaseEvent>) {
-        let PurchaseEvent::LanesOpened(opened) = &record.event else {
+    pub fn observe<E: EventSet>(&mut self, executor: &str, record: &Record<E>) {
+        let Some(opened) = record.event.opening() else {
             return;
         };
         let (Ok(epoch), Ok(lanes)) = (u32::try_from(opened.epoch), u16::try_from(opened.lanes))
@@ -132,7 +132,7 @@ impl Treasury {
         let name = LaneName {
             cluster: &self.cluster,
             executor,
-            topic: "purchases",
+            topic: <X::Event as EventSet>::TOPIC,
             partition,
             epoch: opening.epoch,
             index,

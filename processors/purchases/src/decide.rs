@@ -8,15 +8,17 @@ mod compensation;
 mod handoff;
 mod refunds;
 mod swap;
+mod usdc;
 
 use crate::state::{
-    EXPIRE, MINT_OVERDUE, Next, Order, Purchase, RETRY_HANDOFF, RETRY_REFUND, RETRY_SWAP, Rules,
-    Stage,
+    EXPIRE, FUNDING_OVERDUE, MINT_OVERDUE, Next, Order, Purchase, RETRY_HANDOFF, RETRY_REFUND,
+    RETRY_SWAP, Rules, Stage,
 };
 use events::deployments::{self, DeploymentEvent};
 use events::envelope::Record;
 use events::purchases::{
-    PurchaseAlarmed, PurchaseEnded, PurchaseEvent, PurchaseOutcome, PurchaseRequested, TimerFired,
+    Funding, PurchaseAlarmed, PurchaseEnded, PurchaseEvent, PurchaseOutcome, PurchaseRequested,
+    TimerFired,
 };
 use events::time::Timestamp;
 use pipeline::Forward;
@@ -96,9 +98,23 @@ pub fn transition(
         }
         PurchaseEvent::PaymentIntentFailed(event) => book.intent_failed(&mut purchase, event),
         PurchaseEvent::StripeEventReceived(event) => book.stripe(&mut purchase, event),
-        PurchaseEvent::SwapCompleted(_) => {
+        PurchaseEvent::PurchaseFunded(event) => book.funded(&mut purchase, event),
+        PurchaseEvent::PurchaseUnfunded(event) => {
+            if let Stage::AwaitingDeposit { order, .. } = &purchase.stage {
+                let order = order.clone();
+                book.out
+                    .ended(&order, PurchaseOutcome::NotPaid, &event.detail);
+                purchase.stage = Stage::NotPaid { order };
+            }
+        }
+        PurchaseEvent::SwapCompleted(event) => {
             let held = purchase.held();
             if let Stage::Paid { order, intent, .. } = purchase.stage {
+                purchase.spent = purchase
+                    .spent
+                    .checked_add(event.usdc_spent)
+                    .unwrap_or(purchase.spent);
+                purchase.fees = purchase.fees.saturating_add(event.fee_stroops);
                 let stage = Stage::Swapped {
                     order,
                     intent,
@@ -126,6 +142,7 @@ pub fn transition(
                     ..
                 } = std::mem::take(&mut purchase.stage)
             {
+                purchase.fees = purchase.fees.saturating_add(event.fee_stroops);
                 purchase.stage = Stage::HandedOff {
                     order,
                     intent,
@@ -142,11 +159,15 @@ pub fn transition(
         PurchaseEvent::HandoffReturned(event) => book.returned(&mut purchase, event),
         PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, event),
         PurchaseEvent::CompensationFailed(event) => book.refund_failed(&mut purchase, event),
+        PurchaseEvent::UsdcCompensationSettled(event) => book.usdc_back(&mut purchase, event),
         PurchaseEvent::TimerFired(event) => book.timer(&mut purchase, event),
         // Our own decisions, and the lanes of the hands.
         PurchaseEvent::LanesOpened(_)
         | PurchaseEvent::PaymentIntentRequested(_)
         | PurchaseEvent::UserPaid(_)
+        | PurchaseEvent::FundsRequested(_)
+        | PurchaseEvent::UsdcCompensationRequested(_)
+        | PurchaseEvent::PurchaseAccounted(_)
         | PurchaseEvent::PaymentQuarantined(_)
         | PurchaseEvent::SwapRequested(_)
         | PurchaseEvent::HandoffRequested(_)
@@ -157,6 +178,10 @@ pub fn transition(
         | PurchaseEvent::DeadLetterReleased(_) => return (purchase, book.out),
     }
     book.given_back(&mut purchase);
+    debug_assert!(
+        purchase.books_hold(),
+        "more would be delivered and compensated than was received: {purchase:?}"
+    );
     (purchase, book.out)
 }
 
@@ -171,13 +196,22 @@ impl Rulebook<'_> {
             twin: event.twin_id,
             tft: event.tft,
             swap_tft: event.swap_tft,
+            usdc_quoted: event.usdc_quoted,
             usdc_cap: event.usdc_cap,
+            usdc_due: match event.funding {
+                Funding::Card => None,
+                Funding::Usdc => Some(event.usdc_due.unwrap_or(event.usdc_cap)),
+            },
             path: event.path.clone(),
             charge: event.charge,
             requested_at: event.requested_at,
         };
-        self.request_intent(&order, 1);
-        purchase.stage = Stage::Opened { order, attempt: 1 };
+        if let Some(due) = order.usdc_due {
+            purchase.stage = self.request_funds(order, due);
+        } else {
+            self.request_intent(&order, 1);
+            purchase.stage = Stage::Opened { order, attempt: 1 };
+        }
     }
 
     fn timer(&mut self, purchase: &mut Purchase, event: &TimerFired) {
@@ -225,6 +259,18 @@ impl Rulebook<'_> {
                 } else {
                     purchase.stage = self.next_swap(stage, purchase.held());
                 }
+            }
+            (FUNDING_OVERDUE, Stage::AwaitingDeposit { order, until, .. }) => {
+                self.out.alarm(
+                    &order,
+                    FUNDING_OVERDUE,
+                    format!("the credit of twin {} waited until {until}; nothing was said of it since: does `deposits` run?", order.twin),
+                );
+                purchase.stage = Stage::AwaitingDeposit {
+                    order,
+                    until,
+                    alarmed: true,
+                };
             }
             (
                 RETRY_HANDOFF,
@@ -306,6 +352,7 @@ fn order_of(stage: &Stage) -> Option<&Order> {
         Stage::New => None,
         Stage::Opened { order, .. }
         | Stage::AwaitingPayment { order, .. }
+        | Stage::AwaitingDeposit { order, .. }
         | Stage::Paid { order, .. }
         | Stage::Swapped { order, .. }
         | Stage::HandedOff { order, .. }

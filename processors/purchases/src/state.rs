@@ -1,7 +1,7 @@
 //! What is known of a purchase: a fold of facts and timers.
 
 use events::ids::{PurchaseId, TwinId, UserId};
-use events::money::{Amount, Fiat, Tft, Usdc};
+use events::money::{Amount, Fiat, Portion, Tft, Usdc};
 use events::time::Timestamp;
 use pipeline::Timer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub struct Rules {
     pub pay_within: Duration,
     /// How long a payment that is being processed is waited for.
     pub process_within: Duration,
+    /// How long a purchase by USDC waits for deposits.
+    pub deposit_within: Duration,
     /// How long after the payment a swap is still tried.
     pub give_up_after: Duration,
     /// When a hand-off without a mint raises an alarm.
@@ -43,6 +45,7 @@ impl Rules {
             stellar_deadline: Duration::from_secs(120),
             pay_within: Duration::from_secs(24 * 3600),
             process_within: Duration::from_secs(14 * 24 * 3600),
+            deposit_within: Duration::from_secs(3600),
             give_up_after: Duration::from_secs(24 * 3600),
             mint_within: Duration::from_secs(1800),
             first_retry: Duration::from_secs(2),
@@ -74,8 +77,12 @@ pub struct Order {
     pub tft: Amount<Tft>,
     /// What is bought: with the fee of the bridge.
     pub swap_tft: Amount<Tft>,
+    /// What the swap should cost.
+    pub usdc_quoted: Amount<Usdc>,
     /// What the swap may cost at most.
     pub usdc_cap: Amount<Usdc>,
+    /// What is paid by USDC; `None`: it is paid by card.
+    pub usdc_due: Option<Amount<Usdc>>,
     /// Path of the quote.
     pub path: Vec<String>,
     /// The charge.
@@ -115,11 +122,20 @@ pub enum Stage {
         /// The PaymentIntent.
         intent: String,
     },
+    /// USDC is to come.
+    AwaitingDeposit {
+        /// The order.
+        order: Order,
+        /// Until when the credit of the twin waits for it.
+        until: Timestamp,
+        /// Whether the alarm was raised that nobody said how it went.
+        alarmed: bool,
+    },
     /// The charge is ours; TFT is being bought.
     Paid {
         /// The order.
         order: Order,
-        /// The PaymentIntent that paid.
+        /// The PaymentIntent that paid, or [`USDC`].
         intent: String,
         /// When it was paid.
         paid_at: Timestamp,
@@ -134,7 +150,7 @@ pub enum Stage {
     Swapped {
         /// The order.
         order: Order,
-        /// The PaymentIntent that paid.
+        /// The PaymentIntent that paid, or [`USDC`].
         intent: String,
         /// The attempt under way, or the last one.
         attempt: i32,
@@ -147,7 +163,7 @@ pub enum Stage {
     HandedOff {
         /// The order.
         order: Order,
-        /// The PaymentIntent that paid.
+        /// The PaymentIntent that paid, or [`USDC`].
         intent: String,
         /// Attempt that the bridge has.
         attempt: i32,
@@ -164,7 +180,7 @@ pub enum Stage {
     Settled {
         /// The order.
         order: Order,
-        /// The PaymentIntent that paid.
+        /// The PaymentIntent that paid, or [`USDC`].
         intent: String,
         /// Hash of the payment that was minted.
         transaction: String,
@@ -173,7 +189,7 @@ pub enum Stage {
     Refunding {
         /// The order.
         order: Order,
-        /// The PaymentIntent that paid.
+        /// The PaymentIntent that paid, or [`USDC`].
         intent: String,
     },
     /// The charge went back.
@@ -201,6 +217,7 @@ impl Stage {
             Self::New => "–",
             Self::Opened { .. } => "Opened",
             Self::AwaitingPayment { .. } => "AwaitingPayment",
+            Self::AwaitingDeposit { .. } => "AwaitingDeposit",
             Self::Paid { .. } => "Paid",
             Self::Swapped { .. } => "Swapped",
             Self::HandedOff { .. } => "HandedOff",
@@ -230,13 +247,19 @@ pub enum Receipt {
 }
 
 /// A purchase.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purchase {
     /// How far it is.
     pub stage: Stage,
     /// What came in, by PaymentIntent, with what became of it. A sum is kept or refunded, never
     /// both: so what is delivered and compensated never exceeds what was received.
     pub receipts: BTreeMap<String, (Fiat, Receipt)>,
+    /// The USDC that came in, by origin, with what became of it.
+    pub portions: Vec<(Portion, Receipt)>,
+    /// What swaps have cost.
+    pub spent: Amount<Usdc>,
+    /// Network fees of swaps and of payments to the bridge, in stroops.
+    pub fees: i64,
     /// Why later legs wait: disputes that are open or lost, refunds by somebody else.
     pub holds: BTreeSet<String>,
     /// Disputes that have ended; what Stripe tells comes in any order.
@@ -276,8 +299,27 @@ pub struct Outside {
 /// How long a payment that failed after it was processed may still be made otherwise.
 const PAY_AGAIN_WITHIN: Duration = Duration::from_secs(3600);
 
+impl Default for Purchase {
+    fn default() -> Self {
+        Self {
+            stage: Stage::New,
+            receipts: BTreeMap::new(),
+            portions: Vec::new(),
+            spent: Amount::ZERO,
+            fees: 0,
+            holds: BTreeSet::new(),
+            disputes_closed: BTreeSet::new(),
+            told: Told::default(),
+        }
+    }
+}
+
+/// Stands for the PaymentIntent of a purchase that USDC pays.
+pub const USDC: &str = "usdc";
 /// Timer: the person did not pay in time.
 pub const EXPIRE: &str = "expire";
+/// Timer: whether the USDC came should be known by now.
+pub const FUNDING_OVERDUE: &str = "funding_overdue";
 /// Timer: the next swap attempt.
 pub const RETRY_SWAP: &str = "retry_swap";
 /// Timer: the next hand-off attempt.
@@ -333,6 +375,37 @@ impl Purchase {
             .fold(by_order, Timestamp::max)
     }
 
+    /// Whether what is delivered and what is given back are together no more than what came in:
+    /// a purchase that goes on holds its whole payment, one that is given up holds none of it.
+    #[must_use]
+    pub fn books_hold(&self) -> bool {
+        let (intent, order, keeps) = match &self.stage {
+            Stage::Paid { intent, order, .. }
+            | Stage::Swapped { intent, order, .. }
+            | Stage::HandedOff { intent, order, .. }
+            | Stage::Settled { intent, order, .. } => (intent, order, true),
+            Stage::Refunding { intent, order } => (intent, order, false),
+            Stage::New
+            | Stage::Opened { .. }
+            | Stage::AwaitingPayment { .. }
+            | Stage::AwaitingDeposit { .. }
+            | Stage::Refunded { .. }
+            | Stage::NotPaid { .. }
+            | Stage::Quarantined { .. } => return true,
+        };
+        let Some(due) = order.usdc_due else {
+            let kept = self.receipts.get(intent).map(|(_, r)| *r == Receipt::Kept);
+            return kept == Some(keeps);
+        };
+        let kept = self
+            .portions
+            .iter()
+            .filter(|(_, receipt)| *receipt == Receipt::Kept)
+            .try_fold(Amount::ZERO, |sum, (p, _)| sum.checked_add(p.amount));
+        // What is left over goes to the buyer's credit, so spending ends at what was set aside.
+        kept == Ok(if keeps { due } else { Amount::ZERO }) && self.spent <= due
+    }
+
     /// The timers that run in this state.
     #[must_use]
     pub fn timers(&self, rules: &Rules) -> Vec<Timer> {
@@ -345,6 +418,11 @@ impl Purchase {
             Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
                 timers.push(timer(EXPIRE, self.pay_until(order, rules)));
             }
+            Stage::AwaitingDeposit {
+                until,
+                alarmed: false,
+                ..
+            } => timers.push(timer(FUNDING_OVERDUE, until.after(rules.longest_retry))),
             Stage::Paid {
                 next: Next::At(due),
                 ..
@@ -361,6 +439,7 @@ impl Purchase {
                 timers.push(timer(MINT_OVERDUE, sent_at.after(rules.mint_within)));
             }
             Stage::Paid { .. }
+            | Stage::AwaitingDeposit { .. }
             | Stage::Swapped { .. }
             | Stage::HandedOff { .. }
             | Stage::New

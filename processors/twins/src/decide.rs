@@ -1,11 +1,12 @@
 //! Every rule of a user's twin.
 
+use events::deposits::{AccountOpened, DepositEvent, credit_key};
 use events::envelope::Record;
 use events::ids::UserId;
 use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use events::users::{TwinFailed, TwinRequested, UserEvent};
-use pipeline::{Decision, Timer};
+use pipeline::{Decision, Forward, Timer};
 use std::time::Duration;
 
 /// Timer: the next attempt at a twin.
@@ -94,7 +95,15 @@ pub fn transition(
     };
     match (&record.event, state) {
         (UserEvent::UserRegistered(event), Twin::New) => request(event.user_id, 1),
-        (UserEvent::TwinCreated(_), _) => (Twin::Created, Decision::nothing()),
+        (UserEvent::TwinCreated(event), _) => {
+            // From now on deposits that name the twin are this user's.
+            let opened = AccountOpened {
+                twin_id: event.twin_id,
+                user_id: event.user_id,
+            };
+            let forward = Forward::new::<DepositEvent>(credit_key(event.twin_id), opened);
+            (Twin::Created, Decision::nothing().forward(forward))
+        }
         (
             UserEvent::TwinFailed(TwinFailed {
                 attempt: failed, ..

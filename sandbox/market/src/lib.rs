@@ -29,6 +29,10 @@ pub struct Market {
     pub tft: AssetId,
     /// Secret key of the treasury, `S…`.
     pub treasury_secret: String,
+    /// The treasury's account, `G…`; deposits are paid to it, too.
+    pub treasury_address: String,
+    /// The accounts that filled it.
+    pub funders: Vec<String>,
     /// Secret key of the bridge's account, `S…`.
     pub bridge_secret: String,
     /// The bridge's account, `G…`.
@@ -67,6 +71,8 @@ impl Market {
             "usdc": self.usdc.to_string(),
             "tft": self.tft.to_string(),
             "treasury_secret": self.treasury_secret,
+            "treasury_address": self.treasury_address,
+            "funders": self.funders,
             "bridge_secret": self.bridge_secret,
             "bridge_address": self.bridge_address,
             "lane_seed": self.lane_seed,
@@ -101,6 +107,8 @@ pub async fn seed(horizon_url: &str, passphrase: &str) -> Result<Market, MarketE
         usdc: usdc.clone(),
         tft: tft.clone(),
         treasury_secret: treasury.expose(),
+        treasury_address: treasury.account().to_string(),
+        funders: vec![root.account().to_string(), issuer.account().to_string()],
         bridge_secret: bridge.expose(),
         bridge_address: bridge.account().to_string(),
         lane_seed: hex::encode(seed_of("lanes")),

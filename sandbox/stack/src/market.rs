@@ -7,6 +7,8 @@ pub(crate) struct Market {
     pub(crate) usdc_asset: String,
     pub(crate) tft_asset: String,
     pub(crate) treasury_secret: String,
+    pub(crate) treasury_address: String,
+    pub(crate) funders: String,
     pub(crate) bridge_address: String,
     pub(crate) bridge_secret: String,
 }
@@ -20,6 +22,8 @@ pub(crate) async fn seed(horizon: &str, passphrase: &str) -> Result<Market, Stac
         usdc_asset: market.usdc.to_string(),
         tft_asset: market.tft.to_string(),
         treasury_secret: market.treasury_secret,
+        treasury_address: market.treasury_address,
+        funders: market.funders.join(","),
         bridge_address: market.bridge_address,
         bridge_secret: market.bridge_secret,
     })

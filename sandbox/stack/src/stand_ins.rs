@@ -147,6 +147,11 @@ impl StandIns {
                 "GRIDWAY_TREASURY_SECRET",
                 self.market.treasury_secret.clone(),
             ),
+            (
+                "GRIDWAY_DEPOSIT_ACCOUNT",
+                self.market.treasury_address.clone(),
+            ),
+            ("GRIDWAY_TREASURY_FUNDERS", self.market.funders.clone()),
             ("GRIDWAY_LANE_SEED", lane_seed.clone()),
             ("GRIDWAY_BRIDGE_ADDRESS", self.market.bridge_address.clone()),
             ("GRIDWAY_TFCHAIN_URL", self.tfchain.address().to_owned()),

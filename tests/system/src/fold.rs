@@ -7,7 +7,7 @@ use events::envelope::Envelope;
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{
-    PaymentIntentCreated, PaymentIntentRequested, PurchaseEvent, PurchaseRequested,
+    Funding, PaymentIntentCreated, PaymentIntentRequested, PurchaseEvent, PurchaseRequested,
     StripeEventReceived, SwapCompleted, SwapRequested, UserPaid,
 };
 use events::registry::Registry;
@@ -200,6 +200,8 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             charge,
             quote_expires_at: time,
             requested_at: time,
+            funding: Funding::Card,
+            usdc_due: None,
         }
         .into(),
         PaymentIntentRequested {

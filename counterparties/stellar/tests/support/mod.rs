@@ -2,7 +2,7 @@
 
 use counterparties_stellar::{
     AccountId, HorizonClient, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan, LaneSeed,
-    SecretKey, SignedTransaction, Stellar, StellarConfig, base, opening, sign,
+    PathAsset, SecretKey, SignedTransaction, Stellar, StellarConfig, base, opening, sign,
 };
 use events::ids::EventId;
 use events::money::Amount;
@@ -129,7 +129,7 @@ impl World {
         let destination: AccountId = self.market.bridge_address.parse().unwrap();
         let operation = LaneOperation::Payment {
             destination,
-            asset: self.market.tft.clone(),
+            asset: PathAsset::Credit(self.market.tft.clone()),
             amount: tft * 10_000_000,
         };
         self.sign(

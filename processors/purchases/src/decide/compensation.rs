@@ -22,12 +22,16 @@ impl Rulebook<'_> {
                 return;
             }
         };
-        let charge = order.charge;
+        let (charge, by_card) = (order.charge, order.usdc_due.is_none());
         purchase.stage = Stage::Refunding {
             order,
             intent: intent.clone(),
         };
-        self.refund(purchase, &intent, charge, reason);
+        if by_card {
+            self.refund(purchase, &intent, charge, reason);
+        } else {
+            self.return_usdc(purchase, reason);
+        }
     }
 
     /// Requests the refund of a receipt, once.

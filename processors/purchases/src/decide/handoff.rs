@@ -80,6 +80,7 @@ impl Rulebook<'_> {
                 let (order, intent) = (order.clone(), intent.clone());
                 self.out
                     .ended(&order, PurchaseOutcome::Settled, "the TFT arrived");
+                self.account(purchase, &order);
                 let funds = FundsArrived {
                     user_id: order.user,
                     purchase_id: order.purchase,

@@ -119,6 +119,7 @@ impl Rulebook<'_> {
             | Stage::New
             | Stage::Opened { .. }
             | Stage::AwaitingPayment { .. }
+            | Stage::AwaitingDeposit { .. }
             | Stage::HandedOff { .. }
             | Stage::Refunding { .. }
             | Stage::Refunded { .. }

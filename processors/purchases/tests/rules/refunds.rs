@@ -1,6 +1,16 @@
 //! What Stripe tells of refunds, disputes and slow payments, in any order.
 
-use super::*;
+use super::support::{
+    CHARGE, START, compensated, compensation_failed, given, handoff_failed, intent_created, names,
+    ours, paid, requested, rules, sent, settled, stages, stripe_event, swap_completed, swap_failed,
+    timer, told, when,
+};
+use events::purchases::PurchaseEvent;
+use events::purchases::SwapFailure;
+use processor_purchases::Purchase;
+use processor_purchases::decide::Outputs;
+use processor_purchases::state::Receipt;
+use std::time::Duration;
 
 fn refunded_outside(refund: &str, minor: i64) -> PurchaseEvent {
     told("refund.created", refund, minor, "succeeded")

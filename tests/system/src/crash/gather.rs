@@ -1,5 +1,6 @@
 //! Counting, at the counterparties and in the log.
 
+use super::deposits::Deposits;
 use super::shoppers::Order;
 use super::stage::{HORIZON, STRIPE, Stage, TFCHAIN};
 use crate::log::{Entry, Log};
@@ -9,7 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use counterparties_stellar::{SecretKey, base};
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
-use events::purchases::{PurchaseEvent, PurchaseOutcome};
+use events::deposits::DepositEvent;
+use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
 use events::registry::Registry;
 use events::schema::EventSet;
 use events::topics;
@@ -55,7 +57,7 @@ pub async fn treasury(stage: &Stage) -> Result<Holdings> {
 }
 
 /// A decimal with seven places, in 10^-7 units.
-fn units(text: &str) -> Result<i64> {
+pub fn units(text: &str) -> Result<i64> {
     let (whole, places) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{places:0<7}");
     digits.parse().with_context(|| format!("the amount {text}"))
@@ -74,6 +76,7 @@ struct Told {
     deployments: BTreeMap<String, (String, Contract)>,
     twins: BTreeMap<String, BTreeSet<String>>,
     books: Books,
+    deposits: Deposits,
 }
 
 async fn read<E: EventSet>(codec: &Codec<E>, entry: &Entry) -> Result<E> {
@@ -99,7 +102,14 @@ impl Told {
         let purchases = Codec::<PurchaseEvent>::connect(&registry).await?;
         let deployments = Codec::<DeploymentEvent>::connect(&registry).await?;
         let users = Codec::<UserEvent>::connect(&registry).await?;
-        let mut told = Self::default();
+        let deposits = Codec::<DepositEvent>::connect(&registry).await?;
+        let usdc = stage.setting("GRIDWAY_USDC_ASSET");
+        let own = stage.setting("GRIDWAY_TREASURY_FUNDERS").split(',');
+        let bridge = stage.setting("GRIDWAY_BRIDGE_ADDRESS");
+        let mut told = Self {
+            deposits: Deposits::new(own.chain([bridge])),
+            ..Self::default()
+        };
         let mut seen = BTreeSet::new();
         let mut paid = BTreeSet::new();
         for entry in &entries {
@@ -118,6 +128,10 @@ impl Told {
                 told.purchase(entry, &event, &mut paid);
             } else if entry.topic == topics::DEPLOYMENTS.name {
                 told.deployment(&read(&deployments, entry).await?);
+            } else if entry.topic == topics::DEPOSITS.name {
+                let event = read(&deposits, entry).await?;
+                told.deposits
+                    .take(entry, &event, &mut told.books, &mut told.purchases, usdc);
             } else if entry.topic == topics::USERS.name {
                 match read(&users, entry).await? {
                     UserEvent::TwinRequested(e) => {
@@ -148,6 +162,18 @@ impl Told {
                 let id = e.purchase_id.to_string();
                 let purchase = self.purchases.entry(id.clone()).or_default();
                 (purchase.id, purchase.charge_minor) = (id, e.charge.minor);
+                if e.funding == Funding::Usdc {
+                    purchase.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
+                }
+            }
+            PurchaseEvent::PurchaseFunded(e) => {
+                let purchase = self.purchases.entry(e.purchase_id.to_string());
+                purchase.or_default().usdc_paid += e.amount.minor();
+            }
+            PurchaseEvent::PurchaseAccounted(e) => self.books.credit_due += e.leftover.minor(),
+            PurchaseEvent::UsdcCompensationRequested(e) => {
+                let without = e.portions.iter().filter(|p| p.deposit_id.is_none());
+                self.books.credit_due += without.map(|p| p.amount.minor()).sum::<i64>();
             }
             PurchaseEvent::SwapRequested(e) => {
                 self.requests.insert(place, e.purchase_id.to_string());
@@ -305,6 +331,15 @@ async fn stellar(
             let swap = record["type"] == "path_payment_strict_receive";
             let (out, back) = (record["to"] == bridge, record["from"] == bridge);
             if !(swap || out || back) {
+                if told.deposits.counts(record, &treasury) {
+                    let Told {
+                        deposits,
+                        books,
+                        purchases,
+                        ..
+                    } = &mut *told;
+                    deposits.landed(record, &treasury, books, purchases, unaccounted)?;
+                }
                 continue;
             }
             let transaction = &record["transaction"];

@@ -48,8 +48,8 @@ fn kind(part: &str) -> &'static str {
     match processor(part) {
         "api" => "api",
         "projections" => "projections",
-        "purchases" | "deployments" | "users" => "policy",
-        "tfchain-watcher" | "reconciler" => "source",
+        "purchases" | "deployments" | "users" | "deposits" => "policy",
+        "tfchain-watcher" | "reconciler" | "deposit-watcher" => "source",
         _ => "executor",
     }
 }

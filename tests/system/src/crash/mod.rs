@@ -2,6 +2,7 @@
 //! go away and come back, and the counterparties answer late, twice, wrongly or not at all, while
 //! people buy. What counts is counted at the counterparties afterwards.
 
+mod deposits;
 mod dice;
 mod faults;
 mod freezes;
@@ -9,6 +10,7 @@ mod gather;
 mod kills;
 mod market;
 mod outages;
+mod payer;
 mod rebuild;
 mod shoppers;
 mod stage;
@@ -48,6 +50,7 @@ pub async fn run(plan: Plan) -> Result<()> {
         &[
             ("GRIDWAY_KAFKA_SESSION_MS", SESSION_MS),
             ("GRIDWAY_PAY_WITHIN_SECONDS", PAY_WITHIN_SECONDS),
+            ("GRIDWAY_DEPOSIT_WITHIN_SECONDS", PAY_WITHIN_SECONDS),
             ("GRIDWAY_GIVE_UP_SECONDS", GIVE_UP_SECONDS),
             ("GRIDWAY_STELLAR_DEADLINE_SECONDS", STELLAR_DEADLINE_SECONDS),
             ("GRIDWAY_RECONCILE_SECONDS", RECONCILE_SECONDS),
@@ -170,9 +173,12 @@ fn show(tally: &kills::Tally, observed: &invariants::Observed) {
     for purchase in &observed.purchases {
         let end = match purchase.outcomes.first() {
             Some(Outcome::Settled) if purchase.bridge_returns > 0 => "settled after a return",
+            Some(Outcome::Settled) if purchase.usdc_due > 0 => "by USDC, settled",
             Some(Outcome::Settled) => "settled",
+            Some(Outcome::Refunded) if purchase.usdc_due > 0 => "by USDC, sent back",
             Some(Outcome::Refunded) => "refunded",
             Some(Outcome::NotPaid) if purchase.charges > 0 => "paid too late, refunded",
+            Some(Outcome::NotPaid) if purchase.usdc_due > 0 => "by USDC, not paid in time",
             Some(Outcome::NotPaid) => "not paid",
             None => "alarmed",
         };

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 const WITHIN: Duration = Duration::from_secs(120);
 const DATABASE: &str = "rebuilt";
 /// Tables of the read models, with what orders their rows and what may differ.
-const TABLES: [(&str, &str, &str); 5] = [
+const TABLES: [(&str, &str, &str); 7] = [
     ("timeline", "topic, partition, \"offset\"", ""),
     ("undecodable", "topic, partition, \"offset\"", "seen_at"),
     ("users", "id", ""),
     ("purchases", "id", ""),
     ("deployments", "id", ""),
+    ("deposits", "id", ""),
+    ("credits", "twin_id", ""),
 ];
 
 /// Folds the whole log into an empty database and says what differs.

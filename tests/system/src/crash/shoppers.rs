@@ -1,9 +1,10 @@
 //! People who buy, whatever happens: they send a command again, with its key, until it is taken.
 
 use super::dice::Dice;
+use super::gather::units;
 use super::stage::{HORIZON, STRIPE, Stage};
 use anyhow::{Context, Result, bail};
-use gridway::demo::text;
+use gridway::demo::{Buyer, text};
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use std::future::Future;
@@ -25,6 +26,11 @@ enum Manner {
     /// Pays when the purchase is over.
     PaysTooLate,
 }
+
+/// Every so many purchases one is paid by USDC.
+const BY_USDC: usize = 3;
+/// What is paid too much now and then, in 10^-7 USDC.
+const TOO_MUCH: i64 = 20_000_000;
 
 /// An order.
 #[derive(Debug, Clone)]
@@ -88,9 +94,16 @@ async fn buy(
         buyer.command("/quotes", &quote_key, &tft, 0)
     })
     .await?;
-    let accept = json!({"quote_id": quote["id"]});
+    let by_usdc = number % BY_USDC == BY_USDC - 1;
+    let (path, accept) = if by_usdc {
+        let accept = json!({"quote_id": quote["id"], "funding": "usdc"});
+        ("/purchases", accept)
+    } else {
+        let accept = json!({"quote_id": quote["id"]});
+        ("/payments/create-intent", accept)
+    };
     let ordered = again("accepting the quote", || {
-        buyer.command("/payments/create-intent", &key, &accept, 0)
+        buyer.command(path, &key, &accept, 0)
     })
     .await?;
     let purchase = text(&ordered, "purchase_id")?;
@@ -109,6 +122,10 @@ async fn buy(
         purchase: purchase.clone(),
     };
     let path = format!("/purchases/{purchase}");
+    if by_usdc {
+        deposit(stage, buyer, &path, number, manner, hesitates).await?;
+        return Ok(order);
+    }
     let seen = again("waiting for the PaymentIntent", || async {
         let seen = buyer.query(&path).await?;
         let ready = seen["intent_id"].is_string() || over(&seen);
@@ -133,6 +150,50 @@ async fn buy(
     }
     pay(stage, &intent).await?;
     Ok(order)
+}
+
+/// Pays by USDC as the instructions say: in one payment, in two, or a little too much.
+async fn deposit(
+    stage: &Stage,
+    buyer: &Buyer,
+    path: &str,
+    number: usize,
+    manner: Manner,
+    hesitates: Duration,
+) -> Result<()> {
+    let seen = again("waiting for the purchase to wait", || async {
+        let seen = buyer.query(path).await?;
+        let ready = seen["state"] == "awaiting_deposit" || over(&seen);
+        if ready { Ok(seen) } else { bail!("{seen}") }
+    })
+    .await?;
+    let due = units(seen["usdc_due"].as_str().context("what is due")?)?;
+    let told = again("asking where to pay", || {
+        buyer.query("/deposits/instructions")
+    })
+    .await?;
+    let twin: u64 = text(&told, "memo")?.parse()?;
+    tokio::time::sleep(hesitates).await;
+    match manner {
+        Manner::Pays => {}
+        Manner::NeverPays => return Ok(()),
+        Manner::PaysInBadTimes => bad_times(stage).await,
+        Manner::PaysTooLate => {
+            again("waiting for the end", || async {
+                let seen = buyer.query(path).await?;
+                if over(&seen) { Ok(()) } else { bail!("{seen}") }
+            })
+            .await?;
+        }
+    }
+    match number % 4 {
+        0 => {
+            stage.payer.pay(stage, twin, due / 2).await?;
+            stage.payer.pay(stage, twin, due - due / 2).await
+        }
+        1 => stage.payer.pay(stage, twin, due + TOO_MUCH).await,
+        _ => stage.payer.pay(stage, twin, due).await,
+    }
 }
 
 fn over(purchase: &Value) -> bool {
@@ -247,7 +308,8 @@ pub async fn rest(stage: &Stage, orders: &[Order], within: Duration) -> Result<u
                                    AND NOT EXISTS (SELECT 1 FROM timeline s
                                          WHERE s.correlation = purchases.id
                                            AND s.type LIKE '%.CompensationSettled'))),
-                        (SELECT count(*) FROM deployments WHERE state NOT IN ('created', 'failed'))",
+                        (SELECT count(*) FROM deployments WHERE state NOT IN ('created', 'failed'))
+                        + (SELECT count(*) FROM deposits WHERE state IN ('unmatched', 'returning'))",
             )
             .fetch_one(&mut database)
             .await?;

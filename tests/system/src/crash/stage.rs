@@ -1,6 +1,7 @@
 //! What everybody in a run works on.
 
 use super::dice::Dice;
+use super::payer::Payer;
 use crate::world::World;
 use anyhow::{Context, Result};
 use gridway::demo::Buyer;
@@ -51,6 +52,8 @@ pub struct Stage {
     pub api: String,
     /// Those who buy.
     pub buyers: Vec<Buyer>,
+    /// Who pays by USDC for them.
+    pub payer: Payer,
     /// For counting: spared by the armed faults.
     pub calm: Client,
     /// Who is frozen, or near it: not to be killed.
@@ -125,6 +128,7 @@ impl Stage {
             environment,
             api,
             buyers,
+            payer: Payer::default(),
             calm,
             parked: Parking::default(),
             kills: AtomicU32::new(0),

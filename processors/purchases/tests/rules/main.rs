@@ -1,0 +1,8 @@
+//! The rules of the purchase policy.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod card;
+mod refunds;
+mod support;
+mod table;
+mod usdc;
