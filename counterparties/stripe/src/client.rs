@@ -268,7 +268,7 @@ impl Cards for StripeClient {
                 .await
             {
                 Ok(page) => page,
-                Err(error) => return Find::Pending(outcome::describe(&error)),
+                Err(error) => return Find::NoAnswer(outcome::describe(&error)),
             };
             let ours = page
                 .data
@@ -328,7 +328,7 @@ impl Cards for StripeClient {
                 Err(StripeError::Stripe(_, 404)) => {
                     return self.not_found("refund", plan.requested_at);
                 }
-                Err(error) => return Find::Pending(outcome::describe(&error)),
+                Err(error) => return Find::NoAnswer(outcome::describe(&error)),
             };
             let ours = page.data.iter().find(|refund| {
                 refund.metadata.as_ref().and_then(|m| m.get("request_id")) == Some(&request)
