@@ -189,7 +189,7 @@ pub(crate) fn jittered(time: Duration, seed: &mut u64) -> Duration {
         .wrapping_mul(6_364_136_223_846_793_005)
         .wrapping_add(1_442_695_040_888_963_407);
     let spread = u64::try_from(time.as_micros() / 4).unwrap_or(u64::MAX);
-    time - time / 8 + Duration::from_micros((*seed >> 33) % spread.max(1))
+    time / 8 * 7 + Duration::from_micros((*seed >> 33) % spread.max(1))
 }
 
 #[cfg(test)]

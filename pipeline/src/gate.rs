@@ -80,9 +80,10 @@ impl Gate {
                 match state.breaker.admits(now) {
                     Admission::NotBefore(at) => Some(at),
                     Admission::AfterProbe => None,
-                    Admission::Go(_) => match state.pace.take(now) {
-                        Err(at) => Some(at),
-                        Ok(()) => {
+                    Admission::Go(_) => {
+                        if let Err(at) = state.pace.take(now) {
+                            Some(at)
+                        } else {
                             metrics::call_limit(self.name, state.pace.rate());
                             if let Admission::Go(ticket) = state.breaker.admit(now) {
                                 metrics::breaker(self.name, state.breaker.code());
@@ -93,7 +94,7 @@ impl Gate {
                             }
                             Some(now)
                         }
-                    },
+                    }
                 }
             };
             match wait_until {

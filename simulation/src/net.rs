@@ -64,7 +64,9 @@ impl Who {
     #[must_use]
     pub fn of(what: &str) -> Self {
         match what {
-            "create intent" | "find intent" | "create refund" | "find refund" => Self::Stripe,
+            "create intent" | "find intent" | "create refund" | "find refund" | "list events" => {
+                Self::Stripe
+            }
             "create contract" | "find contract" | "head" | "blocks" => Self::Tfchain,
             _ => Self::Stellar,
         }

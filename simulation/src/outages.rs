@@ -95,7 +95,7 @@ fn live(fixture: &Fixture, who: Who, outage: Outage) -> Result<Seen> {
         tokio::spawn(async move {
             tokio::time::sleep(DOWN_AT).await;
             network.set_down(Some((who, outage)));
-            tokio::time::sleep(UP_AT - DOWN_AT).await;
+            tokio::time::sleep(UP_AT.saturating_sub(DOWN_AT)).await;
             network.set_down(None);
         });
         let mut processes = world.start_all();
@@ -123,6 +123,7 @@ fn script() -> Script {
                 pays_all: false,
                 tellings: 2,
                 dispute: None,
+                gives_back: None,
                 deploys: true,
             })
             .collect(),
@@ -136,7 +137,7 @@ fn script() -> Script {
 
 /// Whom a source asks, not a hand: it reads one thing after the other.
 fn of_a_source(call: &Call) -> bool {
-    matches!(call.what, "head" | "blocks" | "transaction")
+    matches!(call.what, "head" | "blocks" | "transaction" | "list events")
 }
 
 /// Calls that a step of an effect makes at most: on Stellar a look reads the account, the last
@@ -236,10 +237,11 @@ fn stampede(mut calls: Vec<Duration>, factor: usize, wrong: &mut Vec<String>) ->
         if from == 0 {
             first_second = in_second;
         }
-        let since = usize::try_from((*at - UP_AT).as_secs()).unwrap_or(1_000);
+        let since_up = at.saturating_sub(UP_AT);
+        let since = usize::try_from(since_up.as_secs()).unwrap_or(1_000);
         let bound = (STEPS_AFTER + since * MORE_EACH_SECOND).min(STANDING) * factor;
         if in_second > bound {
-            let millis = (*at - UP_AT).as_millis();
+            let millis = since_up.as_millis();
             wrong.push(format!(
                 "{in_second} calls in the second from {millis} ms after the return, at most {bound} are no stampede"
             ));
@@ -336,7 +338,7 @@ impl Read {
             .requests
             .iter()
             .filter(|(_, (whose, at))| *whose == who && made.contains(at))
-            .filter_map(|(id, (_, at))| Some(*self.outcomes.get(id)? - *at))
+            .filter_map(|(id, (_, at))| Some(self.outcomes.get(id)?.saturating_sub(*at)))
             .collect();
         took.sort_unstable();
         took

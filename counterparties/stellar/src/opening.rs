@@ -139,7 +139,7 @@ async fn drive(
                     return Err(OpeningError::NotLanded(refusal.to_string()));
                 }
                 Attempt::NotSent(why) | Attempt::Unknown(why) | Attempt::NoAnswer(why) => {
-                    said = why
+                    said = why;
                 }
             }
         }

@@ -224,7 +224,9 @@ fn read_error(intent_id: &str, error: &StripeError) -> StripeReadError {
     match (error, outcome::failure(error)) {
         (StripeError::Stripe(_, 404), _) => StripeReadError::Missing(intent_id.to_owned()),
         (_, Failure::Refused(refusal)) => StripeReadError::Refused(refusal.detail),
-        (_, Failure::NotSent(why) | Failure::Unknown(why)) => StripeReadError::Unavailable(why),
+        (_, Failure::NotSent(why) | Failure::Unknown(why) | Failure::NoAnswer(why)) => {
+            StripeReadError::Unavailable(why)
+        }
     }
 }
 
