@@ -3,7 +3,9 @@
 mod bench;
 mod crash;
 mod fold;
+mod hanging;
 mod log;
+mod outages;
 mod stripe_calls;
 mod webhooks;
 mod world;
@@ -46,6 +48,12 @@ enum Command {
         /// Purchases at once.
         #[arg(long, default_value_t = 200)]
         burst: usize,
+    },
+    /// Takes Kafka away and fills its disk while people buy.
+    Outages {
+        /// How long Kafka cannot be reached.
+        #[arg(long, default_value_t = 120)]
+        kafka_seconds: u64,
     },
     /// How long a processor folds a long partition before it is live.
     Fold {
@@ -95,6 +103,7 @@ async fn run() -> Result<()> {
             .await
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
+        Command::Outages { kafka_seconds } => outages::run(kafka_seconds).await,
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,
         Command::Webhooks => webhooks::run(),

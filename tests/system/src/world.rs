@@ -36,9 +36,29 @@ impl World {
         overrides: &[(&str, &str)],
         keep: bool,
     ) -> Result<Self> {
-        let tokens: Vec<String> = (0..users)
-            .map(|n| format!("sandbox-token-of-buyer-{n:04}"))
-            .collect();
+        let options = Options {
+            keep,
+            ..Options::default()
+        };
+        Self::start_on(&options, users, registered, overrides).await
+    }
+
+    /// The token of a buyer.
+    pub fn token(number: usize) -> String {
+        format!("sandbox-token-of-buyer-{number:04}")
+    }
+
+    /// As [`World::start`], on a stack like this.
+    ///
+    /// # Errors
+    /// As [`World::start`].
+    pub async fn start_on(
+        options: &Options,
+        users: usize,
+        registered: usize,
+        overrides: &[(&str, &str)],
+    ) -> Result<Self> {
+        let tokens: Vec<String> = (0..users).map(Self::token).collect();
         let list: Vec<String> = tokens
             .iter()
             .enumerate()
@@ -47,14 +67,7 @@ impl World {
         let list = list.join(",");
         let mut all = vec![("GRIDWAY_API_TOKENS", list.as_str())];
         all.extend_from_slice(overrides);
-        let sandbox = up::start(
-            &Options {
-                keep,
-                ..Options::default()
-            },
-            &all,
-        )
-        .await?;
+        let sandbox = up::start(options, &all).await?;
         let buyers = tokens
             .iter()
             .map(|token| Buyer::new(sandbox.api(), &sandbox.environment, token))
