@@ -128,7 +128,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("10000"),
         "The most that a transaction's fee may be, in stroops.",
     ),
-    plain("GRIDWAY_TFCHAIN_URL", None, "TFChain."),
+    plain(
+        "GRIDWAY_TFCHAIN_URL",
+        None,
+        "A node of TFChain, `ws://…` or `wss://…`.",
+    ),
     plain(
         "GRIDWAY_TFCHAIN_FIRST_BLOCK",
         Some("0"),
