@@ -1,7 +1,9 @@
 //! The crash harness and the benchmarks: the whole product as processes on the real stack.
 
 mod bench;
+mod calls;
 mod crash;
+mod deployments;
 mod fold;
 mod hanging;
 mod log;
@@ -55,6 +57,30 @@ enum Command {
         #[arg(long, default_value_t = 120)]
         kafka_seconds: u64,
     },
+    /// Deployments on TFChain with blocks of a second, straight through the client.
+    Deployments {
+        /// Users.
+        #[arg(long, default_value_t = 100)]
+        users: usize,
+        /// Deployments of all users together.
+        #[arg(long, default_value_t = 1_000)]
+        deployments: usize,
+        /// Milliseconds between blocks.
+        #[arg(long, default_value_t = 1_000)]
+        block_ms: u64,
+        /// Blocks by which finality trails.
+        #[arg(long, default_value_t = 2)]
+        finality_lag: u32,
+        /// The most seconds that it may take.
+        #[arg(long, default_value_t = 60)]
+        within: u64,
+    },
+    /// Every call that is sent to TFChain, as our shapes encode it, as JSON.
+    Calls {
+        /// The runtime's metadata, SCALE.
+        #[arg(long)]
+        metadata: std::path::PathBuf,
+    },
     /// How long a processor folds a long partition before it is live.
     Fold {
         /// Records in the partition.
@@ -104,6 +130,23 @@ async fn run() -> Result<()> {
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
         Command::Outages { kafka_seconds } => outages::run(kafka_seconds).await,
+        Command::Deployments {
+            users,
+            deployments,
+            block_ms,
+            finality_lag,
+            within,
+        } => {
+            deployments::run(deployments::Plan {
+                users: users.max(1),
+                deployments,
+                block_ms,
+                finality_lag,
+                within,
+            })
+            .await
+        }
+        Command::Calls { metadata } => calls::run(&metadata),
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,
         Command::Webhooks => webhooks::run(),

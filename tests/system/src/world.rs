@@ -34,12 +34,8 @@ impl World {
         users: usize,
         registered: usize,
         overrides: &[(&str, &str)],
-        keep: bool,
+        options: Options,
     ) -> Result<Self> {
-        let options = Options {
-            keep,
-            ..Options::default()
-        };
         Self::start_on(&options, users, registered, overrides).await
     }
 
