@@ -230,7 +230,7 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "returns" => {
             let hand = processor_deposits::Returns::new(Arc::new(treasury()?));
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
             let policy = processor_deployments::DeploymentPolicy::default();
