@@ -66,14 +66,24 @@ pub async fn get(pool: &PgPool, twin: TwinId) -> Result<Option<Credit>, sqlx::Er
         .await
 }
 
-/// The twin whose credit an event changes; the aggregate's key says whether it is a credit.
-fn twin_of(event: &DepositEvent) -> Option<TwinId> {
+/// What happens to a credit.
+enum Change {
+    /// It is known whose it is.
+    Owned(UserId),
+    Booked(Amount<Usdc>),
+    Refused(Amount<Usdc>),
+    Spent(Amount<Usdc>),
+}
+
+/// The twin whose credit an event changes, and how; the aggregate's key says whether it is a
+/// credit.
+fn change_of(event: &DepositEvent) -> Option<(TwinId, Change)> {
     match event {
-        DepositEvent::AccountOpened(e) => Some(e.twin_id),
-        DepositEvent::CreditBooked(e) => Some(e.twin_id),
-        DepositEvent::CreditRefused(e) => Some(e.twin_id),
-        DepositEvent::FundsWanted(e) => Some(e.twin_id),
-        DepositEvent::FundsGranted(e) => Some(e.twin_id),
+        DepositEvent::AccountOpened(e) => Some((e.twin_id, Change::Owned(e.user_id))),
+        DepositEvent::FundsWanted(e) => Some((e.twin_id, Change::Owned(e.user_id))),
+        DepositEvent::CreditBooked(e) => Some((e.twin_id, Change::Booked(e.amount))),
+        DepositEvent::CreditRefused(e) => Some((e.twin_id, Change::Refused(e.amount))),
+        DepositEvent::FundsGranted(e) => Some((e.twin_id, Change::Spent(e.amount))),
         DepositEvent::LanesOpened(_)
         | DepositEvent::PaymentReceived(_)
         | DepositEvent::PaymentUnreadable(_)
@@ -93,49 +103,30 @@ fn twin_of(event: &DepositEvent) -> Option<TwinId> {
     }
 }
 
-fn fold(credit: &mut Credit, event: &DepositEvent) {
+fn fold(credit: &mut Credit, change: Change) {
     let plus = |sum: Amount<Usdc>, more: Amount<Usdc>| sum.checked_add(more).unwrap_or(sum);
-    match event {
-        DepositEvent::AccountOpened(e) => {
-            credit.user_id.get_or_insert(e.user_id);
+    match change {
+        Change::Owned(user) => {
+            credit.user_id.get_or_insert(user);
         }
-        DepositEvent::FundsWanted(e) => {
-            credit.user_id.get_or_insert(e.user_id);
+        Change::Booked(amount) => credit.booked = plus(credit.booked, amount),
+        Change::Refused(amount) => {
+            credit.booked = credit.booked.checked_sub(amount).unwrap_or(credit.booked);
         }
-        DepositEvent::CreditBooked(e) => credit.booked = plus(credit.booked, e.amount),
-        DepositEvent::CreditRefused(e) => {
-            credit.booked = credit.booked.checked_sub(e.amount).unwrap_or(credit.booked);
-        }
-        DepositEvent::FundsGranted(e) => credit.spent = plus(credit.spent, e.amount),
-        DepositEvent::LanesOpened(_)
-        | DepositEvent::PaymentReceived(_)
-        | DepositEvent::PaymentUnreadable(_)
-        | DepositEvent::UsdcDeposited(_)
-        | DepositEvent::DepositUnmatched(_)
-        | DepositEvent::FundsExpired(_)
-        | DepositEvent::DepositAssigned(_)
-        | DepositEvent::DepositReturnOrdered(_)
-        | DepositEvent::PartReturnWanted(_)
-        | DepositEvent::DepositReturnRequested(_)
-        | DepositEvent::DepositReturned(_)
-        | DepositEvent::DepositReturnFailed(_)
-        | DepositEvent::PartReturned(_)
-        | DepositEvent::DepositAlarmed(_)
-        | DepositEvent::TimerFired(_)
-        | DepositEvent::DeadLetterReleased(_) => {}
+        Change::Spent(amount) => credit.spent = plus(credit.spent, amount),
     }
 }
 
 /// Folds the fresh entries.
 pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(), sqlx::Error> {
-    let entries: Vec<(&Entry, &DepositEvent, TwinId)> = fresh
+    let entries: Vec<(&Entry, TwinId, Change)> = fresh
         .iter()
         .filter_map(|entry| match &entry.event {
             AnyEvent::Deposit(event) => {
                 // The same event may stand in the deposit's own aggregate, too.
-                let twin = twin_of(event)?;
+                let (twin, change) = change_of(event)?;
                 let own = entry.envelope.subject == credit_key(twin);
-                own.then_some((*entry, event.as_ref(), twin))
+                own.then_some((*entry, twin, change))
             }
             AnyEvent::Purchase(_) | AnyEvent::Deployment(_) | AnyEvent::User(_) => None,
         })
@@ -143,7 +134,10 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
     if entries.is_empty() {
         return Ok(());
     }
-    let twins: BTreeSet<i64> = entries.iter().map(|(.., twin)| i64::from(twin.0)).collect();
+    let twins: BTreeSet<i64> = entries
+        .iter()
+        .map(|(_, twin, _)| i64::from(twin.0))
+        .collect();
     let mut rows: BTreeMap<TwinId, Credit> =
         sqlx::query_as::<_, Credit>("SELECT * FROM credits WHERE twin_id = ANY($1)")
             .bind(twins.into_iter().collect::<Vec<_>>())
@@ -152,7 +146,7 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
             .into_iter()
             .map(|credit| (credit.twin_id, credit))
             .collect();
-    for (entry, event, twin) in entries {
+    for (entry, twin, change) in entries {
         let at = entry.envelope.time.to_datetime().unwrap_or_default();
         let credit = rows.entry(twin).or_insert_with(|| Credit {
             twin_id: twin,
@@ -162,7 +156,7 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
             updated_at: at,
             version: entry.place.offset,
         });
-        fold(credit, event);
+        fold(credit, change);
         credit.updated_at = at;
         credit.version = entry.place.offset;
     }
