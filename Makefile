@@ -12,7 +12,7 @@ SEED ?= 1
 SEEDS ?= 10000
 RECORDS ?= 1000000
 
-.PHONY: help demo up test lint deny bench fold crash sim faults mutants prove tools build
+.PHONY: help demo up test lint deny bench fold crash sim faults outages mutants prove tools build
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,7 @@ test: build ## unit, integration and end-to-end tests, all against the real stac
 	cargo test --locked --workspace
 	$(BIN)/simulation --seeds 500
 	$(BIN)/simulation --faults
+	$(BIN)/simulation --outages
 	tests/run.sh
 	$(BIN)/system-tests crash --kills 50 --freezes 2
 
@@ -53,6 +54,9 @@ sim: build ## policies, hands and sources in SEEDS simulated worlds
 
 faults: build ## each effect, each fault, each fate of the process that sends it
 	$(BIN)/simulation --faults
+
+outages: build ## each counterparty away for ten simulated minutes
+	$(BIN)/simulation --outages
 
 mutants: tools ## removes one clause of the law at a time and asks who notices
 	simulation/mutants.py

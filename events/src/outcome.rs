@@ -15,6 +15,9 @@ pub enum Find<P> {
     Absent,
     /// It may be under way, or what was read is too old to tell: look again later.
     Pending(String),
+    /// The counterparty did not answer, or with nothing but that it cannot (time-out, 5xx): look
+    /// again later. Unlike `Pending` it speaks against the counterparty.
+    NoAnswer(String),
     /// It has not happened and no longer can (deadline passed and proven closed, key consumed otherwise).
     NeverWill(String),
 }
@@ -26,10 +29,15 @@ pub enum Attempt<P> {
     Landed(P),
     /// The counterparty decided against it and will never carry out this very request.
     Refused(Refusal),
-    /// It certainly did not reach the counterparty (connection refused, breaker open): may be tried again.
+    /// It certainly did not reach the counterparty (connection refused), or was turned away before
+    /// any work: may be tried again.
     NotSent(String),
-    /// It may have happened. Only `find` may follow.
+    /// It may have happened: the counterparty answered, and the answer does not tell. Only `find`
+    /// may follow.
     Unknown(String),
+    /// It may have happened: the counterparty did not answer, or with nothing but that it cannot
+    /// (time-out, 5xx). Only `find` may follow. Unlike `Unknown` it speaks against the counterparty.
+    NoAnswer(String),
 }
 
 /// A definite refusal, in the counterparty's own words.

@@ -2,7 +2,7 @@
 //! (`NAME_FILE`). `docs/configuration.md` lists it all.
 
 use anyhow::{Context, Result, bail};
-use pipeline::KafkaConfig;
+use pipeline::{Counterparty, KafkaConfig};
 use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
@@ -94,6 +94,11 @@ pub const SETTINGS: &[Setting] = &[
         "How often the reconciler reads Stripe's list of events, for webhooks that never came.",
     ),
     plain(
+        "GRIDWAY_STRIPE_CALLS_PER_SECOND",
+        Some("200"),
+        "Steps of effects (an attempt, a look) that one process takes at Stripe in a second at most, at least 1. After an outage it begins with 10 and adds 10 each second.",
+    ),
+    plain(
         "GRIDWAY_HORIZON_URL",
         None,
         "Horizon of the Stellar network.",
@@ -143,7 +148,17 @@ pub const SETTINGS: &[Setting] = &[
         Some("10000"),
         "The most that a transaction's fee may be, in stroops.",
     ),
+    plain(
+        "GRIDWAY_STELLAR_CALLS_PER_SECOND",
+        Some("200"),
+        "Steps of effects (an attempt, a look) that one process takes at Horizon in a second at most, at least 1. After an outage it begins with 10 and adds 10 each second.",
+    ),
     plain("GRIDWAY_TFCHAIN_URL", None, "TFChain."),
+    plain(
+        "GRIDWAY_TFCHAIN_CALLS_PER_SECOND",
+        Some("200"),
+        "Steps of effects (an attempt, a look) that one process takes at TFChain in a second at most, at least 1. After an outage it begins with 10 and adds 10 each second.",
+    ),
     plain(
         "GRIDWAY_TFCHAIN_FIRST_BLOCK",
         Some("0"),
@@ -316,6 +331,17 @@ impl Config {
         }
         Ok(kafka)
     }
+}
+
+/// A counterparty, with how often it may be called.
+///
+/// # Errors
+/// When the limit is malformed.
+pub fn counterparty(name: &'static str, limit: &str) -> Result<Counterparty> {
+    Ok(Counterparty {
+        name,
+        calls_per_second: Config::parse(limit)?,
+    })
 }
 
 /// `docs/configuration.md`, written from the settings.

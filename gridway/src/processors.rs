@@ -1,6 +1,6 @@
 //! The processors by name, wired from the configuration.
 
-use crate::config::Config;
+use crate::config::{Config, counterparty};
 use anyhow::{Context, Result, bail, ensure};
 use counterparties_stellar::{
     AccountId, AssetId, HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig,
@@ -16,7 +16,7 @@ use events::topics::{self, Topic};
 use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
-use pipeline::{Slot, run_executor, run_policy, run_source};
+use pipeline::{Counterparty, Slot, run_executor, run_policy, run_source};
 use processor_lanes::Treasury;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::sync::Arc;
@@ -138,6 +138,18 @@ async fn codecs() -> Result<Codecs> {
     }
 }
 
+fn stripe_limit() -> Result<Counterparty> {
+    counterparty("stripe", "GRIDWAY_STRIPE_CALLS_PER_SECOND")
+}
+
+fn stellar_limit() -> Result<Counterparty> {
+    counterparty("stellar", "GRIDWAY_STELLAR_CALLS_PER_SECOND")
+}
+
+fn tfchain_limit() -> Result<Counterparty> {
+    counterparty("tfchain", "GRIDWAY_TFCHAIN_CALLS_PER_SECOND")
+}
+
 fn purchase_rules() -> Result<processor_purchases::Rules> {
     let mut rules = processor_purchases::Rules::new(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
     rules.livemode = Config::text("GRIDWAY_STRIPE_KEY")?.contains("_live_");
@@ -179,15 +191,15 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "payments" => {
             let hand = processor_payments::Payments::new(Arc::new(stripe()?));
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, stripe_limit()?, codecs, kafka, slot, stop).await?;
         }
         "swaps" => {
             let hand = processor_swaps::Swaps::new(Arc::new(treasury()?));
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "handoffs" => {
             let hand = processor_handoffs::Handoffs::new(Arc::new(treasury()?));
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "tfchain-watcher" => {
             let chain: Arc<dyn Tfchain> = Arc::new(tfchain()?);
@@ -218,7 +230,7 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "returns" => {
             let hand = processor_deposits::Returns::new(Arc::new(treasury()?));
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
             let policy = processor_deployments::DeploymentPolicy::default();
@@ -226,14 +238,14 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "contracts" => {
             let hand = processor_deployments::Contracts::new(Arc::new(tfchain()?), user_seed()?);
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, tfchain_limit()?, codecs, kafka, slot, stop).await?;
         }
         "users" => run_policy(processor_twins::Users::default(), codecs, kafka, slot, stop).await?,
         "twins" => {
             let activator = ActivatorKey::parse(&Config::text("GRIDWAY_TFCHAIN_ACTIVATOR_SEED")?)
                 .context("GRIDWAY_TFCHAIN_ACTIVATOR_SEED")?;
             let hand = processor_twins::Twins::new(Arc::new(tfchain()?), user_seed()?, activator);
-            run_executor(hand, codecs, kafka, slot, stop).await?;
+            run_executor(hand, tfchain_limit()?, codecs, kafka, slot, stop).await?;
         }
         other => {
             let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();

@@ -1,8 +1,8 @@
 //! Executors: hands that carry out requests as recorded.
 
 use crate::append::{Codecs, Planned, own};
-use crate::breaker::Breaker;
 use crate::drive::{Effect, Verdict, drive};
+use crate::gate::Gate;
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -125,7 +125,7 @@ struct Open<X: Executor> {
 /// One partition of an executor.
 pub(crate) struct ExecutorPartition<X: Executor> {
     executor: Arc<X>,
-    breaker: Arc<Breaker>,
+    gate: Arc<Gate>,
     codecs: Arc<Codecs>,
     partition: i32,
     live: bool,
@@ -154,15 +154,10 @@ pub(crate) struct Done<E> {
 }
 
 impl<X: Executor> ExecutorPartition<X> {
-    pub fn new(
-        executor: Arc<X>,
-        breaker: Arc<Breaker>,
-        codecs: Arc<Codecs>,
-        partition: i32,
-    ) -> Self {
+    pub fn new(executor: Arc<X>, gate: Arc<Gate>, codecs: Arc<Codecs>, partition: i32) -> Self {
         Self {
             executor,
-            breaker,
+            gate,
             codecs,
             partition,
             live: false,
@@ -276,9 +271,9 @@ impl<X: Executor> ExecutorPartition<X> {
         else {
             return;
         };
-        let (executor, breaker, job, fresh) = (
+        let (executor, gate, job, fresh) = (
             Arc::clone(&self.executor),
-            Arc::clone(&self.breaker),
+            Arc::clone(&self.gate),
             Arc::clone(&open.job),
             open.fresh,
         );
@@ -302,7 +297,7 @@ impl<X: Executor> ExecutorPartition<X> {
                     job: &job,
                 },
                 fresh,
-                &breaker,
+                &gate,
                 seed,
             )
             .await;

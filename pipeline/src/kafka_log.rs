@@ -71,6 +71,10 @@ impl ClientContext for Group {
             if *partition >= 0 && stats.consumer_lag >= 0 {
                 metrics::lag(self.name, *partition, stats.consumer_lag);
             }
+            // Negative until something was fetched.
+            if *partition >= 0 && stats.ls_offset >= 0 && stats.hi_offset >= stats.ls_offset {
+                metrics::undecided(self.name, *partition, stats.hi_offset - stats.ls_offset);
+            }
         }
     }
 }

@@ -11,16 +11,19 @@
 //! [`drive`](mod@drive), which after an unknown answer only ever looks.
 
 pub mod append;
-pub mod breaker;
+mod awaited;
+mod breaker;
 pub mod clock;
 pub mod drive;
 pub mod executor;
+mod gate;
 mod ground;
 pub mod kafka;
 mod kafka_log;
 mod log;
 mod logic;
 pub mod metrics;
+mod pace;
 pub mod policy;
 mod run;
 #[cfg(feature = "simulation")]
@@ -32,6 +35,7 @@ mod worker;
 pub use append::{Forward, Planned};
 pub use drive::Verdict;
 pub use executor::{Executor, Job, Owner};
+pub use gate::{CALLS_PER_SECOND, Counterparty};
 pub use kafka::KafkaConfig;
 pub use policy::{Decision, Policy, Timer};
 pub use run::{RunError, Slot, run_executor, run_policy, run_source};

@@ -1,8 +1,8 @@
 //! Metrics of the runtime, in the default registry. Names carry their unit.
 
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGaugeVec, exponential_buckets, register_histogram_vec,
-    register_int_counter_vec, register_int_gauge_vec,
+    GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, exponential_buckets, register_gauge_vec,
+    register_histogram_vec, register_int_counter_vec, register_int_gauge_vec,
 };
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -71,6 +71,11 @@ static LAG: Lazy<IntGaugeVec> = gauge!(
     "Records behind the end.",
     ["processor", "partition"]
 );
+static UNDECIDED: Lazy<IntGaugeVec> = gauge!(
+    "gridway_undecided_records",
+    "Records at the end of the partition that nobody gets to read, because a transaction before them has not ended. Does it stay above zero for longer than a transaction may last, one hangs.",
+    ["processor", "partition"]
+);
 static OPEN: Lazy<IntGaugeVec> = gauge!(
     "gridway_open_requests",
     "Requests without an outcome in the log.",
@@ -112,10 +117,24 @@ static STATE: Lazy<IntGaugeVec> = gauge!(
     ["processor", "partition"]
 );
 static BREAKER: Lazy<IntGaugeVec> = gauge!(
-    "gridway_breaker_open",
-    "1 while a counterparty is taken to be down.",
-    ["processor"]
+    "gridway_breaker_state",
+    "0 closed, 1 one call looks whether the counterparty is back, 2 open: it is taken to be down.",
+    ["counterparty"]
 );
+static OUTAGES: Lazy<IntCounterVec> = counter!(
+    "gridway_breaker_opened_total",
+    "Times that a counterparty was taken to be down.",
+    ["counterparty"]
+);
+static CALLS_WAITING: Lazy<IntGaugeVec> = gauge!(
+    "gridway_calls_waiting",
+    "Calls that wait for an open breaker or for their turn.",
+    ["counterparty"]
+);
+static CALL_LIMIT: Lazy<GaugeVec> = LazyLock::new(|| {
+    let help = "Calls a second that a counterparty is sent at most; grows after an outage.";
+    register_gauge_vec!("gridway_calls_per_second_limit", help, &["counterparty"]).ok()
+});
 
 pub(crate) fn records(processor: &str, kind: &str) {
     if let Some(m) = &*RECORDS {
@@ -181,6 +200,10 @@ pub(crate) fn lag(processor: &str, partition: i32, records: i64) {
     set(&LAG, processor, partition, records);
 }
 
+pub(crate) fn undecided(processor: &str, partition: i32, records: i64) {
+    set(&UNDECIDED, processor, partition, records);
+}
+
 pub(crate) fn open_requests(processor: &str, partition: i32, open: usize, oldest_ms: i64) {
     set(&OPEN, processor, partition, count(open));
     set(&OLDEST, processor, partition, oldest_ms);
@@ -210,8 +233,40 @@ pub(crate) fn partition_state(processor: &str, partition: i32, state: i64) {
     set(&STATE, processor, partition, state);
 }
 
-pub(crate) fn breaker(name: &str, open: bool) {
+pub(crate) fn breaker(counterparty: &str, state: i64) {
     if let Some(m) = &*BREAKER {
-        m.with_label_values(&[name]).set(i64::from(open));
+        m.with_label_values(&[counterparty]).set(state);
+    }
+}
+
+pub(crate) fn outage(counterparty: &str) {
+    if let Some(m) = &*OUTAGES {
+        m.with_label_values(&[counterparty]).inc();
+    }
+}
+
+pub(crate) fn call_limit(counterparty: &str, calls_per_second: f64) {
+    if let Some(m) = &*CALL_LIMIT {
+        m.with_label_values(&[counterparty]).set(calls_per_second);
+    }
+}
+
+/// Counts as a waiting call until it is dropped.
+pub(crate) struct CallWaiting(&'static str);
+
+impl CallWaiting {
+    pub fn new(counterparty: &'static str) -> Self {
+        if let Some(m) = &*CALLS_WAITING {
+            m.with_label_values(&[counterparty]).inc();
+        }
+        Self(counterparty)
+    }
+}
+
+impl Drop for CallWaiting {
+    fn drop(&mut self) {
+        if let Some(m) = &*CALLS_WAITING {
+            m.with_label_values(&[self.0]).dec();
+        }
     }
 }

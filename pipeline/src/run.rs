@@ -2,8 +2,8 @@
 //! start over.
 
 use crate::append::Codecs;
-use crate::breaker::Breaker;
 use crate::executor::{Executor, ExecutorPartition};
+use crate::gate::{Counterparty, Gate};
 use crate::ground::{Ground, Kafka};
 use crate::kafka::{KafkaConfig, TopicError};
 use crate::logic::Logic;
@@ -57,7 +57,7 @@ pub enum RunError {
 pub(crate) struct Plan<L: Logic> {
     pub name: &'static str,
     pub codec: Codec<L::Event>,
-    pub breaker: Option<Arc<Breaker>>,
+    pub gate: Option<Arc<Gate>>,
     pub make: Box<dyn Fn(i32) -> L + Send + Sync>,
     pub stop: CancellationToken,
 }
@@ -72,7 +72,7 @@ pub(crate) fn policy<P: Policy>(
     Ok(Plan {
         name: P::NAME,
         codec,
-        breaker: None,
+        gate: None,
         make: Box::new(move |p| PolicyPartition::new(Arc::clone(&policy), Arc::clone(&codecs), p)),
         stop,
     })
@@ -80,17 +80,18 @@ pub(crate) fn policy<P: Policy>(
 
 pub(crate) fn executor<X: Executor>(
     executor: X,
+    counterparty: Counterparty,
     codecs: Codecs,
     stop: CancellationToken,
 ) -> Result<Plan<ExecutorPartition<X>>, RunError> {
     let codec = codecs.of::<X::Event>()?.clone();
     let (executor, codecs) = (Arc::new(executor), Arc::new(codecs));
-    let breaker = Arc::new(Breaker::new(X::NAME));
-    let shared = Arc::clone(&breaker);
+    let gate = Arc::new(Gate::new(counterparty));
+    let shared = Arc::clone(&gate);
     Ok(Plan {
         name: X::NAME,
         codec,
-        breaker: Some(breaker),
+        gate: Some(gate),
         make: Box::new(move |p| {
             ExecutorPartition::new(
                 Arc::clone(&executor),
@@ -113,7 +114,7 @@ pub(crate) fn source<S: Source>(
     Ok(Plan {
         name: S::NAME,
         codec,
-        breaker: None,
+        gate: None,
         make: Box::new(move |p| SourcePartition::new(Arc::clone(&source), Arc::clone(&codecs), p)),
         stop,
     })
@@ -133,18 +134,19 @@ pub async fn run_policy<P: Policy>(
     on_kafka(policy(rules, codecs, stop)?, kafka, slot).await
 }
 
-/// Runs an executor on Kafka until `stop`.
+/// Runs an executor on Kafka until `stop`; all its calls to `counterparty` are paced.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn run_executor<X: Executor>(
     hand: X,
+    counterparty: Counterparty,
     codecs: Codecs,
     kafka: KafkaConfig,
     slot: Slot,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    on_kafka(executor(hand, codecs, stop)?, kafka, slot).await
+    on_kafka(executor(hand, counterparty, codecs, stop)?, kafka, slot).await
 }
 
 /// Runs a source on Kafka until `stop`.

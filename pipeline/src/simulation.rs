@@ -4,6 +4,7 @@ pub use crate::append::Append;
 use crate::append::Codecs;
 pub use crate::clock::simulate as simulate_clock;
 use crate::executor::Executor;
+use crate::gate::Counterparty;
 pub use crate::ground::{Ground, Task, Unconnected};
 pub use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::policy::Policy;
@@ -35,7 +36,11 @@ pub async fn executor<X: Executor>(
     ground: Arc<dyn Ground>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    supervise(&run::executor(hand, codecs, stop)?, &*ground).await
+    supervise(
+        &run::executor(hand, Counterparty::new(X::NAME), codecs, stop)?,
+        &*ground,
+    )
+    .await
 }
 
 /// Runs a source on a model until `stop`.

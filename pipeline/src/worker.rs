@@ -6,6 +6,7 @@
 //! throws its connection away and folds again: the log tells.
 
 use crate::append::Append;
+use crate::awaited::{Awaited, Lost};
 use crate::clock;
 use crate::ground::{Ground, Unconnected};
 use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
@@ -15,7 +16,7 @@ use crate::run::{Plan, RunError};
 use crash_points::{Point, pass};
 use events::codec::DecodeError;
 use events::dead_letters::{DeadLetterReleased, Release};
-use events::envelope::Record;
+use events::envelope::{Envelope, Record};
 use events::registry::RegistryError;
 use events::schema::EventSet;
 use events::time::Timestamp;
@@ -49,6 +50,7 @@ struct Partition<L> {
     due: Option<Timestamp>,
     /// Dead letters found in the fold; they go out with the partition's first offsets.
     dead_letters: Vec<Append>,
+    awaited: Awaited,
 }
 
 pub(crate) enum Exit {
@@ -69,6 +71,7 @@ pub(crate) struct Worker<'a, L: Logic> {
     generation: u64,
     offsets_at: Instant,
     gauges_at: Instant,
+    lost_at: Instant,
     committed: BTreeMap<i32, i64>,
     paused: bool,
 }
@@ -102,6 +105,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             generation: 0,
             offsets_at: now,
             gauges_at: now,
+            lost_at: now,
             committed: BTreeMap::new(),
             paused: false,
         })
@@ -171,6 +175,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             return Err(Exit::Stopped);
         }
         self.gauges();
+        self.look_for_lost()?;
         Ok(full)
     }
 
@@ -292,6 +297,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     cursor: consumed.cursor,
                     due: None,
                     dead_letters: Vec::new(),
+                    awaited: Awaited::default(),
                 },
             );
         }
@@ -364,9 +370,12 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     async fn take(&mut self, polled: Polled) -> Result<(), Exit> {
         let (partition, offset) = (polled.partition, polled.offset);
-        let Some(entry) = self.partitions.get(&partition) else {
+        let Some(entry) = self.partitions.get_mut(&partition) else {
             return Ok(());
         };
+        if let Ok(envelope) = &polled.envelope {
+            entry.awaited.read(envelope.id).map_err(swallowed)?;
+        }
         let (committed, folding) = (
             entry.committed,
             matches!(entry.phase, Phase::Folding { .. }),
@@ -490,10 +499,10 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     /// While the counterparty is down nothing more is taken in.
     fn pause_or_resume(&mut self) -> Result<(), Exit> {
-        let Some(breaker) = &self.plan.breaker else {
+        let Some(gate) = &self.plan.gate else {
             return Ok(());
         };
-        let open = breaker.is_open();
+        let open = gate.is_down();
         if open == self.paused {
             return Ok(());
         }
@@ -561,7 +570,15 @@ impl<'a, L: Logic> Worker<'a, L> {
             .map_err(self.lost())?;
         metrics::transaction(self.plan.name, began.elapsed());
         metrics::appended(self.plan.name, self.outbox.len());
-        self.outbox.clear();
+        let now = Instant::now();
+        for append in std::mem::take(&mut self.outbox) {
+            if append.topic == L::Event::TOPIC
+                && let Some(entry) = append.partition.and_then(|p| self.partitions.get_mut(&p))
+                && let Ok(envelope) = Envelope::read(Some(&append.headers))
+            {
+                entry.awaited.push(envelope.id, now);
+            }
+        }
         self.offsets_at = Instant::now();
         self.remember(&list);
         Ok(())
@@ -584,6 +601,33 @@ impl<'a, L: Logic> Worker<'a, L> {
         tracing::info!(processor = self.plan.name, "the worker has stopped");
     }
 
+    /// Looks whether everything that was committed has come back, where it is overdue.
+    fn look_for_lost(&mut self) -> Result<(), Exit> {
+        let now = Instant::now();
+        if now < self.lost_at {
+            return Ok(());
+        }
+        self.lost_at = now + OFFSETS_EVERY;
+        let overdue: Vec<i32> = self
+            .partitions
+            .iter()
+            .filter(|(_, p)| p.awaited.is_overdue(now))
+            .map(|(id, _)| *id)
+            .collect();
+        if overdue.is_empty() {
+            return Ok(());
+        }
+        let positions = self.log.positions().map_err(self.lost())?;
+        for id in overdue {
+            let end = self.log.end(id).map_err(self.lost())?;
+            let read = positions.get(&id).is_some_and(|at| *at >= end);
+            if let (true, Some(entry)) = (read, self.partitions.get(&id)) {
+                entry.awaited.at_end(now).map_err(swallowed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn gauges(&mut self) {
         if self.gauges_at.elapsed() < Duration::from_secs(1) {
             return;
@@ -594,6 +638,11 @@ impl<'a, L: Logic> Worker<'a, L> {
             entry.logic.gauges(*id, now);
         }
     }
+}
+
+/// The log does not tell what was committed: what the partition remembers is worth nothing.
+fn swallowed(lost: Lost) -> Exit {
+    Exit::Restart(lost.to_string())
 }
 
 /// What trouble with the log means for the worker.

@@ -63,6 +63,9 @@ pub enum Tear {
     OffsetsLost,
     /// Offsets without outputs.
     OutputsLost,
+    /// The producer is told that it was committed, and nothing of it stays: its end was lost with
+    /// the broker, and an operator aborted it.
+    Swallowed,
 }
 
 struct Model {
@@ -110,6 +113,19 @@ impl Model {
         self.topics
             .get(topic)
             .map_or(0, |t| offset(t[index(partition)].len()))
+    }
+
+    /// What an aborted transaction leaves: offsets at which there is nothing to read.
+    fn swallow(&mut self, appends: &[Append]) {
+        for append in appends {
+            let partition = append
+                .partition
+                .unwrap_or_else(|| partition_of(&append.topic, &append.key));
+            let log = self.partition(&append.topic, partition);
+            // The record and the end of the transaction.
+            log.extend([Entry::Marker, Entry::Marker]);
+            self.wake(&append.topic, partition);
+        }
     }
 
     /// Appends as one transaction.
@@ -495,8 +511,11 @@ impl Log for Connection {
                 group.committed.insert(consumed.partition, consumed.clone());
             }
         }
+        if tear == Tear::Swallowed {
+            model.swallow(appends);
+        }
         match tear {
-            Tear::Whole => Ok(()),
+            Tear::Whole | Tear::Swallowed => Ok(()),
             torn => Err(Trouble::Lost(format!("the transaction was torn: {torn:?}"))),
         }
     }

@@ -194,7 +194,7 @@ impl Tfchain for Chain {
                 }
             })
             .await;
-        answer.unwrap_or(Find::Pending("no answer".to_owned()))
+        answer.unwrap_or(Find::NoAnswer("no answer".to_owned()))
     }
 
     async fn create_contract(
@@ -216,7 +216,8 @@ impl Tfchain for Chain {
         match answer {
             Ok(()) => Attempt::Unknown("submitted".to_owned()),
             Err(Unanswered::NotSent) => Attempt::NotSent("connection refused".to_owned()),
-            Err(Unanswered::Lost) => Attempt::Unknown("no answer".to_owned()),
+            Err(Unanswered::Lost) => Attempt::NoAnswer("no answer".to_owned()),
+            Err(Unanswered::Unavailable) => Attempt::NoAnswer("503".to_owned()),
         }
     }
 
@@ -258,6 +259,9 @@ impl Tfchain for Chain {
     ) -> Result<BlockRef, ReadError> {
         let until = tokio::time::Instant::now() + timeout;
         loop {
+            if self.network.outage("head").is_some() {
+                return self.finalized_head().await;
+            }
             let head = self.head();
             if head.number > number || tokio::time::Instant::now() >= until {
                 return Ok(head);

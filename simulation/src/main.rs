@@ -8,6 +8,7 @@ mod dice;
 mod faults;
 mod meet;
 mod net;
+mod outages;
 mod payments;
 mod people;
 mod process;
@@ -50,6 +51,9 @@ struct Options {
     /// The fault matrix instead of seeds: each effect, each fault, each fate of its sender.
     #[arg(long)]
     faults: bool,
+    /// Ten minutes without each counterparty, in each way in which it can be down.
+    #[arg(long)]
+    outages: bool,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +71,9 @@ fn run(options: &Options) -> Result<bool> {
     let fixture = Fixture::new()?;
     if options.faults {
         return faults::run(&fixture);
+    }
+    if options.outages {
+        return outages::run(&fixture);
     }
     if let Some(seed) = options.show {
         let trace = Trace::kept();

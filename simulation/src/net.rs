@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::process::Process;
+use crate::time;
 use crate::trace::Trace;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,6 +45,59 @@ struct Armed {
     then: Arc<dyn Fn(Option<Process>) + Send + Sync>,
 }
 
+/// A counterparty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Stripe.
+    Stripe,
+    /// Stellar, through Horizon.
+    Stellar,
+    /// TFChain.
+    Tfchain,
+}
+
+impl Who {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stripe, Self::Stellar, Self::Tfchain];
+
+    /// Whom a request of this kind is for.
+    #[must_use]
+    pub fn of(what: &str) -> Self {
+        match what {
+            "create intent" | "find intent" | "create refund" | "find refund" | "list events" => {
+                Self::Stripe
+            }
+            "create contract" | "find contract" | "head" | "blocks" => Self::Tfchain,
+            _ => Self::Stellar,
+        }
+    }
+}
+
+/// What a counterparty that is down does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Connections are refused.
+    Refusing,
+    /// Nobody ever answers. Every second request is carried out all the same.
+    TimingOut,
+    /// Every answer is 503.
+    Unavailable,
+}
+
+impl Outage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Refusing, Self::TimingOut, Self::Unavailable];
+}
+
+/// A request as it was sent.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// When, since the world began.
+    pub at: Duration,
+    /// Its kind.
+    pub what: &'static str,
+}
+
 /// A request without an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unanswered {
@@ -51,12 +105,20 @@ pub enum Unanswered {
     NotSent,
     /// It may have arrived.
     Lost,
+    /// The answer was 503.
+    Unavailable,
 }
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 struct State {
     dice: Dice,
     faults: Cell<u64>,
     armed: Option<Armed>,
+    down: Option<(Who, Outage)>,
+    /// Every request, once somebody counts them.
+    calls: Option<Vec<Call>>,
 }
 
 /// The network. Cloning is cheap.
@@ -75,6 +137,8 @@ impl Network {
                 dice: Dice::new(seed, "network"),
                 faults: Cell::new(faults),
                 armed: None,
+                down: None,
+                calls: None,
             })),
             trace,
         }
@@ -108,6 +172,45 @@ impl Network {
     #[must_use]
     pub fn met(&self) -> bool {
         self.with(|s| s.armed.is_none())
+    }
+
+    /// From now on this counterparty is down, or nobody is.
+    pub fn set_down(&self, down: Option<(Who, Outage)>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.down = down;
+    }
+
+    /// What the counterparty of this kind of request does, if it is down.
+    #[must_use]
+    pub fn outage(&self, what: &str) -> Option<Outage> {
+        self.with(|s| s.down)
+            .filter(|(who, _)| *who == Who::of(what))
+            .map(|(_, outage)| outage)
+    }
+
+    /// Counts all requests from now on.
+    pub fn count_calls(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.calls = Some(Vec::new());
+    }
+
+    /// The requests that were counted.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.with(|s| s.calls.clone()).unwrap_or_default()
+    }
+
+    /// Notes a request; gives its number.
+    fn note(&self, what: &'static str) -> usize {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(calls) = &mut state.calls else {
+            return 0;
+        };
+        calls.push(Call {
+            at: time::elapsed(),
+            what,
+        });
+        calls.len()
     }
 
     fn disarm(&self, what: &'static str) -> Option<Armed> {
@@ -169,8 +272,23 @@ impl Network {
             tokio::time::sleep(there).await;
             return Err(Unanswered::NotSent);
         }
+        let number = self.note(what);
+        if let Some(outage) = self.outage(what) {
+            tokio::time::sleep(there).await;
+            match outage {
+                Outage::Refusing => return Err(Unanswered::NotSent),
+                Outage::Unavailable => return Err(Unanswered::Unavailable),
+                Outage::TimingOut => {
+                    if number.is_multiple_of(2) {
+                        act();
+                    }
+                    tokio::time::sleep(PATIENCE).await;
+                    return Err(Unanswered::Lost);
+                }
+            }
+        }
         let (tell, told) = oneshot::channel();
-        let patience = there + Duration::from_secs(10);
+        let patience = there + PATIENCE;
         tokio::spawn(async move {
             match fault {
                 Fault::LostOnTheWay | Fault::NotSent => {}

@@ -457,7 +457,8 @@ impl Port for Stellar {
         };
         match self.network.call(what, move || stellar.accept(&sent)).await {
             Err(Unanswered::NotSent) => return Attempt::NotSent("connection refused".to_owned()),
-            Err(Unanswered::Lost) => return Attempt::Unknown("no answer".to_owned()),
+            Err(Unanswered::Lost) => return Attempt::NoAnswer("no answer".to_owned()),
+            Err(Unanswered::Unavailable) => return Attempt::NoAnswer("503".to_owned()),
             Ok(Err(code)) => return Attempt::Unknown(code.to_owned()),
             Ok(Ok(())) => {}
         }
@@ -474,14 +475,15 @@ impl Port for Stellar {
             Ok(Some(view)) if view.successful => {
                 Attempt::Landed(counterparties_stellar::landed(signed, &view))
             }
-            _ => Attempt::Unknown("504".to_owned()),
+            Ok(_) => Attempt::Unknown("504".to_owned()),
+            Err(error) => Attempt::NoAnswer(error.to_string()),
         }
     }
 
     async fn find(&self, signed: &SignedTransaction) -> Find<LandedTransaction> {
         match counterparties_stellar::find(self, signed).await {
             Ok(found) => found,
-            Err(error) => Find::Pending(error.to_string()),
+            Err(error) => Find::NoAnswer(error.to_string()),
         }
     }
 

@@ -250,7 +250,8 @@ fn attempt<P>(answer: Result<Result<P, Refusal>, Unanswered>) -> Attempt<P> {
         Ok(Ok(proof)) => Attempt::Landed(proof),
         Ok(Err(refusal)) => Attempt::Refused(refusal),
         Err(Unanswered::NotSent) => Attempt::NotSent("connection refused".to_owned()),
-        Err(Unanswered::Lost) => Attempt::Unknown("no answer".to_owned()),
+        Err(Unanswered::Lost) => Attempt::NoAnswer("no answer".to_owned()),
+        Err(Unanswered::Unavailable) => Attempt::NoAnswer("503".to_owned()),
     }
 }
 
@@ -258,7 +259,7 @@ fn found<P>(answer: Result<Option<P>, Unanswered>) -> Find<P> {
     match answer {
         Ok(Some(proof)) => Find::Landed(proof),
         Ok(None) => Find::Absent,
-        Err(_) => Find::Pending("no answer".to_owned()),
+        Err(_) => Find::NoAnswer("no answer".to_owned()),
     }
 }
 

@@ -222,7 +222,7 @@ fn meaning(
             return Attempt::NotSent(format!("Horizon could not be reached: {why}"));
         }
         Err(Unanswered::Lost(why)) => {
-            return Attempt::Unknown(format!("Horizon did not answer: {why}"));
+            return Attempt::NoAnswer(format!("Horizon did not answer: {why}"));
         }
     };
     let code = code(&answer);
@@ -250,6 +250,7 @@ fn meaning(
             Attempt::NotSent(said())
         }
         Hint::Unknown => Attempt::Unknown(said()),
+        Hint::NoAnswer => Attempt::NoAnswer(said()),
     }
 }
 
@@ -327,7 +328,9 @@ impl Stellar for HorizonClient {
                     Find::Landed(landed) => return Attempt::Landed(landed),
                     Find::Refused(refusal) => return Attempt::Refused(refusal),
                     Find::NeverWill(why) => return Attempt::Unknown(why),
-                    Find::Absent | Find::Pending(_) => wait = (wait * 2).min(LOOK_EVERY),
+                    Find::Absent | Find::Pending(_) | Find::NoAnswer(_) => {
+                        wait = (wait * 2).min(LOOK_EVERY);
+                    }
                 },
             }
         }
@@ -336,7 +339,7 @@ impl Stellar for HorizonClient {
     async fn find(&self, transaction: &SignedTransaction) -> Find<LandedTransaction> {
         match find::find(self, transaction).await {
             Ok(found) => found,
-            Err(error) => Find::Pending(error.to_string()),
+            Err(error) => Find::NoAnswer(error.to_string()),
         }
     }
 

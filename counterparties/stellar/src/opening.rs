@@ -138,7 +138,9 @@ async fn drive(
                 Attempt::Refused(refusal) => {
                     return Err(OpeningError::NotLanded(refusal.to_string()));
                 }
-                Attempt::NotSent(why) | Attempt::Unknown(why) => said = why,
+                Attempt::NotSent(why) | Attempt::Unknown(why) | Attempt::NoAnswer(why) => {
+                    said = why;
+                }
             }
         }
         free = match stellar.find(signed).await {
@@ -146,7 +148,7 @@ async fn drive(
             Find::Refused(refusal) => return Err(OpeningError::NotLanded(refusal.to_string())),
             Find::NeverWill(why) => return Ok(Some(format!("{why} ({said})"))),
             Find::Absent => true,
-            Find::Pending(_) => false,
+            Find::Pending(_) | Find::NoAnswer(_) => false,
         };
         if Instant::now() > give_up {
             return Err(OpeningError::NotLanded(format!(

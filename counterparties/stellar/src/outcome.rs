@@ -10,7 +10,8 @@
 //! | 400 `tx_failed`, `tx_fee_bump_inner_failed` | `Unknown` | applied, and the number is used up; or refused for a signature: the lane's list tells |
 //! | 400 `tx_bad_seq`, `tx_bad_min_seq_age_or_gap` | `Unknown` | the number may be ours already, or nothing landed |
 //! | 400 `tx_too_late`, `tx_too_early` | `Unknown` | only a ledger closed after maxTime says that it never landed |
-//! | 408, 5xx (504 above all), timeout, connection lost | `Unknown` | pending, refused, evicted or landed |
+//! | 408, 504 | `Unknown` | Horizon is there, the ledger did not tell in time: pending, refused, evicted or landed |
+//! | 5xx otherwise, timeout, connection lost | `NoAnswer` | the same, and nobody says so |
 //! | anything else | `Unknown` | not in this table; counted in [`unmapped_total`] |
 //!
 //! After `NotSent` and `Misconfigured` the runtime looks before it sends again, and the same
@@ -30,6 +31,8 @@ pub enum Hint {
     Misconfigured,
     /// Only looking tells.
     Unknown,
+    /// Only looking tells, and Horizon itself is in trouble.
+    NoAnswer,
 }
 
 static UNMAPPED: AtomicU64 = AtomicU64::new(0);
@@ -85,7 +88,8 @@ pub fn hint(status: u16, code: Option<&str>) -> Hint {
                 | "tx_bad_min_seq_age_or_gap",
             ),
         )
-        | (408 | 500..=599, _) => Hint::Unknown,
+        | (408 | 504, _) => Hint::Unknown,
+        (500..=599, _) => Hint::NoAnswer,
         _ => {
             UNMAPPED.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
@@ -125,8 +129,8 @@ mod tests {
             (400, Some("transaction_malformed"), Hint::Misconfigured),
             (429, Some("rate_limit_exceeded"), Hint::NotSent),
             (408, None, Hint::Unknown),
-            (500, None, Hint::Unknown),
-            (503, None, Hint::Unknown),
+            (500, None, Hint::NoAnswer),
+            (503, None, Hint::NoAnswer),
             (504, Some("transaction_submission_timeout"), Hint::Unknown),
         ] {
             assert_eq!(hint(status, code), meaning, "{status} {code:?}");

@@ -56,7 +56,7 @@ async fn a_lost_answer_is_unknown_and_found_to_have_landed() {
         let swap = world.swap(lane, offset, 6, 250).await;
         world.arm(fault, 1).await;
         assert!(
-            matches!(world.stellar.submit(&swap).await, Attempt::Unknown(_)),
+            matches!(world.stellar.submit(&swap).await, Attempt::NoAnswer(_)),
             "{fault}"
         );
         assert!(
@@ -68,7 +68,7 @@ async fn a_lost_answer_is_unknown_and_found_to_have_landed() {
         let swap = world.swap(lane, offset, 6, 250).await;
         world.arm(fault, 1).await;
         assert!(
-            matches!(world.stellar.submit(&swap).await, Attempt::Unknown(_)),
+            matches!(world.stellar.submit(&swap).await, Attempt::NoAnswer(_)),
             "{fault}"
         );
         assert_eq!(world.stellar.find(&swap).await, Find::Absent, "{fault}");
@@ -378,7 +378,7 @@ async fn nobody_there_is_not_sent_and_pending() {
     ))
     .unwrap();
     assert!(matches!(nobody.submit(&swap).await, Attempt::NotSent(_)));
-    assert!(matches!(nobody.find(&swap).await, Find::Pending(_)));
+    assert!(matches!(nobody.find(&swap).await, Find::NoAnswer(_)));
     let quote = nobody
         .quote_strict_receive(&world.market.usdc, &world.market.tft, Amount::from_whole(1))
         .await;

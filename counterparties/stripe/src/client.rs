@@ -224,7 +224,9 @@ fn read_error(intent_id: &str, error: &StripeError) -> StripeReadError {
     match (error, outcome::failure(error)) {
         (StripeError::Stripe(_, 404), _) => StripeReadError::Missing(intent_id.to_owned()),
         (_, Failure::Refused(refusal)) => StripeReadError::Refused(refusal.detail),
-        (_, Failure::NotSent(why) | Failure::Unknown(why)) => StripeReadError::Unavailable(why),
+        (_, Failure::NotSent(why) | Failure::Unknown(why) | Failure::NoAnswer(why)) => {
+            StripeReadError::Unavailable(why)
+        }
     }
 }
 
@@ -268,7 +270,7 @@ impl Cards for StripeClient {
                 .await
             {
                 Ok(page) => page,
-                Err(error) => return Find::Pending(outcome::describe(&error)),
+                Err(error) => return Find::NoAnswer(outcome::describe(&error)),
             };
             let ours = page
                 .data
@@ -328,7 +330,7 @@ impl Cards for StripeClient {
                 Err(StripeError::Stripe(_, 404)) => {
                     return self.not_found("refund", plan.requested_at);
                 }
-                Err(error) => return Find::Pending(outcome::describe(&error)),
+                Err(error) => return Find::NoAnswer(outcome::describe(&error)),
             };
             let ours = page.data.iter().find(|refund| {
                 refund.metadata.as_ref().and_then(|m| m.get("request_id")) == Some(&request)

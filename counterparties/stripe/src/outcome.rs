@@ -8,8 +8,9 @@
 //! | 409 (`idempotency_key_in_use`) | `Unknown` | another request with this key is at work right now |
 //! | 400 `idempotency_error` | `Unknown` | this key was used with other parameters, so something may exist under it: look |
 //! | 400, 402, 404 otherwise | `Refused` | definite, with Stripe's code |
-//! | 5xx | `Unknown` | the work may be done; Stripe stores the answer under the key all the same |
-//! | timeout, connection lost, body cannot be read | `Unknown` | the work may be done |
+//! | 5xx | `NoAnswer` | the work may be done; Stripe stores the answer under the key all the same |
+//! | timeout, connection lost | `NoAnswer` | the work may be done |
+//! | body cannot be read | `Unknown` | the work may be done |
 //! | anything else | `Unknown` | not in this table; counted in [`unmapped_total`] |
 
 use events::outcome::{Attempt, Refusal};
@@ -25,6 +26,8 @@ pub enum Failure {
     NotSent(String),
     /// See [`Attempt::Unknown`].
     Unknown(String),
+    /// See [`Attempt::NoAnswer`].
+    NoAnswer(String),
 }
 
 impl<P> From<Failure> for Attempt<P> {
@@ -33,6 +36,7 @@ impl<P> From<Failure> for Attempt<P> {
             Failure::Refused(refusal) => Self::Refused(refusal),
             Failure::NotSent(why) => Self::NotSent(why),
             Failure::Unknown(why) => Self::Unknown(why),
+            Failure::NoAnswer(why) => Self::NoAnswer(why),
         }
     }
 }
@@ -59,9 +63,8 @@ pub fn failure(error: &StripeError) -> Failure {
             Failure::NotSent("no connection to Stripe".into())
         }
         StripeError::ConfigError(text) => Failure::NotSent(text.clone()),
-        StripeError::ClientError(_) | StripeError::JSONDeserialize(_) | StripeError::Timeout => {
-            Failure::Unknown(describe(error))
-        }
+        StripeError::JSONDeserialize(_) => Failure::Unknown(describe(error)),
+        StripeError::ClientError(_) | StripeError::Timeout => Failure::NoAnswer(describe(error)),
     }
 }
 
@@ -69,7 +72,8 @@ fn answered(errors: &ApiErrors, status: u16) -> Failure {
     let sentence = sentence(errors, status);
     match status {
         401 | 403 | 429 => Failure::NotSent(sentence),
-        409 | 500..=599 => Failure::Unknown(sentence),
+        409 => Failure::Unknown(sentence),
+        500..=599 => Failure::NoAnswer(sentence),
         400 if errors.type_ == ApiErrorsType::IdempotencyError => Failure::Unknown(sentence),
         400 | 402 | 404 if errors.code.as_ref().is_some_and(is_our_set_up) => {
             Failure::NotSent(sentence)
@@ -157,6 +161,7 @@ mod tests {
             Failure::Refused(refusal) => format!("refused {}", refusal.code),
             Failure::NotSent(_) => "not sent".into(),
             Failure::Unknown(_) => "unknown".into(),
+            Failure::NoAnswer(_) => "no answer".into(),
         }
     }
 
@@ -208,10 +213,10 @@ mod tests {
             (409, INVALID, None, "unknown"),
             (429, INVALID, Some("rate_limit"), "not sent"),
             (429, INVALID, Some("lock_timeout"), "not sent"),
-            (500, "api_error", None, "unknown"),
-            (502, "api_error", None, "unknown"),
-            (503, "api_error", None, "unknown"),
-            (504, "api_error", None, "unknown"),
+            (500, "api_error", None, "no answer"),
+            (502, "api_error", None, "no answer"),
+            (503, "api_error", None, "no answer"),
+            (504, "api_error", None, "no answer"),
             (
                 400,
                 "a_type_of_tomorrow",
@@ -249,14 +254,14 @@ mod tests {
             ),
             (
                 StripeError::ClientError("client error (SendRequest)".into()),
-                "unknown",
+                "no answer",
             ),
             (
                 StripeError::ClientError("connection reset by peer".into()),
-                "unknown",
+                "no answer",
             ),
             (StripeError::JSONDeserialize("?".into()), "unknown"),
-            (StripeError::Timeout, "unknown"),
+            (StripeError::Timeout, "no answer"),
             (StripeError::ConfigError("?".into()), "not sent"),
         ];
         for (error, expected) in others {

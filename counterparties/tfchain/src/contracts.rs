@@ -28,7 +28,7 @@ pub(crate) async fn find(
     }
     match look(chain, plan, key).await {
         Ok(found) => found,
-        Err(error) => Find::Pending(error.to_string()),
+        Err(error) => Find::NoAnswer(error.to_string()),
     }
 }
 

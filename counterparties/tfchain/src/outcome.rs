@@ -94,7 +94,7 @@ pub fn meaning<P>(answer: &Answer) -> Attempt<P> {
             Attempt::Unknown("it left the pool without getting into a block".to_owned())
         }
         Answer::NotConnected(reason) => Attempt::NotSent(reason.clone()),
-        Answer::NoAnswer(reason) => Attempt::Unknown(reason.clone()),
+        Answer::NoAnswer(reason) => Attempt::NoAnswer(reason.clone()),
         Answer::NotFinalized => Attempt::Unknown("it is not in a finalized block yet".to_owned()),
     }
 }
@@ -169,7 +169,7 @@ mod tests {
             (rejected(-32_603), "unknown"),
             (Answer::LeftPool, "unknown"),
             (Answer::NotConnected(String::new()), "not sent"),
-            (Answer::NoAnswer(String::new()), "unknown"),
+            (Answer::NoAnswer(String::new()), "no answer"),
             (Answer::NotFinalized, "unknown"),
         ];
         for (answer, expected) in table {
@@ -178,6 +178,7 @@ mod tests {
                 Attempt::Refused(refusal) => format!("refused {}", refusal.code),
                 Attempt::NotSent(_) => "not sent".to_owned(),
                 Attempt::Unknown(_) => "unknown".to_owned(),
+                Attempt::NoAnswer(_) => "no answer".to_owned(),
             };
             assert_eq!(meant, expected, "{answer:?}");
         }

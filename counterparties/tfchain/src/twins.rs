@@ -24,7 +24,7 @@ pub(crate) async fn find(
 ) -> Find<TwinProof> {
     match look(chain, plan, key).await {
         Ok(found) => found,
-        Err(error) => Find::Pending(error.to_string()),
+        Err(error) => Find::NoAnswer(error.to_string()),
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn make(
             Ok(state) => state,
             // Before the first step nothing has been sent.
             Err(error) if step == 0 => return Attempt::NotSent(error.to_string()),
-            Err(error) => return Attempt::Unknown(error.to_string()),
+            Err(error) => return Attempt::NoAnswer(error.to_string()),
         };
         if let Some(proof) = proof(&state, key) {
             return Attempt::Landed(proof);

@@ -86,6 +86,7 @@ fn found<P>(found: Find<P>, wrap: fn(P) -> Proof) -> Find<Proof> {
         Find::Refused(refusal) => Find::Refused(refusal),
         Find::Absent => Find::Absent,
         Find::Pending(reason) => Find::Pending(reason),
+        Find::NoAnswer(reason) => Find::NoAnswer(reason),
         Find::NeverWill(reason) => Find::NeverWill(reason),
     }
 }
@@ -96,6 +97,7 @@ fn attempted<P>(attempted: Attempt<P>, wrap: fn(P) -> Proof) -> Attempt<Proof> {
         Attempt::Refused(refusal) => Attempt::Refused(refusal),
         Attempt::NotSent(reason) => Attempt::NotSent(reason),
         Attempt::Unknown(reason) => Attempt::Unknown(reason),
+        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
     }
 }
 

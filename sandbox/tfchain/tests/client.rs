@@ -180,7 +180,7 @@ async fn a_lost_answer_is_unknown_and_found() {
         let plan = w.contract_plan("ada", twin, kind);
         w.fault("POST", "/v1/extrinsics", kind, 1).await;
         let lost = client.create_contract(&plan, &key, &Owner(true)).await;
-        assert!(matches!(lost, Attempt::Unknown(_)), "{kind}: {lost:?}");
+        assert!(matches!(lost, Attempt::NoAnswer(_)), "{kind}: {lost:?}");
         assert!(
             matches!(client.find_contract(&plan, &key).await, Find::Landed(_)),
             "{kind}"
@@ -188,7 +188,7 @@ async fn a_lost_answer_is_unknown_and_found() {
     }
     w.fault("POST", "/v1/extrinsics", "http500", 1).await;
     let lost = client.create_contract(&plan, &key, &Owner(true)).await;
-    assert!(matches!(lost, Attempt::Unknown(_)), "{lost:?}");
+    assert!(matches!(lost, Attempt::NoAnswer(_)), "{lost:?}");
     assert_eq!(client.find_contract(&plan, &key).await, Find::Absent);
     drive_contract(&client, &plan, &key).await;
     assert!(w.chain.counts().by_hash.values().all(|n| *n == 1));
@@ -564,7 +564,7 @@ async fn who_does_not_answer_is_not_sent_to_and_not_believed() {
     let nobody = TfchainClient::new(&nobody).unwrap();
     assert!(matches!(
         nobody.find_contract(&plan, &key).await,
-        Find::Pending(_)
+        Find::NoAnswer(_)
     ));
     assert!(matches!(
         nobody.create_contract(&plan, &key, &Owner(true)).await,
@@ -581,7 +581,7 @@ async fn who_does_not_answer_is_not_sent_to_and_not_believed() {
     w.fault("GET", "/v1/", "http503", 2).await;
     assert!(matches!(
         client.find_contract(&plan, &key).await,
-        Find::Pending(_)
+        Find::NoAnswer(_)
     ));
     assert!(client.finalized_head().await.is_err());
     assert!(

@@ -18,7 +18,9 @@ fn landed<P>(what: &str, attempt: Attempt<P>) -> Result<P> {
     match attempt {
         Attempt::Landed(proof) => Ok(proof),
         Attempt::Refused(refusal) => bail!("{what}: {refusal}"),
-        Attempt::NotSent(why) | Attempt::Unknown(why) => bail!("{what}: {why}"),
+        Attempt::NotSent(why) | Attempt::Unknown(why) | Attempt::NoAnswer(why) => {
+            bail!("{what}: {why}")
+        }
     }
 }
 

@@ -55,7 +55,7 @@ async fn a_lost_answer_is_found() {
     stripe.fault("/v1/refunds", "lose_answer").await;
     assert!(matches!(
         client.create_refund(&plan).await,
-        Attempt::Unknown(_)
+        Attempt::NoAnswer(_)
     ));
     let Find::Landed(found) = client.find_refund(&plan).await else {
         panic!("not found")

@@ -12,7 +12,7 @@ async fn an_answer_lost_after_the_work_is_found() {
         let (client, plan) = (stripe.client(), intent_plan("a"));
         stripe.fault("/v1/payment_intents", kind).await;
         assert!(
-            matches!(client.create_intent(&plan).await, Attempt::Unknown(_)),
+            matches!(client.create_intent(&plan).await, Attempt::NoAnswer(_)),
             "{kind}"
         );
         let Find::Landed(found) = client.find_intent(&plan).await else {
@@ -30,7 +30,7 @@ async fn a_500_without_the_work_is_absent_and_tried_again() {
         let (client, plan) = (stripe.client(), intent_plan("a"));
         stripe.fault("/v1/payment_intents", kind).await;
         assert!(
-            matches!(client.create_intent(&plan).await, Attempt::Unknown(_)),
+            matches!(client.create_intent(&plan).await, Attempt::NoAnswer(_)),
             "{kind}"
         );
         assert_eq!(client.find_intent(&plan).await, Find::Absent);
@@ -50,7 +50,7 @@ async fn a_stored_500_stays_unknown_and_looking_tells() {
         for _ in 0..2 {
             assert!(matches!(
                 client.create_intent(&plan).await,
-                Attempt::Unknown(_)
+                Attempt::NoAnswer(_)
             ));
             let found = client.find_intent(&plan).await;
             assert_eq!(matches!(found, Find::Landed(_)), work, "{found:?}");
@@ -75,7 +75,7 @@ async fn an_answer_too_late_is_unknown_and_trying_again_does_not_do_it_twice() {
     );
     assert_eq!(
         hasty.create_intent(&plan).await,
-        Attempt::Unknown("Stripe did not answer in time".into())
+        Attempt::NoAnswer("Stripe did not answer in time".into())
     );
     // Still at work over there: nothing to be seen yet, and the key holds off a second one.
     let client = stripe.client();
@@ -104,7 +104,7 @@ async fn a_wrong_key_is_our_trouble_and_refuses_nobody() {
             "{key}"
         );
         assert!(
-            matches!(client.find_intent(&plan).await, Find::Pending(_)),
+            matches!(client.find_intent(&plan).await, Find::NoAnswer(_)),
             "{key}"
         );
     }
@@ -123,7 +123,7 @@ async fn nobody_there_means_not_sent() {
     );
     assert_eq!(
         client.find_intent(&plan).await,
-        Find::Pending("no connection to Stripe".into())
+        Find::NoAnswer("no connection to Stripe".into())
     );
     let error = client.client_secret("pi_1").await.unwrap_err();
     assert!(matches!(
@@ -161,7 +161,7 @@ async fn an_answer_that_cannot_be_read_is_unknown() {
         );
         let found = client.find_intent(&plan).await;
         assert!(
-            matches!(found, Find::Pending(_)),
+            matches!(found, Find::NoAnswer(_)),
             "{status} {body}: {found:?}"
         );
         stop.cancel();

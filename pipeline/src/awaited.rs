@@ -1,0 +1,95 @@
+//! What was committed must come back: a worker reads its own appends like everybody's. One that
+//! does not come back was lost after the commit, as when an operator aborts a transaction whose
+//! end was lost with its broker. Then what the worker remembers is not what the log tells.
+
+use events::ids::EventId;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After this long it is asked whether the partition has been read to its end.
+const OVERDUE: Duration = Duration::from_secs(10);
+
+/// Own appends to a partition that have not been read yet, in the order of their offsets.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited(VecDeque<(EventId, Instant)>);
+
+/// An append that stood in a committed transaction and does not stand in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event {0} was committed and does not stand in the log")]
+pub(crate) struct Lost(pub EventId);
+
+impl Awaited {
+    /// A committed transaction held this.
+    pub fn push(&mut self, id: EventId, now: Instant) {
+        self.0.push_back((id, now));
+    }
+
+    /// A record was read. It comes after everything that was appended before it.
+    pub fn read(&mut self, id: EventId) -> Result<(), Lost> {
+        let Some((first, _)) = self.0.front() else {
+            return Ok(());
+        };
+        if *first == id {
+            self.0.pop_front();
+            return Ok(());
+        }
+        // An echo of something earlier may come at any place; a later append of ours may not.
+        if self.0.iter().any(|(awaited, _)| *awaited == id) {
+            return Err(Lost(*first));
+        }
+        Ok(())
+    }
+
+    /// Whether something should have come back by now.
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.0
+            .front()
+            .is_some_and(|(_, since)| now.saturating_duration_since(*since) >= OVERDUE)
+    }
+
+    /// The partition was read to an end that was taken when something was overdue.
+    pub fn at_end(&self, now: Instant) -> Result<(), Lost> {
+        match self.0.front() {
+            Some((id, _)) if self.is_overdue(now) => Err(Lost(*id)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> EventId {
+        EventId::derive(&[name])
+    }
+
+    #[test]
+    fn what_comes_back_in_order_is_not_lost() {
+        let (mut awaited, now) = (Awaited::default(), Instant::now());
+        awaited.push(id("a"), now);
+        awaited.push(id("b"), now);
+        for read in ["z", "a", "a", "y", "b", "b"] {
+            assert_eq!(awaited.read(id(read)), Ok(()), "{read}");
+        }
+        assert!(!awaited.is_overdue(now + OVERDUE * 2));
+    }
+
+    #[test]
+    fn a_later_append_tells_that_an_earlier_one_is_lost() {
+        let (mut awaited, now) = (Awaited::default(), Instant::now());
+        awaited.push(id("a"), now);
+        awaited.push(id("b"), now);
+        assert_eq!(awaited.read(id("b")), Err(Lost(id("a"))));
+    }
+
+    #[test]
+    fn at_the_end_of_the_partition_what_is_overdue_is_lost() {
+        let (mut awaited, now) = (Awaited::default(), Instant::now());
+        awaited.push(id("a"), now);
+        assert_eq!(awaited.at_end(now), Ok(()));
+        assert!(awaited.is_overdue(now + OVERDUE));
+        assert_eq!(awaited.at_end(now + OVERDUE), Err(Lost(id("a"))));
+    }
+}
