@@ -15,6 +15,7 @@ mod deployments;
 mod deposits;
 mod health;
 mod idempotency;
+mod market;
 mod metrics;
 mod payments;
 mod purchases;

@@ -136,6 +136,7 @@ async fn accept(
             ));
         }
         let twin = twin_of(state, user).await?;
+        quotes::bind(&state.pool, &quote, id).await?;
         let claim = idempotency::claim(
             &state.pool,
             user,

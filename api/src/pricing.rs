@@ -23,6 +23,8 @@ pub struct Terms {
     /// What is charged on top of the quoted cost, in 1/10,000. At least the slippage: else a swap
     /// at its cap would cost more than was charged.
     pub spread_bps: u32,
+    /// How much dearer a TFT may be than at a small size, in 1/10,000; above it nothing is sold.
+    pub max_impact_bps: u32,
     /// Cents per USDC.
     pub usd: Rate,
     /// Euro cents per USDC.
@@ -51,6 +53,7 @@ impl Default for Terms {
             bridge_fee: Amount::from_whole(1),
             slippage_bps: 100,
             spread_bps: 300,
+            max_impact_bps: 500,
             usd: Rate {
                 numerator: 100,
                 denominator: 1,
@@ -140,12 +143,24 @@ impl Terms {
     }
 
     /// The least that a card is charged, in minor units.
-    const fn minimum_minor(&self, currency: Currency) -> i64 {
+    pub(crate) const fn minimum_minor(&self, currency: Currency) -> i64 {
         match currency {
             Currency::Usd | Currency::Eur | Currency::Jpy => self.minimum_charge_minor,
             // Half a dollar is about 150 fils; Stripe says no figure, so twice that.
             Currency::Kwd => self.minimum_charge_minor * 6,
         }
+    }
+
+    /// What a charge may cost in USDC, the spread included; rounded down, so that the charge of
+    /// what it buys is not above it.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`], and [`MoneyError::NotSold`] for a currency that is not taken.
+    pub fn budget_floor(&self, charge: Fiat) -> Result<Amount<Usdc>, MoneyError> {
+        let rate = self.rate(charge.currency).ok_or(MoneyError::NotSold)?;
+        Amount::from_minor(charge.minor)?
+            .mul_ratio_floor(UNIT.unsigned_abs(), 1)?
+            .mul_ratio_floor(rate.denominator, rate.numerator)
     }
 
     /// The price of a swap that is quoted at `quote`. The charge is rounded up to what cards of the
@@ -297,6 +312,32 @@ mod tests {
         assert_eq!(price.usdc_cap.to_string(), "0.0010102");
         // 0.00103010…, and never below the cap.
         assert_eq!(price.usdc_due.to_string(), "0.0010302");
+    }
+
+    #[test]
+    fn what_a_budget_buys_is_not_charged_above_it() {
+        let terms = Terms {
+            eur: Rate {
+                numerator: 1_000_000,
+                denominator: 10_837,
+            },
+            ..Terms::default()
+        };
+        for currency in [Currency::Usd, Currency::Eur] {
+            for minor in [51, 99, 100, 1_000, 1_001, 123_456] {
+                let budget = terms.budget_floor(Fiat { minor, currency }).unwrap();
+                // The dearest quote whose price with the spread is within the budget.
+                let usdc = budget.mul_ratio_floor(10_000, 10_300).unwrap();
+                let charge = terms
+                    .price(&SwapQuote { usdc, ..quote("1") }, currency)
+                    .unwrap()
+                    .charge;
+                assert!(
+                    charge.minor <= minor && charge.minor + 1 >= minor,
+                    "{minor} {charge}"
+                );
+            }
+        }
     }
 
     #[test]

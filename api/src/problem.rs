@@ -25,7 +25,9 @@ pub enum Kind {
     NoTwinYet,
     UnknownQuote,
     QuoteExpired,
+    QuoteUsed,
     NoPath,
+    PriceImpact,
     MarketUnavailable,
     UnknownPurchase,
     SignatureMissing,
@@ -44,7 +46,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -58,7 +60,9 @@ impl Kind {
         Self::NoTwinYet,
         Self::UnknownQuote,
         Self::QuoteExpired,
+        Self::QuoteUsed,
         Self::NoPath,
+        Self::PriceImpact,
         Self::MarketUnavailable,
         Self::UnknownPurchase,
         Self::SignatureMissing,
@@ -124,10 +128,16 @@ impl Kind {
                 "There is no such quote",
             ),
             Self::QuoteExpired => (S::GONE, "quote-expired", "The quote has expired"),
+            Self::QuoteUsed => (S::CONFLICT, "quote-used", "The quote was accepted before"),
             Self::NoPath => (
                 S::UNPROCESSABLE_ENTITY,
                 "no-path",
                 "The market does not sell that much",
+            ),
+            Self::PriceImpact => (
+                S::UNPROCESSABLE_ENTITY,
+                "price-impact",
+                "So much at once would move the price too far",
             ),
             Self::MarketUnavailable => (
                 S::SERVICE_UNAVAILABLE,

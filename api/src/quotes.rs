@@ -3,7 +3,8 @@
 use crate::auth::Caller;
 use crate::body::Command;
 use crate::idempotency::{self, Fingerprint, Key};
-use crate::ports::QuoteError;
+use crate::market::{self, NoOffer};
+use crate::pricing::Terms;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::Json;
@@ -11,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use events::ids::{QuoteId, UserId};
+use events::ids::{PurchaseId, QuoteId, UserId};
 use events::money::{Amount, Asset, Currency, Fiat, Tft, Usdc};
 use events::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,10 @@ pub(crate) struct Quote {
     pub path: Vec<String>,
     pub ledger: i64,
     pub expires_at: Timestamp,
+    /// The terms at the time of the quote, in 1/10,000.
+    pub impact_bps: i64,
+    pub slippage_bps: i32,
+    pub spread_bps: i32,
 }
 
 impl FromRow<'_, PgRow> for Quote {
@@ -53,6 +58,9 @@ impl FromRow<'_, PgRow> for Quote {
             path: row.try_get("path")?,
             ledger: row.try_get("ledger")?,
             expires_at: Timestamp::from(row.try_get::<DateTime<Utc>, _>("expires_at")?),
+            impact_bps: row.try_get("impact_bps")?,
+            slippage_bps: row.try_get("slippage_bps")?,
+            spread_bps: row.try_get("spread_bps")?,
         })
     }
 }
@@ -73,8 +81,21 @@ pub(crate) fn charge(charge: Fiat) -> Value {
     json!({ "minor": charge.minor, "currency": charge.currency.code() })
 }
 
+/// USDC for one TFT, ten places, rounded up.
+fn rate_ceil(usdc: Amount<Usdc>, tft: Amount<Tft>) -> String {
+    const PLACES: u128 = 10_000_000_000;
+    let wide = |minor: i64| u128::from(minor.unsigned_abs());
+    let rate = (wide(usdc.minor()) * PLACES).div_ceil(wide(tft.minor()).max(1));
+    format!("{}.{:010}", rate / PLACES, rate % PLACES)
+}
+
 impl Quote {
     fn view(&self) -> Value {
+        let fee = self.swap_tft.checked_sub(self.tft).unwrap_or(Amount::ZERO);
+        let spread = u32::try_from(self.spread_bps)
+            .ok()
+            .and_then(|bps| self.usdc.plus_bps_ceil(bps).ok())
+            .and_then(|total| total.checked_sub(self.usdc).ok());
         json!({
             "id": self.id,
             "tft": self.tft.to_string(),
@@ -85,6 +106,13 @@ impl Quote {
             "path": self.path,
             "ledger": self.ledger,
             "expires_at": self.expires_at.to_string(),
+            "swap_tft": self.swap_tft.to_string(),
+            "rate": rate_ceil(self.usdc, self.swap_tft),
+            "price_impact_bps": self.impact_bps,
+            "slippage_bps": self.slippage_bps,
+            "send_max": self.usdc_cap.to_string(),
+            "fee": { "tft": fee.to_string(), "what": "the bridge keeps it" },
+            "spread": { "bps": self.spread_bps, "usdc": spread.map(|s| s.to_string()) },
         })
     }
 }
@@ -105,8 +133,10 @@ pub(crate) async fn get(
 async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO quotes (id, user_id, tft, swap_tft, usdc, usdc_cap, charge_minor, currency,
-                             path, ledger, expires_at, usdc_due)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING",
+                             path, ledger, expires_at, usdc_due, impact_bps, slippage_bps,
+                             spread_bps)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+         ON CONFLICT DO NOTHING",
     )
     .bind(quote.id.uuid())
     .bind(quote.user.uuid())
@@ -120,16 +150,55 @@ async fn keep(pool: &PgPool, quote: &Quote) -> Result<(), sqlx::Error> {
     .bind(quote.ledger)
     .bind(quote.expires_at.to_datetime().unwrap_or_default())
     .bind(quote.usdc_due.minor())
+    .bind(quote.impact_bps)
+    .bind(quote.slippage_bps)
+    .bind(quote.spread_bps)
     .execute(pool)
     .await
     .map(|_| ())
 }
 
+/// Binds a quote to the purchase that accepts it: a quote is accepted once. Doing it again for
+/// the same purchase changes nothing.
+///
+/// # Errors
+/// When another purchase has it, or Postgres does not answer.
+pub(crate) async fn bind(
+    pool: &PgPool,
+    quote: &Quote,
+    purchase: PurchaseId,
+) -> Result<(), Problem> {
+    let bound = sqlx::query(
+        "UPDATE quotes SET purchase_id = $2
+         WHERE id = $1 AND (purchase_id IS NULL OR purchase_id = $2)",
+    )
+    .bind(quote.id.uuid())
+    .bind(purchase.uuid())
+    .execute(pool)
+    .await?
+    .rows_affected();
+    if bound == 1 {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::QuoteUsed,
+        "another command has accepted this quote, and it holds for one purchase; POST /quotes makes a new one",
+    )
+    .with("next", "POST /quotes"))
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateQuote {
-    /// Decimal, at most seven places.
-    tft: String,
+    /// What is to arrive. Decimal, at most seven places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tft: Option<String>,
+    /// What may be spent in USDC, the spread included. Decimal, at most seven places.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    usdc: Option<String>,
+    /// What may be charged, in `currency`. Decimal, with its currency's places at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fiat: Option<String>,
     /// ISO 4217: `USD`, `EUR`, or another that there is a rate for.
     #[serde(default = "usd")]
     currency: String,
@@ -139,6 +208,24 @@ fn usd() -> String {
     Currency::Usd.code().to_owned()
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Tft(Amount<Tft>),
+    Usdc(Amount<Usdc>),
+    Fiat(Fiat),
+}
+
+impl Wish {
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Tft(_) => "tft",
+            Self::Usdc(_) => "usdc",
+            Self::Fiat(_) => "fiat",
+        }
+    }
+}
+
 /// `POST /quotes`
 pub(crate) async fn create(
     State(state): State<ApiState>,
@@ -146,7 +233,7 @@ pub(crate) async fn create(
     key: Key,
     Command(command): Command<CreateQuote>,
 ) -> Result<Response, Problem> {
-    let (tft, currency) = checked(&state, &command)?;
+    let (wish, currency) = checked(&state, &command)?;
     let fingerprint = Fingerprint::of("quotes", &command)?;
     let id = QuoteId::derive(&[&user.to_string(), key.as_str()]);
     if idempotency::look(&state.pool, user, &key, &fingerprint)
@@ -156,24 +243,37 @@ pub(crate) async fn create(
     {
         return Ok(answer(&quote, true));
     }
-    let too_much = |_| Problem::field("tft", "the amount is too large to be priced");
-    let swap_tft = state.terms.swap_amount(tft).map_err(too_much)?;
-    let market = state.quoter.quote(swap_tft).await.map_err(no_quote)?;
-    let price = state.terms.price(&market, currency).map_err(too_much)?;
+    let (quoter, terms) = (&*state.quoter, &state.terms);
+    let offered = match wish {
+        Wish::Tft(tft) => market::exactly(quoter, terms, tft).await,
+        Wish::Usdc(budget) => market::within(quoter, terms, budget).await,
+        Wish::Fiat(budget) => match terms.budget_floor(budget) {
+            Ok(budget) => market::within(quoter, terms, budget).await,
+            Err(_) => Err(NoOffer::Overflow),
+        },
+    };
+    let offer = offered.map_err(|why| no_offer(&state, wish, why))?;
+    let price = terms
+        .price(&offer.quote, currency)
+        .map_err(|_| no_offer(&state, wish, NoOffer::Overflow))?;
     let now = state.now();
     let claim = idempotency::claim(&state.pool, user, &key, &fingerprint, id.uuid(), now).await?;
+    let bps = |bps: u32| i32::try_from(bps).unwrap_or(i32::MAX);
     let quote = Quote {
         id,
         user,
-        tft,
-        swap_tft,
-        usdc: market.usdc,
+        tft: offer.tft,
+        swap_tft: offer.swap_tft,
+        usdc: offer.quote.usdc,
         usdc_cap: price.usdc_cap,
         usdc_due: price.usdc_due,
         charge: price.charge,
-        path: market.path,
-        ledger: market.ledger,
-        expires_at: now.after(state.terms.quote_ttl),
+        path: offer.quote.path,
+        ledger: offer.quote.ledger,
+        expires_at: now.after(terms.quote_ttl),
+        impact_bps: i64::from(offer.impact_bps),
+        slippage_bps: bps(terms.slippage_bps),
+        spread_bps: bps(terms.spread_bps),
     };
     keep(&state.pool, &quote).await?;
     // Of two equal commands at once, the one that came first made the offer.
@@ -181,16 +281,7 @@ pub(crate) async fn create(
     Ok(answer(&kept, claim.hit))
 }
 
-fn checked(state: &ApiState, command: &CreateQuote) -> Result<(Amount<Tft>, Currency), Problem> {
-    let tft = Amount::<Tft>::parse(&command.tft)
-        .map_err(|error| Problem::field("tft", error.to_string()))?;
-    let (smallest, largest) = (state.terms.smallest, state.terms.largest);
-    if tft < smallest || tft > largest {
-        return Err(Problem::field(
-            "tft",
-            format!("between {smallest} and {largest} TFT are sold at once"),
-        ));
-    }
+fn checked(state: &ApiState, command: &CreateQuote) -> Result<(Wish, Currency), Problem> {
     let currency = Currency::parse(&command.currency)
         .filter(|currency| state.terms.rate(*currency).is_some())
         .ok_or_else(|| {
@@ -202,13 +293,107 @@ fn checked(state: &ApiState, command: &CreateQuote) -> Result<(Amount<Tft>, Curr
                 format!("cards are charged in {}", sold.join(", ")),
             )
         })?;
-    Ok((tft, currency))
+    let wish = match (&command.tft, &command.usdc, &command.fiat) {
+        (Some(tft), None, None) => {
+            Wish::Tft(Amount::parse(tft).map_err(|error| Problem::field("tft", error.to_string()))?)
+        }
+        (None, Some(usdc), None) => Wish::Usdc(
+            Amount::parse(usdc).map_err(|error| Problem::field("usdc", error.to_string()))?,
+        ),
+        (None, None, Some(fiat)) => Wish::Fiat(fiat_of(fiat, currency)?),
+        _ => {
+            return Err(Problem::field(
+                "tft",
+                "send exactly one of tft (what is to arrive), usdc or fiat (what it may cost)",
+            ));
+        }
+    };
+    let Terms {
+        smallest, largest, ..
+    } = state.terms;
+    match wish {
+        Wish::Tft(tft) if tft < smallest || tft > largest => Err(out_of_bounds(state, "tft")),
+        Wish::Fiat(charge) if charge.minor < state.terms.minimum_minor(currency) => {
+            let least = Fiat {
+                minor: state.terms.minimum_minor(currency),
+                ..charge
+            };
+            Err(Problem::field(
+                "fiat",
+                format!("no card is charged less than {least}"),
+            ))
+        }
+        Wish::Tft(_) | Wish::Usdc(_) | Wish::Fiat(_) => Ok((wish, currency)),
+    }
 }
 
-fn no_quote(error: QuoteError) -> Problem {
-    match error {
-        QuoteError::NoPath => Problem::new(Kind::NoPath, error.to_string()),
-        QuoteError::Unavailable(cause) => {
+/// A sum in a currency's major unit, with no more places than its minor unit has.
+fn fiat_of(text: &str, currency: Currency) -> Result<Fiat, Problem> {
+    let places = currency.decimals();
+    let wrong = || {
+        let places = if places == 0 {
+            "no places".to_owned()
+        } else {
+            format!("at most {places} places")
+        };
+        Problem::field(
+            "fiat",
+            format!("not an amount: expected a decimal with {places}"),
+        )
+    };
+    // Seven places, as every amount here; the rest must be zero.
+    let sum = Amount::<Usdc>::parse(text).map_err(|_| wrong())?.minor();
+    let unit = 10_i64.pow(7_u32.saturating_sub(places));
+    let minor = sum / unit;
+    // Cards of some currencies are charged in steps of more than one minor unit.
+    if sum % unit != 0 || minor % currency.step() != 0 {
+        return Err(wrong());
+    }
+    Ok(Fiat { minor, currency })
+}
+
+fn out_of_bounds(state: &ApiState, field: &str) -> Problem {
+    let Terms {
+        smallest, largest, ..
+    } = &state.terms;
+    Problem::field(
+        field,
+        format!("between {smallest} and {largest} TFT are sold at once"),
+    )
+    .with("smallest_tft", smallest.to_string())
+    .with("largest_tft", largest.to_string())
+    .with("next", "POST /quotes with an amount in between")
+}
+
+fn no_offer(state: &ApiState, wish: Wish, why: NoOffer) -> Problem {
+    let field = wish.field();
+    match why {
+        NoOffer::NoMarket => Problem::new(
+            Kind::NoPath,
+            "nobody sells TFT for USDC at present, not even a little; try again later",
+        )
+        .with("reason", "no-market")
+        .with("next", "POST /quotes again later"),
+        NoOffer::TooThin => Problem::new(
+            Kind::NoPath,
+            "the market does not hold that much TFT at present; ask for less, or again later",
+        )
+        .with("reason", "too-thin")
+        .with("next", "POST /quotes for less"),
+        NoOffer::Impact { bps, limit } => Problem::new(
+            Kind::PriceImpact,
+            format!(
+                "so much at once costs {}.{:02} % more for each TFT than a little, and {}.{:02} % is the limit; ask for less, or buy in several purchases",
+                bps / 100, bps % 100, limit / 100, limit % 100
+            ),
+        )
+        .with("price_impact_bps", bps)
+        .with("limit_bps", limit)
+        .with("next", "POST /quotes for less"),
+        NoOffer::BudgetTooSmall | NoOffer::BudgetTooLarge => out_of_bounds(state, field),
+        NoOffer::Overflow => Problem::field(field, "the amount is too large to be priced")
+            .with("next", "POST /quotes for less"),
+        NoOffer::Unavailable(cause) => {
             tracing::error!(cause, "the market could not be asked for a quote");
             Problem::new(
                 Kind::MarketUnavailable,

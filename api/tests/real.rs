@@ -8,7 +8,7 @@ mod support;
 
 use events::deployments::{DeploymentCreated, DeploymentEvent};
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId};
-use events::money::{Currency, Fiat};
+use events::money::{Amount, Currency, Fiat, Usdc};
 use events::purchases::{PaymentIntentCreated, PurchaseEvent};
 use events::users::{TwinCreated, UserEvent};
 use projections::progress::{self, Position};
@@ -162,6 +162,55 @@ async fn a_quote_is_priced_and_kept(world: &World) -> Value {
     quote
 }
 
+/// Its terms, and the other ways to ask.
+async fn a_quote_says_its_terms(world: &World, quote: &Value) {
+    assert_eq!(quote["swap_tft"], "251.0000000");
+    assert_eq!(quote["rate"], "0.0100000000");
+    assert_eq!(quote["send_max"], quote["usdc_cap"]);
+    assert_eq!(
+        (&quote["price_impact_bps"], &quote["slippage_bps"]),
+        (&json!(0), &json!(100))
+    );
+    assert_eq!(quote["spread"], json!({"bps": 300, "usdc": "0.0753000"}));
+    assert_eq!(quote["fee"]["tft"], "1.0000000");
+
+    let bought = world
+        .post("/quotes", ANNA, "by-usdc", &json!({"usdc": "5"}))
+        .await;
+    assert_eq!(bought.status, 201, "{}", bought.text);
+    let usdc: Amount<Usdc> = Amount::parse(bought.json()["usdc"].as_str().unwrap()).unwrap();
+    let total = usdc.plus_bps_ceil(300).unwrap();
+    assert!(total <= Amount::from_whole(5) && total >= Amount::parse("4.999").unwrap());
+    let bought = world
+        .post(
+            "/quotes",
+            ANNA,
+            "by-fiat",
+            &json!({"fiat": "10.00", "currency": "EUR"}),
+        )
+        .await;
+    assert_eq!(
+        bought.json()["charge"],
+        json!({"minor": 1000, "currency": "EUR"})
+    );
+    for wrong in [
+        json!({}),
+        json!({"tft": "1", "usdc": "1"}),
+        json!({"fiat": "10.001"}),
+        json!({"fiat": "0.10"}),
+        json!({"usdc": "0.01"}),
+        json!({"usdc": "x"}),
+    ] {
+        let answer = world.post("/quotes", ANNA, "wrong", &wrong).await;
+        answer.is_problem(422, "invalid-field");
+    }
+    let thin = world
+        .post("/quotes", ANNA, "thin", &json!({"usdc": "500"}))
+        .await;
+    thin.is_problem(422, "no-path");
+    assert_eq!(thin.json()["reason"], "too-thin");
+}
+
 async fn who_registers_gets_a_twin(world: &World, quote: &Value) {
     let anna = user("anna");
     let buy = json!({"quote_id": quote["id"]});
@@ -263,6 +312,11 @@ async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> P
         shown.json()["charge"],
         json!({"minor": 259, "currency": "USD"})
     );
+    // A quote is accepted once.
+    world
+        .post("/payments/create-intent", ANNA, "buy-again", &buy)
+        .await
+        .is_problem(409, "quote-used");
     world.get(&path, BERT).await.is_problem(404, "not-found");
     world
         .get(&format!("{path}/timeline"), BERT)
@@ -723,6 +777,7 @@ async fn commands_and_queries_over_http() {
     strangers_are_turned_away(&world).await;
     malformed_requests_get_problems(&world).await;
     let quote = a_quote_is_priced_and_kept(&world).await;
+    a_quote_says_its_terms(&world, &quote).await;
     who_registers_gets_a_twin(&world, &quote).await;
     let purchase = an_accepted_quote_becomes_a_purchase(&world, &quote).await;
     a_webhook_is_in_the_log_before_it_is_answered(&world, purchase).await;

@@ -352,6 +352,43 @@ mod tests {
         );
     }
 
+    /// What a swap may spend is `ceil(quote × (10,000 + bps) / 10,000)`: enough, and not a stroop
+    /// more. Held against the definition, by wide integers, over a spread of sizes.
+    #[test]
+    fn a_send_max_is_the_least_that_covers_quote_and_slippage() {
+        let mut chance = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            chance ^= chance << 13;
+            chance ^= chance >> 7;
+            chance ^= chance << 17;
+            chance
+        };
+        for round in 0..200_000_u32 {
+            let size = round % 63;
+            let quote = i64::try_from(next() >> (size + 1)).unwrap();
+            let bps = u32::try_from(next() % [1, 10, 101, 10_001, 1_000_001][(round % 5) as usize])
+                .unwrap();
+            let wanted = i128::from(quote) * i128::from(10_000 + bps);
+            match Amount::<Usdc>::from_minor(quote)
+                .unwrap()
+                .plus_bps_ceil(bps)
+            {
+                Ok(max) => {
+                    let max = i128::from(max.minor());
+                    assert!(max * 10_000 >= wanted, "{quote} {bps}: {max} is too little");
+                    assert!(
+                        (max - 1) * 10_000 < wanted,
+                        "{quote} {bps}: {max} is too much"
+                    );
+                }
+                Err(error) => {
+                    assert_eq!(error, MoneyError::Overflow);
+                    assert!(wanted > i128::from(i64::MAX) * 10_000, "{quote} {bps}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn each_currency_has_its_own_decimals() {
         let shown = |minor, currency| Fiat { minor, currency }.to_string();

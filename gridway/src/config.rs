@@ -145,8 +145,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         "GRIDWAY_STELLAR_MAX_FEE",
-        Some("10000"),
-        "The most that a transaction's fee may be, in stroops.",
+        Some("200000"),
+        "The most that a transaction's fee may become when ledgers are full, in stroops. A swap or hand-off offers 1000 by itself.",
     ),
     plain(
         "GRIDWAY_STELLAR_CALLS_PER_SECOND",
@@ -197,6 +197,11 @@ pub const SETTINGS: &[Setting] = &[
         "GRIDWAY_SPREAD_BPS",
         Some("300"),
         "What is charged on top of the cost, in basis points.",
+    ),
+    plain(
+        "GRIDWAY_MAX_PRICE_IMPACT_BPS",
+        Some("500"),
+        "How much dearer a TFT may be at the size of a quote than at a small one, in basis points; above it nothing is offered.",
     ),
     plain(
         "GRIDWAY_EUR_CENTS_PER_USDC",

@@ -134,6 +134,7 @@ fn terms() -> Result<Terms> {
             .context("GRIDWAY_BRIDGE_FEE")?,
         slippage_bps: Config::parse("GRIDWAY_SLIPPAGE_BPS")?,
         spread_bps: Config::parse("GRIDWAY_SPREAD_BPS")?,
+        max_impact_bps: Config::parse("GRIDWAY_MAX_PRICE_IMPACT_BPS")?,
         quote_ttl: Config::seconds("GRIDWAY_QUOTE_SECONDS")?,
         ..Terms::default()
     };

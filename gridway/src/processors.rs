@@ -3,7 +3,7 @@
 use crate::config::{Config, counterparty};
 use anyhow::{Context, Result, bail, ensure};
 use counterparties_stellar::{
-    AccountId, AssetId, HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig,
+    AccountId, AssetId, Fees, HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig,
 };
 use counterparties_stripe::{StripeClient, StripeConfig};
 use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig, UserSeed};
@@ -82,16 +82,19 @@ pub fn tfchain() -> Result<TfchainClient> {
 /// # Errors
 /// When its configuration is missing or malformed, or Kafka does not tell its cluster id.
 pub fn treasury() -> Result<Treasury> {
-    let stellar: Arc<dyn Stellar> = Arc::new(stellar()?);
+    let passphrase = Config::text("GRIDWAY_STELLAR_PASSPHRASE")?;
+    let key = Config::parse::<SecretKey>("GRIDWAY_TREASURY_SECRET")?;
+    let cap: u32 = Config::parse("GRIDWAY_STELLAR_MAX_FEE")?;
+    let fees = Fees::new(key.clone(), i64::from(cap), &passphrase);
+    let stellar: Arc<dyn Stellar> = Arc::new(stellar()?.with_fees(fees));
     Ok(Treasury {
         stellar,
-        passphrase: Config::text("GRIDWAY_STELLAR_PASSPHRASE")?,
-        key: Config::parse::<SecretKey>("GRIDWAY_TREASURY_SECRET")?,
+        passphrase,
+        key,
         seed: Config::parse::<LaneSeed>("GRIDWAY_LANE_SEED")?,
         cluster: cluster_id()?,
         usdc: Config::parse("GRIDWAY_USDC_ASSET")?,
         tft: Config::parse("GRIDWAY_TFT_ASSET")?,
-        max_fee: Config::parse("GRIDWAY_STELLAR_MAX_FEE")?,
     })
 }
 

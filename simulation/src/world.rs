@@ -206,7 +206,6 @@ impl World {
             cluster: "simulated".to_owned(),
             usdc: asset("USDC"),
             tft: asset("TFT"),
-            max_fee: 10_000,
         };
         Ok(Self {
             fixture: fixture.clone(),

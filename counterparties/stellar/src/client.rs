@@ -1,21 +1,23 @@
 //! The client: Horizon over our own transport. Requests are made by `stellar-horizon`'s builders;
 //! records are decoded one by one from raw JSON.
 
-use crate::find::{self, LaneReads, landed};
+use crate::fees::{FeeStats, Fees};
+use crate::find::{self, LaneReads};
 use crate::ids::{AccountId, AssetId, PathAsset};
-use crate::outcome::{Hint, hint};
 use crate::port::{
     AccountView, LandedTransaction, PaymentsPage, QuoteError, ReadError, Stellar,
     StrictReceiveQuote, TransactionView,
 };
 use crate::records::{self, TransactionsPage};
 use crate::signing::SignedTransaction;
+use crate::submit::{self, Ledgers};
 use async_trait::async_trait;
 use events::money::{Amount, Tft, Usdc};
 use events::outcome::{Attempt, Find};
 use events::time::Timestamp;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use stellar_base::amount::Stroops;
 use stellar_base::asset::{Asset, CreditAsset};
@@ -25,12 +27,6 @@ use url::Url;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// When a submission that has not been answered is first looked for, and how long at most between
-/// two looks. A ledger shows a transaction some 50 ms after it closed, the answer comes 300 to
-/// 700 ms after.
-const FIRST_LOOK: Duration = Duration::from_millis(250);
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Where Horizon is and how long it may take.
 #[derive(Debug, Clone)]
 pub struct StellarConfig {
@@ -74,18 +70,12 @@ pub enum ConfigError {
 /// Horizon. Cloning is cheap.
 #[derive(Debug, Clone)]
 pub struct HorizonClient {
-    http: reqwest::Client,
-    base: Url,
-    submit_timeout: Duration,
+    pub(crate) http: reqwest::Client,
+    pub(crate) base: Url,
+    pub(crate) submit_timeout: Duration,
     read_timeout: Duration,
-}
-
-/// A submission without an answer.
-enum Unanswered {
-    /// Nothing left this machine.
-    NotSent(String),
-    /// It may have arrived.
-    Lost(String),
+    pub(crate) fees: Option<Arc<Fees>>,
+    pub(crate) ledgers: Arc<Ledgers>,
 }
 
 fn unreachable(error: reqwest::Error) -> ReadError {
@@ -93,7 +83,7 @@ fn unreachable(error: reqwest::Error) -> ReadError {
 }
 
 /// The error with its causes; reqwest itself only says "error sending request".
-fn described(error: reqwest::Error) -> String {
+pub(crate) fn described(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -133,7 +123,32 @@ impl HorizonClient {
             base,
             submit_timeout: config.submit_timeout,
             read_timeout: config.read_timeout,
+            fees: None,
+            ledgers: Arc::default(),
         })
+    }
+
+    /// The same, raising fees when ledgers are full.
+    #[must_use]
+    pub fn with_fees(self, fees: Fees) -> Self {
+        Self {
+            fees: Some(Arc::new(fees)),
+            ..self
+        }
+    }
+
+    async fn fee_stats(&self) -> Result<FeeStats, ReadError> {
+        let url = self
+            .base
+            .join("fee_stats")
+            .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        let missing = || ReadError::Malformed("no fee statistics".to_owned());
+        let (answer, _) = self.fetch(url.as_str()).await?.ok_or_else(missing)?;
+        FeeStats::read(&answer)
+    }
+
+    pub(crate) async fn statistics(&self, fees: &Fees) -> Option<FeeStats> {
+        fees.statistics(|| self.fee_stats()).await
     }
 
     /// The JSON that a request gives and the `Latest-Ledger` of the answer (0: not said); `None` for 404.
@@ -141,9 +156,14 @@ impl HorizonClient {
         let url = request
             .uri(&self.base)
             .map_err(|e| ReadError::Malformed(e.to_string()))?;
+        self.fetch(url.as_str()).await
+    }
+
+    /// As [`HorizonClient::get`], of an address.
+    async fn fetch(&self, url: &str) -> Result<Option<(Value, u32)>, ReadError> {
         let answer = self
             .http
-            .get(url.as_str())
+            .get(url)
             .timeout(self.read_timeout)
             .send()
             .await
@@ -161,36 +181,6 @@ impl HorizonClient {
             serde_json::from_slice(&bytes).map_err(|e| ReadError::Malformed(e.to_string()))?;
         Ok(Some((value, ledger)))
     }
-
-    async fn post(&self, envelope: &str) -> Result<(u16, Value), Unanswered> {
-        let url = self
-            .base
-            .join("transactions")
-            .map_err(|e| Unanswered::NotSent(e.to_string()))?;
-        let sent = self
-            .http
-            .post(url)
-            .timeout(self.submit_timeout)
-            .form(&[("tx", envelope)])
-            .send()
-            .await;
-        let answer = sent.map_err(|e| {
-            if e.is_connect() {
-                Unanswered::NotSent(described(e))
-            } else {
-                Unanswered::Lost(described(e))
-            }
-        })?;
-        let status = answer.status().as_u16();
-        let bytes = answer
-            .bytes()
-            .await
-            .map_err(|e| Unanswered::Lost(described(e)))?;
-        Ok((
-            status,
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        ))
-    }
 }
 
 fn latest_ledger(headers: &HeaderMap) -> u32 {
@@ -199,59 +189,6 @@ fn latest_ledger(headers: &HeaderMap) -> u32 {
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse().ok())
         .unwrap_or_default()
-}
-
-/// The code by which the table knows an answer.
-fn code(answer: &Value) -> Option<&str> {
-    let result = answer["extras"]["result_codes"]["transaction"].as_str();
-    result.or_else(|| {
-        answer["type"]
-            .as_str()
-            .and_then(|kind| kind.rsplit('/').next())
-    })
-}
-
-/// What the answer to a submission means.
-fn meaning(
-    transaction: &SignedTransaction,
-    answered: Result<(u16, Value), Unanswered>,
-) -> Attempt<LandedTransaction> {
-    let (status, answer) = match answered {
-        Ok(answered) => answered,
-        Err(Unanswered::NotSent(why)) => {
-            return Attempt::NotSent(format!("Horizon could not be reached: {why}"));
-        }
-        Err(Unanswered::Lost(why)) => {
-            return Attempt::NoAnswer(format!("Horizon did not answer: {why}"));
-        }
-    };
-    let code = code(&answer);
-    let said = || {
-        format!(
-            "HTTP {status} {} {}",
-            code.unwrap_or_default(),
-            answer["extras"]["result_codes"]["operations"]
-        )
-    };
-    match hint(status, code) {
-        Hint::Landed => match records::transaction(&answer) {
-            Ok(view) if view.successful && view.hash == transaction.hash && view.ledger > 0 => {
-                Attempt::Landed(landed(transaction, &view))
-            }
-            Ok(view) => Attempt::Unknown(format!(
-                "the answer is about {} in ledger {}",
-                view.hash, view.ledger
-            )),
-            Err(error) => Attempt::Unknown(error.to_string()),
-        },
-        Hint::NotSent => Attempt::NotSent(said()),
-        Hint::Misconfigured => {
-            tracing::error!(lane = %transaction.lane, sequence = transaction.sequence, answer = said(), "Stellar refuses what we sign: check keys, passphrase, lanes and their lumens");
-            Attempt::NotSent(said())
-        }
-        Hint::Unknown => Attempt::Unknown(said()),
-        Hint::NoAnswer => Attempt::NoAnswer(said()),
-    }
 }
 
 fn stellar_asset(asset: &AssetId) -> Result<CreditAsset, QuoteError> {
@@ -313,27 +250,7 @@ impl LaneReads for HorizonClient {
 #[async_trait]
 impl Stellar for HorizonClient {
     async fn submit(&self, transaction: &SignedTransaction) -> Attempt<LandedTransaction> {
-        let mut answer = std::pin::pin!(self.post(&transaction.envelope));
-        let mut wait = FIRST_LOOK;
-        loop {
-            // A look must not outlive the answer, so each is raced against it.
-            let look = async {
-                tokio::time::sleep(wait).await;
-                self.find(transaction).await
-            };
-            tokio::select! {
-                biased;
-                answered = &mut answer => return meaning(transaction, answered),
-                found = look => match found {
-                    Find::Landed(landed) => return Attempt::Landed(landed),
-                    Find::Refused(refusal) => return Attempt::Refused(refusal),
-                    Find::NeverWill(why) => return Attempt::Unknown(why),
-                    Find::Absent | Find::Pending(_) | Find::NoAnswer(_) => {
-                        wait = (wait * 2).min(LOOK_EVERY);
-                    }
-                },
-            }
-        }
+        submit::submit(self, transaction).await
     }
 
     async fn find(&self, transaction: &SignedTransaction) -> Find<LandedTransaction> {
@@ -473,16 +390,5 @@ mod tests {
             HorizonClient::new(&config),
             Err(ConfigError::Timeout)
         ));
-    }
-
-    #[test]
-    fn an_answer_is_known_by_its_result_code_or_its_type() {
-        let failed = serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_failed",
-            "extras": {"result_codes": {"transaction": "tx_bad_seq"}}});
-        assert_eq!(code(&failed), Some("tx_bad_seq"));
-        let malformed =
-            serde_json::json!({"type": "https://stellar.org/horizon-errors/transaction_malformed"});
-        assert_eq!(code(&malformed), Some("transaction_malformed"));
-        assert_eq!(code(&Value::Null), None);
     }
 }

@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
     }
 }
 
-fn is_ours(ours: &SignedTransaction, view: &TransactionView) -> bool {
+pub fn is_ours(ours: &SignedTransaction, view: &TransactionView) -> bool {
     view.hash == ours.hash || view.inner_hash.as_ref() == Some(&ours.hash)
 }
 

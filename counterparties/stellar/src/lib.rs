@@ -6,21 +6,29 @@
 //!
 //! - [`Stellar`] is the port, [`HorizonClient`] its client;
 //! - [`sign`] builds and signs a record's transaction offline, the same bytes every time;
+//! - [`fee_bump()`] offers more for it when ledgers are full, without changing it;
 //! - [`outcome`] holds the one table that says what an answer to a submission means;
-//! - [`opening`] opens and checks lanes.
+//! - [`opening`] opens and checks lanes, [`tending`] looks after them.
 
 mod client;
+mod fee_bump;
+mod fees;
 mod find;
 mod ids;
 mod lanes;
+mod metrics;
 pub mod opening;
 pub mod outcome;
 mod port;
 mod records;
 mod results;
 mod signing;
+mod submit;
+pub mod tending;
 
 pub use client::{ConfigError, HorizonClient, StellarConfig};
+pub use fee_bump::{FeeBump, fee_bump};
+pub use fees::{Fees, LANE_FEE};
 pub use find::{LaneReads, find, landed};
 pub use ids::{AccountId, AssetId, InvalidStellarId, PathAsset, SecretKey};
 pub use lanes::{InvalidLane, LaneKey, LaneName, LaneSeed, base, lane_index, sequence};

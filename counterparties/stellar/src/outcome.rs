@@ -5,7 +5,7 @@
 //! | 200 | `Landed`, if its own fields show our hash in a ledger | Horizon answers so only after the ledger |
 //! | no connection | `NotSent` | nothing left this machine |
 //! | 429 | `NotSent` | turned away before any work |
-//! | 400 `tx_insufficient_fee`, `tx_internal_error` | `NotSent` | not queued; accepted later, when there is room |
+//! | 400 `tx_insufficient_fee`, `tx_internal_error` | `NotSent` | not queued; accepted later, when there is room. The client raises the fee first, where it may |
 //! | 400 `tx_bad_auth`, `tx_bad_auth_extra`, `tx_missing_operation`, `tx_malformed`, `tx_not_supported`, `tx_bad_sponsorship`, `tx_no_source_account`, `tx_insufficient_balance`; `transaction_malformed` | `Misconfigured` | our keys, passphrase or lanes are wrong, or a lane has no lumens: an operator must look, and no purchase is refused for it |
 //! | 400 `tx_failed`, `tx_fee_bump_inner_failed` | `Unknown` | applied, and the number is used up; or refused for a signature: the lane's list tells |
 //! | 400 `tx_bad_seq`, `tx_bad_min_seq_age_or_gap` | `Unknown` | the number may be ours already, or nothing landed |
@@ -54,6 +54,7 @@ pub fn foreign_total() -> u64 {
 
 pub(crate) fn count_foreign() {
     FOREIGN.fetch_add(1, Ordering::Relaxed);
+    crate::metrics::foreign();
 }
 
 /// The table. `status` is HTTP's; `code` the transaction's result code or, where the answer has
@@ -92,6 +93,7 @@ pub fn hint(status: u16, code: Option<&str>) -> Hint {
         (500..=599, _) => Hint::NoAnswer,
         _ => {
             UNMAPPED.fetch_add(1, Ordering::Relaxed);
+            crate::metrics::unmapped();
             tracing::warn!(
                 status,
                 code,

@@ -248,6 +248,13 @@ pub enum SetupOperation {
         /// Its lumens, in stroops.
         balance: i64,
     },
+    /// Pays lumens from the transaction's source.
+    Fund {
+        /// Receives.
+        to: AccountId,
+        /// How many, in stroops.
+        amount: i64,
+    },
     /// Moves an account's sequence number.
     BumpSequence {
         /// Signs.
@@ -304,6 +311,14 @@ impl SetupOperation {
                     starting_balance: *balance,
                 };
                 (None, xdr::OperationBody::CreateAccount(create))
+            }
+            Self::Fund { to, amount } => {
+                let payment = xdr::PaymentOp {
+                    destination: to.muxed(),
+                    asset: xdr::Asset::Native,
+                    amount: *amount,
+                };
+                (None, xdr::OperationBody::Payment(payment))
             }
             Self::BumpSequence { account, to } => (
                 Some(account),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod support;
+mod troubles;
 
 use counterparties_stellar::outcome::foreign_total;
 use counterparties_stellar::{

@@ -5,8 +5,8 @@
 //! partition builds the same transaction, byte for byte, and the ledger takes its number once.
 
 use counterparties_stellar::{
-    AccountId, AssetId, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan,
-    LaneSeed, SecretKey, SignedTransaction, Stellar, base, lane_index, sign,
+    AccountId, AssetId, LANE_FEE, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation,
+    LanePlan, LaneSeed, SecretKey, SignedTransaction, Stellar, base, lane_index, sign,
 };
 use events::envelope::Record;
 use events::outcome::{Attempt, Find};
@@ -31,8 +31,6 @@ pub struct Treasury {
     pub usdc: AssetId,
     /// The TFT that is bought.
     pub tft: AssetId,
-    /// The most that a transaction's fee may be, in stroops.
-    pub max_fee: u32,
 }
 
 /// An opening of lanes, as recorded in the partition.
@@ -182,7 +180,7 @@ impl Treasury {
             deadline: deadline.seconds(),
             memo,
             operation,
-            max_fee: self.max_fee,
+            max_fee: LANE_FEE,
         };
         sign(&plan, &self.key, &self.passphrase).map_err(|e| unbuildable(&e))
     }

@@ -6,6 +6,7 @@ use crate::problem::Problem;
 use crate::render;
 use crate::replica::{Replicas, View};
 use crate::service::{Ended, Service};
+use crate::surge::Surge;
 use axum::body::Body;
 use axum::extract::{Form, Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -35,6 +36,8 @@ pub fn router(service: Service) -> Router {
         .route("/ledgers", get(ledgers))
         .route("/ledgers/{sequence}", get(ledger))
         .route("/_control/replicas", post(replicas))
+        .route("/_control/surge", post(surge))
+        .route("/_control/freeze", post(freeze))
         .fallback(|| async { Problem::not_found() })
         .with_state(service)
 }
@@ -98,8 +101,25 @@ async fn root(State(service): State<Service>, View(at): View, headers: HeaderMap
     })
 }
 
-async fn fee_stats(View(at): View) -> Response {
-    Json(render::fee_stats(at)).into_response()
+async fn fee_stats(State(service): State<Service>, View(at): View) -> Response {
+    let statistics = service.with(|network| network.door().statistics(at));
+    Json(render::fee_stats(at, &statistics)).into_response()
+}
+
+async fn surge(State(service): State<Service>, Json(surge): Json<Surge>) -> StatusCode {
+    service.with(|network| network.door().surge = surge);
+    StatusCode::NO_CONTENT
+}
+
+/// Whether ledgers close.
+#[derive(Debug, Deserialize)]
+struct Freeze {
+    frozen: bool,
+}
+
+async fn freeze(State(service): State<Service>, Json(freeze): Json<Freeze>) -> StatusCode {
+    service.freeze(freeze.frozen);
+    StatusCode::NO_CONTENT
 }
 
 async fn account(

@@ -2,7 +2,8 @@
 //!
 //! `envelope` reads XDR and checks signatures; `state`, `exchange`, `operations` and `network` are the
 //! ledger, without clock or I/O; `history` keeps what was closed; `render`, `problem`, `paging` and
-//! `http` speak Horizon's JSON; `replica` lets some answers be old. Nothing is kept on disk.
+//! `http` speak Horizon's JSON; `replica` lets some answers be old,
+//! `surge` lets ledgers be full. Nothing is kept on disk.
 
 pub mod envelope;
 pub mod exchange;
@@ -17,3 +18,4 @@ pub mod render;
 pub mod replica;
 pub mod service;
 pub mod state;
+pub mod surge;

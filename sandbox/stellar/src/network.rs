@@ -4,6 +4,8 @@ use crate::envelope::{Key, SignatureCheck, Submitted};
 use crate::history::{History, operation_source};
 use crate::operations::{Closing, apply, cost_of, refusal, succeeded, untried};
 use crate::state::{Account, State};
+pub use crate::surge::BASE_FEE;
+use crate::surge::{Door, Waiting};
 use std::collections::HashSet;
 use stellar_base::xdr::{
     Asset, Hash, InnerTransactionResult, InnerTransactionResultExt, InnerTransactionResultPair,
@@ -13,8 +15,6 @@ use stellar_base::xdr::{
 
 /// The ledger that a network starts with.
 pub const FIRST_LEDGER: u32 = 60_000_000;
-/// Fee for an operation, in stroops.
-pub const BASE_FEE: i64 = 100;
 /// The root account's XLM at the start, in stroops.
 pub const ROOT_BALANCE: i64 = 50_000_000_000 * 10_000_000;
 
@@ -27,7 +27,7 @@ pub enum Submission {
     Known,
     /// It is invalid; nothing was consumed.
     Refused(Box<TransactionResult>),
-    /// Another transaction of the account waits; this one was not taken.
+    /// Another transaction of the account waits, or this envelope is banned; it was not taken.
     TryAgainLater,
 }
 
@@ -36,7 +36,8 @@ pub enum Submission {
 pub struct Network {
     state: State,
     history: History,
-    pending: Vec<Submitted>,
+    pending: Vec<Waiting>,
+    door: Door,
 }
 
 fn refused(fee_charged: i64, result: Outer) -> TransactionResult {
@@ -115,7 +116,13 @@ impl Network {
             state,
             history,
             pending: Vec::new(),
+            door: Door::default(),
         }
+    }
+
+    /// Who gets into a ledger, and at what price.
+    pub fn door(&mut self) -> &mut Door {
+        &mut self.door
     }
 
     /// Accounts and offers as of the last ledger.
@@ -142,16 +149,16 @@ impl Network {
             return Submission::Known;
         }
         let (source, outer) = (submitted.source(), submitted.outer_hash());
-        if let Some(place) = self
-            .pending
-            .iter()
-            .position(|other| other.source() == source)
-        {
-            let other = &self.pending[place];
+        if self.door.bans(&outer, self.latest()) {
+            return Submission::TryAgainLater;
+        }
+        let waits = |other: &Waiting| other.submitted.source() == source;
+        if let Some(place) = self.pending.iter().position(waits) {
+            let other = &self.pending[place].submitted;
             if other.outer_hash() == outer {
                 return Submission::Pending;
             }
-            if submitted.bump.is_none() || other.bump.is_none() {
+            if submitted.bump.is_none() {
                 return Submission::TryAgainLater;
             }
             if submitted.tx.seq_num.0 < other.tx.seq_num.0 {
@@ -168,24 +175,37 @@ impl Network {
             }
             return match self.validate(&submitted, now) {
                 Ok(()) => {
-                    self.pending[place] = submitted;
+                    self.pending[place] = Waiting::new(submitted);
                     Submission::Pending
                 }
                 Err(result) => Submission::Refused(result),
             };
         }
-        match self.validate(&submitted, now) {
+        if let Err(result) = self.validate(&submitted, now) {
+            return Submission::Refused(result);
+        }
+        let latest = self.latest();
+        match self.door.admit(&submitted, &mut self.pending, latest) {
             Ok(()) => {
-                self.pending.push(submitted);
+                self.pending.push(Waiting::new(submitted));
                 Submission::Pending
             }
-            Err(result) => Submission::Refused(result),
+            Err(needed) => {
+                let refusal = if submitted.bump.is_some() {
+                    refused(needed, Outer::TxInsufficientFee)
+                } else {
+                    finished(&submitted, needed, Inner::TxInsufficientFee)
+                };
+                Submission::Refused(Box::new(refusal))
+            }
         }
     }
 
     /// Whether a transaction, by its outer hash, waits for the next ledger.
     pub fn is_pending(&self, hash: &[u8; 32]) -> bool {
-        self.pending.iter().any(|other| other.outer_hash() == *hash)
+        self.pending
+            .iter()
+            .any(|other| other.submitted.outer_hash() == *hash)
     }
 
     fn validate(&self, submitted: &Submitted, now: u64) -> Result<(), Box<TransactionResult>> {
@@ -304,8 +324,8 @@ impl Network {
         }
     }
 
-    /// Closes a ledger at `now` (Unix seconds) with everything that waits. What expired in the
-    /// meantime is dropped without a trace.
+    /// Closes a ledger at `now` (Unix seconds) with everything that waits and finds a place. What
+    /// expired in the meantime is dropped without a trace.
     pub fn close(&mut self, now: u64) -> u32 {
         let now = self
             .history
@@ -316,15 +336,15 @@ impl Network {
             ledger: self.latest() + 1,
             time: now,
         };
-        let mut set = std::mem::take(&mut self.pending);
         let expired = |s: &Submitted| {
             s.time_bounds()
                 .is_some_and(|b| b.max_time.0 != 0 && b.max_time.0 < now)
         };
-        set.retain(|submitted| !expired(submitted));
+        self.pending.retain(|waiting| !expired(&waiting.submitted));
+        let (set, price) = self.door.open(&mut self.pending, closing.ledger);
         let fees: Vec<i64> = set
             .iter()
-            .map(|submitted| self.charge(submitted, closing))
+            .map(|submitted| self.charge(submitted, price, closing))
             .collect();
         let mut results = Vec::with_capacity(set.len());
         for (submitted, fee) in set.into_iter().zip(fees) {
@@ -341,13 +361,13 @@ impl Network {
         closing.ledger
     }
 
-    fn charge(&mut self, submitted: &Submitted, closing: Closing) -> i64 {
+    fn charge(&mut self, submitted: &Submitted, price: i64, closing: Closing) -> i64 {
         let payer = submitted.fee_source();
         let held = self
             .state
             .account(&payer)
             .map_or(0, |account| account.balance);
-        let fee = BASE_FEE
+        let fee = price
             .saturating_mul(submitted.fee_operations())
             .min(submitted.max_fee())
             .min(held);

@@ -5,6 +5,7 @@ use crate::history::{LedgerRecord, PaymentRecord, TxRecord, operation_results, o
 use crate::network::{BASE_FEE, Path};
 use crate::operations::claims;
 use crate::state::{BASE_RESERVE, Offer, State};
+use crate::surge::Statistics;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
@@ -147,21 +148,34 @@ pub fn root(base: &str, passphrase: &str, latest: &LedgerRecord, elder: u32) -> 
     })
 }
 
-/// Fee statistics. Ledgers are never full, so everybody pays the base fee.
-pub fn fee_stats(latest: u32) -> Value {
-    let mut fees = Map::new();
-    for name in [
-        "max", "min", "mode", "p10", "p20", "p30", "p40", "p50", "p60", "p70", "p80", "p90", "p95",
-        "p99",
-    ] {
-        fees.insert(name.to_owned(), BASE_FEE.to_string().into());
-    }
+/// Fee statistics as of a ledger.
+pub fn fee_stats(latest: u32, statistics: &Statistics) -> Value {
+    let distribution = |rates: &[i64]| {
+        let at = |percent: usize| {
+            let place = (rates.len() * percent).div_ceil(100).saturating_sub(1);
+            rates.get(place).copied().unwrap_or(BASE_FEE)
+        };
+        let mode = rates
+            .chunk_by(|a, b| a == b)
+            .max_by_key(|run| run.len())
+            .and_then(<[i64]>::first)
+            .copied()
+            .unwrap_or(BASE_FEE);
+        let mut fees = Map::new();
+        for (name, rate) in [("max", at(100)), ("min", at(0)), ("mode", mode)] {
+            fees.insert(name.to_owned(), rate.to_string().into());
+        }
+        for percent in [10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99] {
+            fees.insert(format!("p{percent}"), at(percent).to_string().into());
+        }
+        fees
+    };
     json!({
         "last_ledger": latest.to_string(),
         "last_ledger_base_fee": BASE_FEE.to_string(),
-        "ledger_capacity_usage": "0.01",
-        "fee_charged": fees,
-        "max_fee": fees,
+        "ledger_capacity_usage": format!("{}.{:02}", statistics.usage / 100, statistics.usage % 100),
+        "fee_charged": distribution(&statistics.charged),
+        "max_fee": distribution(&statistics.offered),
     })
 }
 

@@ -5,6 +5,7 @@ use crate::network::{Network, Submission};
 use crate::replica::Asked;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use stellar_base::xdr::TransactionResult;
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub struct Service {
     asked: Arc<Mutex<Asked>>,
     closed: Arc<watch::Sender<u32>>,
     close_ms: u64,
+    /// The validator is frozen: no ledger closes, while Horizon answers.
+    frozen: Arc<AtomicBool>,
     passphrase: Arc<str>,
     network_id: [u8; 32],
 }
@@ -58,6 +61,7 @@ impl Service {
             asked: Arc::default(),
             closed: Arc::new(closed),
             close_ms,
+            frozen: Arc::default(),
             passphrase: passphrase.into(),
             network_id: network_id(passphrase),
         };
@@ -104,10 +108,21 @@ impl Service {
         self.closed.subscribe()
     }
 
-    /// Closes a ledger.
+    /// Closes a ledger, unless the validator is frozen.
     pub fn close(&self) {
-        let ledger = self.network.lock().close(now());
-        self.closed.send_replace(ledger);
+        self.close_in(&mut self.network.lock());
+    }
+
+    fn close_in(&self, network: &mut Network) {
+        if !self.frozen.load(Ordering::Relaxed) {
+            let ledger = network.close(now());
+            self.closed.send_replace(ledger);
+        }
+    }
+
+    /// Stops or resumes the closing of ledgers. `POST /_control/freeze {"frozen": true}` does it.
+    pub fn freeze(&self, frozen: bool) {
+        self.frozen.store(frozen, Ordering::Relaxed);
     }
 
     /// Submits a transaction and waits for its ledger.
@@ -118,8 +133,7 @@ impl Service {
             let mut network = self.network.lock();
             let outcome = network.submit(submitted, now());
             if self.close_ms == 0 && matches!(outcome, Submission::Pending) {
-                let ledger = network.close(now());
-                self.closed.send_replace(ledger);
+                self.close_in(&mut network);
             }
             outcome
         };

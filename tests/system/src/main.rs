@@ -5,6 +5,7 @@ mod crash;
 mod fold;
 mod log;
 mod stripe_calls;
+mod vectors;
 mod webhooks;
 mod world;
 
@@ -61,6 +62,8 @@ enum Command {
     },
     /// Verdicts on signed webhooks (a JSON array on stdin), for tests/webhooks.
     Webhooks,
+    /// Prints what our signing code signs for fixed inputs, for other libraries to judge.
+    Vectors,
 }
 
 #[tokio::main]
@@ -98,5 +101,6 @@ async fn run() -> Result<()> {
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,
         Command::Webhooks => webhooks::run(),
+        Command::Vectors => vectors::run().await,
     }
 }

@@ -1,8 +1,8 @@
 //! A network of one test's own: the stand-in, its market, opened lanes.
 
 use counterparties_stellar::{
-    AccountId, HorizonClient, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan, LaneSeed,
-    PathAsset, SecretKey, SignedTransaction, Stellar, StellarConfig, base, opening, sign,
+    AccountId, Fees, HorizonClient, LANE_FEE, LaneKey, LaneMemo, LaneName, LaneOperation, LanePlan,
+    LaneSeed, PathAsset, SecretKey, SignedTransaction, Stellar, StellarConfig, base, opening, sign,
 };
 use events::ids::EventId;
 use events::money::Amount;
@@ -75,6 +75,39 @@ impl World {
         .await
         .unwrap();
         lanes
+    }
+
+    /// A client that raises fees up to `cap` stroops for a transaction, paid by the treasury.
+    pub fn paying(&self, cap: i64) -> HorizonClient {
+        let fees = Fees::new(self.treasury.clone(), cap, PASSPHRASE);
+        self.stellar.clone().with_fees(fees)
+    }
+
+    /// Tells the stand-in something: `/_control/<what>`.
+    pub async fn control(&self, what: &str, how: serde_json::Value) {
+        let answer = reqwest::Client::new()
+            .post(format!("{}/_control/{what}", self.url))
+            .json(&how)
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success());
+    }
+
+    /// How many transactions of a lane are in ledgers with a number.
+    pub fn applied(&self, lane: &LaneKey, sequence: i64) -> usize {
+        self.service.with(|network| {
+            let lane = lane.account().to_string();
+            network
+                .history()
+                .transactions
+                .iter()
+                .filter(|tx| {
+                    let source = sandbox_horizon::envelope::account_id(&tx.submitted.source());
+                    source.to_string() == lane && tx.submitted.tx.seq_num.0 == sequence
+                })
+                .count()
+        })
     }
 
     /// Unix seconds by the network's clock.
@@ -157,7 +190,7 @@ impl World {
             deadline,
             memo,
             operation,
-            max_fee: 1_000,
+            max_fee: LANE_FEE,
         };
         sign(&plan, &self.treasury, PASSPHRASE).unwrap()
     }
