@@ -1,8 +1,7 @@
 //! Confluent wire format (a zero byte, a four-byte schema id, an Avro datum) over the registry.
 
 use crate::registry::{Registry, RegistryError};
-use crate::schema::{Datum, EventSet};
-use apache_avro::Schema;
+use crate::schema::{Datum, EventSet, Prepared, prepared};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -47,18 +46,13 @@ pub struct EncodeError {
 #[derive(Debug)]
 struct Ours {
     id: u32,
-    schema: Schema,
+    schema: &'static Prepared<'static>,
 }
 
 impl Ours {
     fn parse(id: u32, avsc: &str) -> Result<Self, RegistryError> {
-        match Schema::parse_str(avsc) {
-            Ok(schema) => Ok(Self { id, schema }),
-            Err(error) => Err(RegistryError::Unusable {
-                id,
-                cause: error.to_string(),
-            }),
-        }
+        let schema = prepared(avsc).map_err(|cause| RegistryError::Unusable { id, cause })?;
+        Ok(Self { id, schema })
     }
 }
 
@@ -149,7 +143,7 @@ impl<E: EventSet> Codec<E> {
             name,
             cause: "it is not registered".to_owned(),
         })?;
-        let datum = event.encode(&ours.schema).map_err(|e| EncodeError {
+        let datum = event.encode(ours.schema).map_err(|e| EncodeError {
             name,
             cause: e.to_string(),
         })?;
@@ -178,22 +172,23 @@ impl<E: EventSet> Codec<E> {
             .registry
             .known(schema_id)
             .ok_or(DecodeError::Unresolved(schema_id))?;
-        let prefix = format!("gridway.{}.", E::TOPIC);
         let Some((name, ours)) = writer
-            .full_name
-            .strip_prefix(&prefix)
+            .full_name()
+            .strip_prefix("gridway.")
+            .and_then(|name| name.strip_prefix(E::TOPIC))
+            .and_then(|name| name.strip_prefix('.'))
             .and_then(|name| self.ours.get(name).map(|ours| (name, ours)))
         else {
-            return Err(DecodeError::UnknownType(writer.full_name.clone()));
+            return Err(DecodeError::UnknownType(writer.full_name().to_owned()));
         };
-        let reader = (ours.id != schema_id).then_some(&ours.schema);
+        let reader = (ours.id != schema_id).then_some(ours.schema);
         let datum = Datum {
             bytes,
-            writer: &writer.schema,
+            writer,
             reader,
         };
         E::decode(name, &datum)
-            .ok_or_else(|| DecodeError::UnknownType(writer.full_name.clone()))?
+            .ok_or_else(|| DecodeError::UnknownType(writer.full_name().to_owned()))?
             .map_err(|e| DecodeError::Malformed {
                 name: name.to_owned(),
                 schema_id,

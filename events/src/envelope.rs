@@ -96,38 +96,60 @@ impl Envelope {
     /// # Errors
     /// When `ce_id`, `ce_time`, `ce_source` or `ce_subject` is missing or unreadable.
     pub fn read<H: Headers>(headers: Option<&H>) -> Result<Self, EnvelopeError> {
-        let text = |name: &'static str| -> Result<Option<String>, EnvelopeError> {
-            let Some(headers) = headers else {
-                return Ok(None);
-            };
-            let Some(header) = headers.iter().find(|h| h.key == name) else {
-                return Ok(None);
-            };
-            let bytes = header.value.unwrap_or_default();
-            match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(Some(text.to_owned())),
-                Err(error) => Err(EnvelopeError::Malformed(name, error.to_string())),
+        // One pass: looking each header up by its name walks the list again for each.
+        let mut found: [Option<&[u8]>; 7] = [None; 7];
+        for header in headers.iter().flat_map(|headers| headers.iter()) {
+            if let Some(place) = NAMES.iter().position(|name| *name == header.key) {
+                // Of a header that is there twice the first counts.
+                found[place].get_or_insert(header.value.unwrap_or_default());
             }
-        };
-        let required = |name: &'static str| text(name)?.ok_or(EnvelopeError::Missing(name));
-        let id = |name: &'static str, value: String| -> Result<EventId, EnvelopeError> {
-            value
-                .parse()
-                .map_err(|_| EnvelopeError::Malformed(name, value))
-        };
-        let time = required("ce_time")?;
+        }
+        let [id, source, time, subject, correlation, causation, trace] = found;
+        let time = required(TIME, time)?;
         Ok(Self {
-            id: id("ce_id", required("ce_id")?)?,
-            source: required("ce_source")?,
-            time: Timestamp::parse(&time).ok_or(EnvelopeError::Malformed("ce_time", time))?,
-            subject: required("ce_subject")?,
-            correlation: text("ce_correlationid")?,
-            causation: text("ce_causationid")?
-                .map(|c| id("ce_causationid", c))
+            id: event_id(ID, required(ID, id)?)?,
+            source: required(SOURCE, source)?.to_owned(),
+            time: Timestamp::parse(time)
+                .ok_or_else(|| EnvelopeError::Malformed(TIME, time.to_owned()))?,
+            subject: required(SUBJECT, subject)?.to_owned(),
+            correlation: text(CORRELATION, correlation)?.map(str::to_owned),
+            causation: text(CAUSATION, causation)?
+                .map(|c| event_id(CAUSATION, c))
                 .transpose()?,
-            traceparent: text("traceparent")?,
+            traceparent: text(TRACE, trace)?.map(str::to_owned),
         })
     }
+}
+
+const ID: &str = "ce_id";
+const SOURCE: &str = "ce_source";
+const TIME: &str = "ce_time";
+const SUBJECT: &str = "ce_subject";
+const CORRELATION: &str = "ce_correlationid";
+const CAUSATION: &str = "ce_causationid";
+const TRACE: &str = "traceparent";
+
+/// The headers that are read.
+const NAMES: [&str; 7] = [ID, SOURCE, TIME, SUBJECT, CORRELATION, CAUSATION, TRACE];
+
+fn text<'a>(
+    name: &'static str,
+    value: Option<&'a [u8]>,
+) -> Result<Option<&'a str>, EnvelopeError> {
+    value
+        .map(std::str::from_utf8)
+        .transpose()
+        .map_err(|error| EnvelopeError::Malformed(name, error.to_string()))
+}
+
+fn required<'a>(name: &'static str, value: Option<&'a [u8]>) -> Result<&'a str, EnvelopeError> {
+    text(name, value)?.ok_or(EnvelopeError::Missing(name))
+}
+
+fn event_id(name: &'static str, value: &str) -> Result<EventId, EnvelopeError> {
+    value
+        .parse()
+        .map_err(|_| EnvelopeError::Malformed(name, value.to_owned()))
 }
 
 /// The trace context of an event: the trace is the aggregate it belongs to, the span is the

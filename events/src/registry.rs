@@ -1,6 +1,6 @@
 //! The schema registry, spoken to in its Confluent dialect.
 
-use apache_avro::Schema;
+use crate::schema::{Prepared, prepared};
 use schema_registry_converter::async_impl::schema_registry::{
     SrSettings, get_schema_by_id, post_schema,
 };
@@ -49,21 +49,12 @@ pub enum RegistryError {
     },
 }
 
-/// A schema that a record was written with.
-#[derive(Debug)]
-pub struct WriterSchema {
-    /// Full record name, such as `gridway.purchases.SwapCompleted`.
-    pub full_name: String,
-    /// The parsed schema.
-    pub schema: Schema,
-}
-
 /// A registry client that remembers every schema it has seen; ids never change their meaning.
 #[derive(Debug, Clone)]
 pub struct Registry {
     url: String,
     settings: SrSettings,
-    seen: Arc<RwLock<HashMap<u32, Arc<WriterSchema>>>>,
+    seen: Arc<RwLock<HashMap<u32, &'static Prepared<'static>>>>,
 }
 
 impl Registry {
@@ -88,19 +79,19 @@ impl Registry {
 
     /// The schema of `id`, if it has been resolved before.
     #[must_use]
-    pub fn known(&self, id: u32) -> Option<Arc<WriterSchema>> {
+    pub fn known(&self, id: u32) -> Option<&'static Prepared<'static>> {
         self.seen
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(&id)
-            .cloned()
+            .copied()
     }
 
     /// The schema of `id`, from the registry when it is not known yet.
     ///
     /// # Errors
     /// [`RegistryError::UnknownId`] and [`RegistryError::Unusable`] are final, `Unavailable` is not.
-    pub async fn resolve(&self, id: u32) -> Result<Arc<WriterSchema>, RegistryError> {
+    pub async fn resolve(&self, id: u32) -> Result<&'static Prepared<'static>, RegistryError> {
         if let Some(known) = self.known(id) {
             return Ok(known);
         }
@@ -139,19 +130,13 @@ impl Registry {
         }
     }
 
-    pub(crate) fn remember(&self, id: u32, avsc: &str) -> Result<Arc<WriterSchema>, RegistryError> {
-        let unusable = |cause: String| RegistryError::Unusable { id, cause };
-        let schema = Schema::parse_str(avsc).map_err(|e| unusable(e.to_string()))?;
-        let full_name = schema
-            .name()
-            .map(|n| n.fullname(None).clone())
-            .ok_or_else(|| unusable("it is not a named record".to_owned()))?;
-        let entry = Arc::new(WriterSchema { full_name, schema });
+    pub(crate) fn remember(&self, id: u32, avsc: &str) -> Result<&'static Prepared<'static>, RegistryError> {
+        let schema = prepared(avsc).map_err(|cause| RegistryError::Unusable { id, cause })?;
         self.seen
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(id, Arc::clone(&entry));
-        Ok(entry)
+            .insert(id, schema);
+        Ok(schema)
     }
 
     fn lookup_error(&self, id: u32, error: &SRCError) -> RegistryError {

@@ -5,7 +5,9 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use apache_avro::{Schema, from_value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt::Debug;
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// One schema file of `events/schemas/<topic>/`.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +16,79 @@ pub struct SchemaFile {
     pub name: &'static str,
     /// The file's content.
     pub avsc: &'static str,
+}
+
+/// A record schema whose names are resolved, ready to read and write. Resolving them anew for
+/// each record would cost more than the record.
+pub struct Prepared<'s> {
+    full_name: String,
+    schema: &'s Schema,
+    reader: GenericDatumReader<'s>,
+    writer: GenericDatumWriter<'s>,
+}
+
+impl<'s> Prepared<'s> {
+    /// Prepares a schema.
+    ///
+    /// # Errors
+    /// When it is not a named record, or refers to a name that it does not define.
+    pub fn new(schema: &'s Schema) -> Result<Self, String> {
+        let full_name = schema
+            .name()
+            .map(|name| name.fullname(None).clone())
+            .ok_or("it is not a named record")?;
+        let said = |error: apache_avro::Error| error.to_string();
+        Ok(Self {
+            full_name,
+            schema,
+            reader: GenericDatumReader::builder(schema).build().map_err(said)?,
+            writer: GenericDatumWriter::builder(schema).build().map_err(said)?,
+        })
+    }
+
+    /// Full record name, such as `gridway.purchases.SwapCompleted`.
+    #[must_use]
+    pub fn full_name(&self) -> &str {
+        &self.full_name
+    }
+
+    /// Writes `value` as a datum.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn write<T: Serialize>(&self, value: &T) -> Result<Vec<u8>, apache_avro::Error> {
+        self.writer.write_ser_to_vec(value)
+    }
+}
+
+impl Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("full_name", &self.full_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The schema of this text, prepared; the same text gives the same one. It is kept for the life
+/// of the process: there are only as many as there are versions of event types.
+///
+/// # Errors
+/// When it is no Avro schema of a named record, in words.
+pub fn prepared(avsc: &str) -> Result<&'static Prepared<'static>, String> {
+    static KEPT: LazyLock<RwLock<HashMap<String, &'static Prepared<'static>>>> =
+        LazyLock::new(RwLock::default);
+    if let Some(kept) = KEPT
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(avsc)
+    {
+        return Ok(kept);
+    }
+    let schema = Schema::parse_str(avsc).map_err(|error| error.to_string())?;
+    let schema: &'static Schema = Box::leak(Box::new(schema));
+    let prepared: &'static Prepared<'static> = Box::leak(Box::new(Prepared::new(schema)?));
+    let mut kept = KEPT.write().unwrap_or_else(PoisonError::into_inner);
+    Ok(*kept.entry(avsc.to_owned()).or_insert(prepared))
 }
 
 /// The event types of one topic. Made by `event_set!`.
@@ -36,7 +111,7 @@ pub trait EventSet: Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the value does not fit the schema: a defect of ours, which the schema tests rule out.
-    fn encode(&self, schema: &Schema) -> Result<Vec<u8>, apache_avro::Error>;
+    fn encode(&self, schema: &Prepared<'_>) -> Result<Vec<u8>, apache_avro::Error>;
 
     /// Reads the datum of the event type called `name`; `None` for a name the topic does not know.
     ///
@@ -51,9 +126,9 @@ pub struct Datum<'a> {
     /// The Avro datum.
     pub bytes: &'a [u8],
     /// What it was written with.
-    pub writer: &'a Schema,
+    pub writer: &'a Prepared<'a>,
     /// Ours; `None` when it equals the writer's, which allows the faster way.
-    pub reader: Option<&'a Schema>,
+    pub reader: Option<&'a Prepared<'a>>,
 }
 
 impl Datum<'_> {
@@ -64,12 +139,10 @@ impl Datum<'_> {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, apache_avro::Error> {
         let mut rest = self.bytes;
         let value = match self.reader {
-            None => GenericDatumReader::builder(self.writer)
-                .build()?
-                .read_deser(&mut rest)?,
+            None => self.writer.reader.read_deser(&mut rest)?,
             Some(reader) => {
-                let resolving = GenericDatumReader::builder(self.writer)
-                    .reader_schema(reader)
+                let resolving = GenericDatumReader::builder(self.writer.schema)
+                    .reader_schema(reader.schema)
                     .build()?;
                 from_value(&resolving.read_value(&mut rest)?)?
             }
@@ -85,16 +158,6 @@ impl Datum<'_> {
             ))
         }
     }
-}
-
-/// Writes `value` as a datum of `schema`.
-///
-/// # Errors
-/// When it does not fit.
-pub fn write<T: Serialize>(value: &T, schema: &Schema) -> Result<Vec<u8>, apache_avro::Error> {
-    GenericDatumWriter::builder(schema)
-        .build()?
-        .write_ser_to_vec(value)
 }
 
 /// Declares the enum of a topic's events and ties each to its schema file.
@@ -134,9 +197,9 @@ macro_rules! event_set {
                 }
             }
 
-            fn encode(&self, schema: &apache_avro::Schema) -> Result<Vec<u8>, apache_avro::Error> {
+            fn encode(&self, schema: &crate::schema::Prepared<'_>) -> Result<Vec<u8>, apache_avro::Error> {
                 match self {
-                    $(Self::$event(event) => crate::schema::write(event, schema),)*
+                    $(Self::$event(event) => schema.write(event),)*
                 }
             }
 

@@ -4,7 +4,7 @@
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_value};
-use events::schema::{Datum, EventSet};
+use events::schema::{Datum, EventSet, Prepared, prepared};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
@@ -83,6 +83,7 @@ fn hold<E: EventSet>() {
                 .unwrap()
                 .write_value_to_vec(value.clone())
                 .unwrap();
+            let schema = Prepared::new(&schema).unwrap();
             // Direct, and through resolution: both must give the same event.
             let direct = Datum {
                 bytes: &bytes,
@@ -197,8 +198,8 @@ fn compatible_writers_of_other_versions_are_read() {
         .unwrap();
     let datum = Datum {
         bytes: &bytes,
-        writer: &newer,
-        reader: Some(&ours),
+        writer: &Prepared::new(&newer).unwrap(),
+        reader: Some(&Prepared::new(&ours).unwrap()),
     };
     let event = PurchaseEvent::decode("SwapCompleted", &datum)
         .unwrap()
@@ -220,17 +221,17 @@ fn bytes_that_do_not_fit_are_refused() {
         .iter()
         .find(|f| f.name == "UserRegistered")
         .unwrap();
-    let schema = Schema::parse_str(file.avsc).unwrap();
+    let schema = prepared(file.avsc).unwrap();
     let event = UserRegistered {
         user_id: events::ids::UserId::derive(&["a"]),
         registered_at: events::time::Timestamp(1),
     };
     assert!(to_value(&event).is_ok());
-    let bytes = UserEvent::from(event).encode(&schema).unwrap();
+    let bytes = UserEvent::from(event).encode(schema).unwrap();
     for end in 0..bytes.len() {
         let datum = Datum {
             bytes: &bytes[..end],
-            writer: &schema,
+            writer: schema,
             reader: None,
         };
         assert!(
@@ -244,7 +245,7 @@ fn bytes_that_do_not_fit_are_refused() {
     longer.push(0);
     let datum = Datum {
         bytes: &longer,
-        writer: &schema,
+        writer: schema,
         reader: None,
     };
     assert!(
