@@ -132,10 +132,7 @@ const TRACE: &str = "traceparent";
 /// The headers that are read.
 const NAMES: [&str; 7] = [ID, SOURCE, TIME, SUBJECT, CORRELATION, CAUSATION, TRACE];
 
-fn text<'a>(
-    name: &'static str,
-    value: Option<&'a [u8]>,
-) -> Result<Option<&'a str>, EnvelopeError> {
+fn text<'a>(name: &'static str, value: Option<&'a [u8]>) -> Result<Option<&'a str>, EnvelopeError> {
     value
         .map(std::str::from_utf8)
         .transpose()

@@ -130,7 +130,11 @@ impl Registry {
         }
     }
 
-    pub(crate) fn remember(&self, id: u32, avsc: &str) -> Result<&'static Prepared<'static>, RegistryError> {
+    pub(crate) fn remember(
+        &self,
+        id: u32,
+        avsc: &str,
+    ) -> Result<&'static Prepared<'static>, RegistryError> {
         let schema = prepared(avsc).map_err(|cause| RegistryError::Unusable { id, cause })?;
         self.seen
             .write()

@@ -241,12 +241,15 @@ fn cpu_ms(world: &World) -> u64 {
     parts()
         .iter()
         .filter_map(|part| world.sandbox.fleet.pid(part))
-        .filter_map(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-            Some((fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?) * 10)
-        })
+        .filter_map(cpu_of)
         .sum()
+}
+
+/// CPU time of a process so far, in milliseconds (clock ticks are 10 ms).
+pub fn cpu_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    Some((fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?) * 10)
 }
 
 /// CPU time that the whole machine has spent so far, in milliseconds.

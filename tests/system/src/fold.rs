@@ -49,7 +49,7 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
         begun.elapsed().as_secs_f64()
     );
     println!(
-        "\n| processor | records | fold | records a second | memory after |\n|---|---|---|---|---|"
+        "\n| processor | records | fold | CPU | records a second | memory after |\n|---|---|---|---|---|---|"
     );
     for name in MEASURED {
         let (brokers, group) = (world.setting("GRIDWAY_KAFKA_BROKERS").to_owned(), name);
@@ -77,14 +77,12 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let took = begun.elapsed().as_secs_f64();
-        let memory = world
-            .sandbox
-            .fleet
-            .pid(name)
-            .and_then(crate::bench::rss_kib)
-            .unwrap_or(0);
+        let process = world.sandbox.fleet.pid(name);
+        let memory = process.and_then(crate::bench::rss_kib).unwrap_or(0);
+        let cpu_ms = process.and_then(crate::bench::cpu_of).unwrap_or(0);
         println!(
-            "| {name} | {records} | {took:.1} s | {:.0} | {} MB |",
+            "| {name} | {records} | {took:.1} s | {:.1} s | {:.0} | {} MB |",
+            cpu_ms as f64 / 1000.0,
             records as f64 / took,
             memory / 1024
         );
