@@ -153,7 +153,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("200"),
         "Steps of effects (an attempt, a look) that one process takes at Horizon in a second at most, at least 1. After an outage it begins with 10 and adds 10 each second.",
     ),
-    plain("GRIDWAY_TFCHAIN_URL", None, "TFChain."),
+    plain(
+        "GRIDWAY_TFCHAIN_URL",
+        None,
+        "A node of TFChain, `ws://…` or `wss://…`.",
+    ),
     plain(
         "GRIDWAY_TFCHAIN_CALLS_PER_SECOND",
         Some("200"),

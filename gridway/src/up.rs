@@ -22,6 +22,9 @@ pub struct Options {
     /// Milliseconds between TFChain blocks; 0 makes one on each submission.
     #[arg(long, default_value_t = 0)]
     pub block_ms: u64,
+    /// Blocks of TFChain by which finality trails.
+    #[arg(long, default_value_t = 0)]
+    pub finality_lag: u32,
     /// Keep the logs of all processes after the end.
     #[arg(long)]
     pub keep: bool,
@@ -87,6 +90,7 @@ pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sand
     let stack = Stack::start(StackOptions {
         close_ms: options.close_ms,
         block_ms: options.block_ms,
+        finality_lag: options.finality_lag,
         keep: options.keep,
         ..StackOptions::default()
     })

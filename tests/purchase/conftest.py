@@ -70,7 +70,9 @@ class World:
         return f"t={timestamp},v1={signature}"
 
     def stand_in(self, name, method, path, **kwargs):
-        answer = requests.request(method, self.env[name].rstrip("/") + path, timeout=20, **kwargs)
+        # TFChain is a WebSocket; its controls are on the same port.
+        base = self.env[name].replace("ws://", "http://", 1).rstrip("/")
+        answer = requests.request(method, base + path, timeout=20, **kwargs)
         answer.raise_for_status()
         return answer
 

@@ -1,85 +1,124 @@
-//! The client: reading, submitting, waiting for what is final.
+//! The client: reading at finalized blocks, signing, submitting, waiting for what is final.
 
+use crate::blocks::{Body, Ended, hash_of};
+use crate::creations::Creations;
 use crate::keys::{ActivatorKey, ChainKey};
+use crate::node::{NodeClient, View, malformed, told, unreachable};
 use crate::outcome::Answer;
 use crate::port::{
     Block, BlockRef, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan,
     TwinProof,
 };
-use crate::protocol::{
-    AccountState, BlockBody, Call, ChainInfo, Era, Event, Extrinsic, ExtrinsicStatus, Header,
-    MAX_BLOCKS, RpcError, Stage, Submission,
-};
-use crate::runtime_events::chain_event;
-use events::ids::TwinId;
+use crate::shapes::{Accepted, AccountInfo, Named};
+use crate::submitted::Submitted;
+use events::ids::{EventId, TwinId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
-use events::time::Timestamp;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use subxt::utils::AccountId32;
+use subxt::config::{DefaultExtrinsicParamsBuilder, SubstrateConfig};
+use subxt::error::ExtrinsicError;
+use subxt::ext::scale_decode::DecodeAsType;
+use subxt::ext::scale_encode::EncodeAsFields;
+use subxt::tx::{SubmittableTransaction, TransactionStatus};
+use subxt::utils::{AccountId32, H256};
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 use tokio::time::Instant;
 
-/// Longest time that one request is asked to wait for news.
-const LONG_POLL: Duration = Duration::from_secs(20);
 /// Accounts kept in mind before those without work are forgotten.
 const MANY_ACCOUNTS: usize = 1_024;
+/// Blocks with their events that are kept: one serves all transactions in it.
+const MANY_BODIES: usize = 64;
+/// Transactions of which it is remembered where they could be.
+const MANY_SUBMITTED: usize = 4_096;
 
 /// Where the chain is.
 #[derive(Debug, Clone)]
 pub struct TfchainConfig {
-    /// Base URL.
+    /// `ws://…` or `wss://…`.
     pub url: String,
-    /// For one request, besides the time that it is asked to wait.
+    /// For one answer, and for the connection.
     pub timeout: Duration,
 }
 
-/// The HTTP client could not be set up.
+/// The settings lead nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client for TFChain cannot be set up: {0}")]
+#[error("TFChain's address {0:?} is none: expected ws:// or wss://")]
 pub struct InvalidConfig(String);
 
-/// TFChain over HTTP. Clones share their connections and their queues per account.
+/// TFChain over JSON-RPC. Clones share their connection and their queues per account.
 #[derive(Clone)]
 pub struct TfchainClient {
-    http: reqwest::Client,
-    base: Arc<str>,
-    timeout: Duration,
+    inner: Arc<Inner>,
     finality_wait: Duration,
-    info: Arc<OnceCell<ChainInfo>>,
-    in_flight: Arc<Mutex<BTreeMap<AccountId32, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+struct Inner {
+    node: NodeClient,
+    in_flight: Mutex<BTreeMap<AccountId32, Arc<tokio::sync::Mutex<()>>>>,
+    bodies: Mutex<VecDeque<(H256, Arc<OnceCell<Arc<Body>>>)>>,
+    submitted: Mutex<(HashMap<EventId, Submitted>, VecDeque<EventId>)>,
+    creations: tokio::sync::Mutex<Creations>,
+}
+
+/// Everything that a decision about an account rests on, read at one finalized block.
+pub(crate) struct AccountState {
+    /// The chain as of that block.
+    pub view: Arc<View>,
+    /// The block.
+    pub at: BlockRef,
+    /// Next nonce.
+    pub nonce: u32,
+    /// May be spent.
+    pub free: Amount<Tft>,
+}
+
+/// A transaction ready to be sent.
+pub(crate) struct Signed {
+    transaction: SubmittableTransaction<SubstrateConfig, ViewImpl>,
+    hash: H256,
+}
+
+type ViewImpl = subxt::client::OnlineClientAtBlockImpl<SubstrateConfig>;
+
+impl Signed {
+    /// Its hash, 64 hex digits.
+    pub(crate) fn hash(&self) -> String {
+        hex::encode(self.hash.0)
+    }
 }
 
 /// A transaction whose call was carried out, in a finalized block.
 pub(crate) struct Executed {
     pub hash: String,
-    pub block: u32,
-    pub events: Vec<Event>,
+    pub body: Arc<Body>,
+    pub place: u32,
 }
 
 impl TfchainClient {
     /// A client; connects when it is first used.
     ///
     /// # Errors
-    /// When the URL is not one or TLS cannot be set up.
+    /// When the URL is none of a WebSocket.
     pub fn new(config: &TfchainConfig) -> Result<Self, InvalidConfig> {
-        let base = reqwest::Url::parse(&config.url).map_err(|e| InvalidConfig(e.to_string()))?;
-        let http = reqwest::Client::builder()
-            .tcp_nodelay(true)
-            .connect_timeout(config.timeout)
-            .build()
-            .map_err(|e| InvalidConfig(e.to_string()))?;
+        let url = config.url.trim();
+        let rest = url
+            .strip_prefix("ws://")
+            .or_else(|| url.strip_prefix("wss://"));
+        if rest.is_none_or(str::is_empty) {
+            return Err(InvalidConfig(config.url.clone()));
+        }
         Ok(Self {
-            http,
-            base: base.as_str().trim_end_matches('/').into(),
-            timeout: config.timeout,
+            inner: Arc::new(Inner {
+                node: NodeClient::new(url, config.timeout),
+                in_flight: Mutex::default(),
+                bodies: Mutex::default(),
+                submitted: Mutex::default(),
+                creations: tokio::sync::Mutex::default(),
+            }),
             finality_wait: Duration::from_secs(60),
-            info: Arc::default(),
-            in_flight: Arc::default(),
         })
     }
 
@@ -90,11 +129,19 @@ impl TfchainClient {
         self
     }
 
+    pub(crate) fn node(&self) -> &NodeClient {
+        &self.inner.node
+    }
+
+    pub(crate) fn creations(&self) -> &tokio::sync::Mutex<Creations> {
+        &self.inner.creations
+    }
+
     /// Waits until no other work of this process is under way for the account. One in flight per
     /// account: the nonce admits no more, and a second one would only go stale.
     pub(crate) async fn alone(&self, account: AccountId32) -> OwnedMutexGuard<()> {
         let turn = {
-            let mut turns = self.in_flight.lock();
+            let mut turns = self.inner.in_flight.lock();
             if turns.len() > MANY_ACCOUNTS {
                 turns.retain(|_, turn| Arc::strong_count(turn) > 1);
             }
@@ -103,209 +150,244 @@ impl TfchainClient {
         turn.lock_owned().await
     }
 
-    /// What does not change on this chain.
-    pub(crate) async fn info(&self) -> Result<&ChainInfo, ReadError> {
-        self.info
-            .get_or_try_init(|| self.get("/v1/chain", &[], Duration::ZERO))
-            .await
-    }
-
-    /// State and nonce of the account at one finalized block; with the contract of that node and
-    /// hash when asked for.
-    pub(crate) async fn account(
+    /// A storage value at a view; `None` where it is absent and has no default.
+    pub(crate) async fn value<Keys, Value>(
         &self,
+        view: &View,
+        pallet: &str,
+        entry: &str,
+        keys: Keys,
+    ) -> Result<Option<Value>, ReadError>
+    where
+        Keys: subxt::ext::frame_decode::storage::IntoEncodableValues
+            + subxt::ext::frame_decode::storage::IntoDecodableValues,
+        Value: DecodeAsType,
+    {
+        let link = self.node().link().await?;
+        let storage = view.storage();
+        let entry = storage
+            .entry(subxt::storage::dynamic::<Keys, Value>(pallet, entry))
+            .map_err(malformed)?;
+        let value = self.node().within(&link, entry.try_fetch(keys)).await?;
+        value
+            .map(|value| value.decode().map_err(malformed))
+            .transpose()
+    }
+
+    /// State and nonce of the account at the finalized head.
+    pub(crate) async fn account(&self, account: &AccountId32) -> Result<AccountState, ReadError> {
+        let view = self.node().head().await?;
+        self.account_at(view, account).await
+    }
+
+    /// State and nonce of the account at a view.
+    pub(crate) async fn account_at(
+        &self,
+        view: Arc<View>,
         account: &AccountId32,
-        contract: Option<(u32, &str)>,
     ) -> Result<AccountState, ReadError> {
-        let query = contract.map_or_else(Vec::new, |(node, hash)| {
-            vec![("node", node.to_string()), ("hash", hash.to_owned())]
-        });
-        self.get(&format!("/v1/accounts/{account}"), &query, Duration::ZERO)
-            .await
+        let read = self.value::<_, AccountInfo>(&view, "System", "Account", (*account,));
+        let (at, info) = futures::try_join!(self.node().header_of(&view), read)?;
+        Ok(AccountState {
+            at,
+            nonce: info.as_ref().map_or(0, |info| info.nonce),
+            free: tft(info.map_or(0, |info| info.data.free)),
+            view,
+        })
     }
 
-    pub(crate) async fn header(&self, number: u32) -> Result<Header, ReadError> {
-        self.get(&format!("/v1/headers/{number}"), &[], Duration::ZERO)
-            .await
+    /// The account's twin at a view.
+    pub(crate) async fn twin_at(
+        &self,
+        view: &View,
+        account: &AccountId32,
+    ) -> Result<Option<TwinId>, ReadError> {
+        let twin = self.value::<_, u32>(view, "TfgridModule", "TwinIdByAccountID", (*account,));
+        Ok(twin.await?.map(TwinId))
     }
 
-    /// Signs with exactly this nonce. `birth` is the finalized block at which it was read.
-    pub(crate) async fn sign(
+    /// Whether the account has accepted terms, at a view.
+    pub(crate) async fn accepted_at(
+        &self,
+        view: &View,
+        account: &AccountId32,
+    ) -> Result<bool, ReadError> {
+        let pallet = "TfgridModule";
+        let entry = "UsersTermsAndConditions";
+        let accepted = self
+            .value::<_, Vec<Accepted>>(view, pallet, entry, (*account,))
+            .await?;
+        Ok(accepted.is_some_and(|accepted| !accepted.is_empty()))
+    }
+
+    /// Signs with exactly the nonce that was read, for so many blocks from the block at which it
+    /// was read. Nothing is asked of the node.
+    pub(crate) fn sign<C: Named + EncodeAsFields>(
         &self,
         key: &ChainKey,
-        nonce: u32,
-        era: Era,
-        birth: &Header,
-        call: Call,
-    ) -> Result<Extrinsic, ReadError> {
-        let genesis = hash_bytes(&self.info().await?.genesis_hash)?;
-        Ok(Extrinsic::sign(
-            key,
-            nonce,
-            era,
-            call,
-            genesis,
-            hash_bytes(&birth.hash)?,
-        ))
+        state: &AccountState,
+        period: u32,
+        call: C,
+    ) -> Result<Signed, ReadError> {
+        self.node().verified(&state.view)?;
+        let payload = subxt::tx::dynamic(C::PALLET, C::NAME, call);
+        let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
+            .nonce(u64::from(state.nonce))
+            .mortal_from_unchecked(
+                u64::from(period),
+                state.view.block_number(),
+                state.view.block_hash(),
+            )
+            .build();
+        let transaction = state
+            .view
+            .tx()
+            .create_v4_signable_offline(&payload, params)
+            .and_then(|mut signable| signable.sign(key.pair()))
+            .map_err(malformed)?;
+        let hash = transaction.hash();
+        Ok(Signed { transaction, hash })
+    }
+
+    /// Remembers, before it is sent, under which hash a request's transaction may be found.
+    pub(crate) fn remember(
+        &self,
+        request: EventId,
+        signed: &Signed,
+        state: &AccountState,
+        period: u32,
+    ) {
+        let submitted = Submitted {
+            hash: signed.hash,
+            nonce: state.nonce,
+            birth: state.at.number,
+            last: state.at.number.saturating_add(period),
+        };
+        let mut memory = self.inner.submitted.lock();
+        let (by_request, order) = &mut *memory;
+        if by_request.insert(request, submitted).is_none() {
+            order.push_back(request);
+        }
+        while order.len() > MANY_SUBMITTED {
+            if let Some(oldest) = order.pop_front() {
+                by_request.remove(&oldest);
+            }
+        }
+    }
+
+    /// What this process sent last for a request.
+    pub(crate) fn submitted(&self, request: EventId) -> Option<Submitted> {
+        self.inner.submitted.lock().0.get(&request).cloned()
     }
 
     /// Submits and waits, for a bounded time, until it is in a finalized block.
-    pub(crate) async fn submit(&self, extrinsic: &Extrinsic) -> Result<Executed, Answer> {
+    pub(crate) async fn submit(&self, signed: &Signed) -> Result<Executed, Answer> {
         let until = Instant::now() + self.finality_wait;
-        let body = Submission {
-            extrinsic: hex::encode(extrinsic.encoded()),
-        };
-        let wait = self.finality_wait.min(LONG_POLL);
-        let request = self
-            .http
-            .post(self.url("/v1/extrinsics", &[("wait_ms", millis(wait))]))
-            .json(&body);
-        let answer = request.timeout(self.timeout + wait).send().await;
-        let mut status = submitted(answer).await?;
-        loop {
-            match status.stage {
-                Stage::Finalized {
-                    block,
-                    error: None,
-                    events,
-                } => {
-                    return Ok(Executed {
-                        hash: status.hash,
-                        block,
-                        events,
-                    });
-                }
-                Stage::Finalized {
-                    error: Some(error), ..
-                } => {
-                    return Err(Answer::Failed {
-                        module: error.module,
-                        name: error.name,
-                    });
-                }
-                Stage::Dropped => return Err(Answer::LeftPool),
-                Stage::Ready | Stage::InBlock { .. } => {}
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Answer::NotFinalized);
-            }
-            let wait = left.min(LONG_POLL);
-            let query = [("wait_ms", millis(wait))];
-            status = self
-                .get(&format!("/v1/extrinsics/{}", status.hash), &query, wait)
-                .await
-                .map_err(|e| Answer::NoAnswer(e.to_string()))?;
-        }
-    }
-
-    fn url(&self, path: &str, query: &[(&str, String)]) -> String {
-        let mut url = format!("{}{path}", self.base);
-        for (i, (name, value)) in query.iter().enumerate() {
-            url.push(if i == 0 { '?' } else { '&' });
-            url.push_str(name);
-            url.push('=');
-            // Numbers and hex digits alone: nothing that needs escaping.
-            url.push_str(value);
-        }
-        url
-    }
-
-    /// `wait` is how long the request is asked to wait for news.
-    async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-        wait: Duration,
-    ) -> Result<T, ReadError> {
-        let request = self
-            .http
-            .get(self.url(path, query))
-            .timeout(self.timeout + wait);
-        let response = request.send().await.map_err(|e| unreachable(&e))?;
-        let status = response.status();
-        if status.is_server_error() {
-            return Err(ReadError::Unreachable(format!("{path} answered {status}")));
-        }
-        if !status.is_success() {
-            return Err(ReadError::Malformed(format!("{path} answered {status}")));
-        }
-        let body = response.bytes().await.map_err(|e| unreachable(&e))?;
-        serde_json::from_slice(&body).map_err(|e| ReadError::Malformed(format!("{path}: {e}")))
-    }
-
-    async fn finalized(&self, after: u32, wait: Duration) -> Result<BlockRef, ReadError> {
-        let query = [("after", after.to_string()), ("wait_ms", millis(wait))];
-        self.get::<Header>("/v1/finalized", &query, wait)
+        let link = self
+            .node()
+            .link()
             .await
-            .map(|header| block_ref(&header))
+            .map_err(|e| Answer::NotConnected(e.to_string()))?;
+        let submit = signed.transaction.submit_and_watch();
+        let progress = tokio::time::timeout(self.node().timeout(), submit).await;
+        let mut progress = match progress {
+            Ok(Ok(progress)) => progress,
+            Ok(Err(ExtrinsicError::ErrorSubmittingTransaction(error))) => {
+                return Err(match told(&error) {
+                    Some((code, detail)) => Answer::Rejected { code, detail },
+                    None => Answer::NoAnswer(error.to_string()),
+                });
+            }
+            Ok(Err(error)) => return Err(Answer::NoAnswer(error.to_string())),
+            Err(_) => {
+                self.node().forget(&link).await;
+                return Err(Answer::NoAnswer("no answer in time".to_owned()));
+            }
+        };
+        loop {
+            let status = match tokio::time::timeout_at(until, progress.next()).await {
+                Ok(Some(Ok(status))) => status,
+                Ok(Some(Err(error))) => return Err(Answer::NoAnswer(error.to_string())),
+                Ok(None) => return Err(Answer::NoAnswer("the watch has ended".to_owned())),
+                Err(_) => return Err(Answer::NotFinalized),
+            };
+            match status {
+                TransactionStatus::InFinalizedBlock(block) => {
+                    return self.executed(block.block_hash(), signed.hash).await;
+                }
+                TransactionStatus::Error { .. }
+                | TransactionStatus::Invalid { .. }
+                | TransactionStatus::Dropped { .. } => return Err(Answer::LeftPool),
+                TransactionStatus::Validated
+                | TransactionStatus::Broadcasted
+                | TransactionStatus::InBestBlock(_)
+                | TransactionStatus::NoLongerInBestBlock => {}
+            }
+        }
+    }
+
+    /// What became of a transaction in a finalized block.
+    async fn executed(&self, block: H256, transaction: H256) -> Result<Executed, Answer> {
+        let unclear = |reason: String| Answer::NoAnswer(reason);
+        let body = self.body(block).await.map_err(|e| unclear(e.to_string()))?;
+        let place = body
+            .place(transaction)
+            .ok_or_else(|| unclear("the block does not hold the transaction".to_owned()))?;
+        match body.ended(place) {
+            Some(Ended::Success) => Ok(Executed {
+                hash: hex::encode(transaction.0),
+                body,
+                place,
+            }),
+            Some(Ended::Failed { module, name }) => Err(Answer::Failed {
+                module: module.clone(),
+                name: name.clone(),
+            }),
+            None => Err(unclear("the block does not tell how it ended".to_owned())),
+        }
+    }
+
+    /// Looks through finalized blocks for what was sent for a request. `None`: it is in none of
+    /// those that could hold it up to the head.
+    pub(crate) async fn look_for(
+        &self,
+        submitted: &Submitted,
+        head: u32,
+    ) -> Result<Option<Result<Executed, Answer>>, ReadError> {
+        let last = submitted.last.min(head);
+        for number in submitted.birth.saturating_add(1)..=last {
+            let header = self.node().header(number).await?;
+            let hash = hash_of(&header.hash).ok_or_else(|| malformed("a block's hash"))?;
+            if self.body(hash).await?.place(submitted.hash).is_some() {
+                return Ok(Some(self.executed(hash, submitted.hash).await));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A block with its events, read once for all that ask at the same time.
+    pub(crate) async fn body(&self, hash: H256) -> Result<Arc<Body>, ReadError> {
+        let cell = {
+            let mut bodies = self.inner.bodies.lock();
+            match bodies.iter().find(|(known, _)| *known == hash) {
+                Some((_, cell)) => Arc::clone(cell),
+                None => {
+                    let cell = Arc::new(OnceCell::new());
+                    bodies.push_back((hash, Arc::clone(&cell)));
+                    if bodies.len() > MANY_BODIES {
+                        bodies.pop_front();
+                    }
+                    cell
+                }
+            }
+        };
+        let read = || async { self.node().body(hash).await.map(Arc::new) };
+        cell.get_or_try_init(read).await.cloned()
     }
 }
 
-/// What the node made of a submission.
-async fn submitted(
-    answer: Result<reqwest::Response, reqwest::Error>,
-) -> Result<ExtrinsicStatus, Answer> {
-    let response = match answer {
-        Ok(response) => response,
-        Err(error) if error.is_connect() => return Err(Answer::NotConnected(chain_of(&error))),
-        Err(error) => return Err(Answer::NoAnswer(chain_of(&error))),
-    };
-    let status = response.status();
-    let body = response
-        .bytes()
-        .await
-        .map_err(|e| Answer::NoAnswer(chain_of(&e)))?;
-    if status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|e| Answer::NoAnswer(format!("an answer that cannot be read: {e}")));
-    }
-    match serde_json::from_slice::<RpcError>(&body) {
-        Ok(error) => Err(Answer::Rejected {
-            code: error.code,
-            detail: format!("{}: {}", error.message, error.data),
-        }),
-        Err(_) => Err(Answer::NoAnswer(format!("answered {status}"))),
-    }
-}
-
-fn unreachable(error: &reqwest::Error) -> ReadError {
-    ReadError::Unreachable(chain_of(error))
-}
-
-/// An error with its causes; reqwest's own text stops at "error sending request".
-fn chain_of(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-fn millis(duration: Duration) -> String {
-    duration.as_millis().to_string()
-}
-
-fn hash_bytes(text: &str) -> Result<[u8; 32], ReadError> {
-    let bytes = hex::decode(text)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| ReadError::Malformed(format!("{text:?} is not a block hash")))
-}
-
-pub(crate) fn block_ref(header: &Header) -> BlockRef {
-    BlockRef {
-        number: header.number,
-        hash: header.hash.clone(),
-        timestamp: Timestamp(header.timestamp_ms),
-    }
-}
-
-/// What the chain counts in 64 bits; the whole supply of TFT is far below 63.
-pub(crate) fn tft(minor: u64) -> Amount<Tft> {
+/// What the chain counts in 128 bits; the whole supply of TFT is far below 63.
+pub(crate) fn tft(minor: u128) -> Amount<Tft> {
     Amount::from_minor(i64::try_from(minor).unwrap_or(i64::MAX)).unwrap_or(Amount::ZERO)
 }
 
@@ -338,32 +420,13 @@ impl Tfchain for TfchainClient {
     }
 
     async fn finalized_head(&self) -> Result<BlockRef, ReadError> {
-        self.finalized(0, Duration::ZERO).await
+        let view = self.node().head().await?;
+        self.node().header_of(&view).await
     }
 
     async fn blocks(&self, from: u32, to: u32) -> Result<Vec<Block>, ReadError> {
-        let deposit_fee = self.info().await?.deposit_fee;
-        let mut blocks = Vec::new();
-        let mut next = from;
-        while next <= to {
-            let last = to.min(next.saturating_add(MAX_BLOCKS - 1));
-            let query = [("from", next.to_string()), ("to", last.to_string())];
-            let page: Vec<BlockBody> = self.get("/v1/blocks", &query, Duration::ZERO).await?;
-            for body in &page {
-                if body.header.number != next {
-                    return Err(ReadError::Malformed(format!(
-                        "block {} where {next} was due",
-                        body.header.number
-                    )));
-                }
-                next += 1;
-                blocks.push(block(body, deposit_fee));
-            }
-            if next <= last {
-                break;
-            }
-        }
-        Ok(blocks)
+        let head = self.finalized_head().await?.number;
+        self.node().blocks(from.max(1), to.min(head)).await
     }
 
     async fn wait_for_block_after(
@@ -372,37 +435,29 @@ impl Tfchain for TfchainClient {
         timeout: Duration,
     ) -> Result<BlockRef, ReadError> {
         let until = Instant::now() + timeout;
+        let link = self.node().link().await?;
+        let subscribe = link.rpc.chain_subscribe_finalized_heads();
+        let mut heads = self.node().within(&link, subscribe).await?;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let head = self.finalized(number, left.min(LONG_POLL)).await?;
-            if head.number > number || left <= LONG_POLL {
-                return Ok(head);
+            match tokio::time::timeout_at(until, heads.next()).await {
+                Ok(Some(Ok(header))) => {
+                    if header.number > u64::from(number) {
+                        return self.finalized_head().await;
+                    }
+                }
+                Ok(Some(Err(error))) => return Err(unreachable(error)),
+                Ok(None) => return Err(unreachable("the stream of heads has ended")),
+                Err(_) => return self.finalized_head().await,
             }
         }
     }
 
     async fn balance(&self, account: &AccountId32) -> Result<Amount<Tft>, ReadError> {
-        self.account(account, None)
-            .await
-            .map(|state| tft(state.free))
+        self.account(account).await.map(|state| state.free)
     }
 
     async fn twin_of(&self, account: &AccountId32) -> Result<Option<TwinId>, ReadError> {
-        self.account(account, None)
-            .await
-            .map(|state| state.twin.map(TwinId))
-    }
-}
-
-fn block(body: &BlockBody, deposit_fee: u64) -> Block {
-    let header = &body.header;
-    Block {
-        number: header.number,
-        hash: header.hash.clone(),
-        timestamp: Timestamp(header.timestamp_ms),
-        events: (0..)
-            .zip(&body.events)
-            .map(|(index, event)| chain_event(index, event, deposit_fee))
-            .collect(),
+        let view = self.node().head().await?;
+        self.twin_at(&view, account).await
     }
 }

@@ -1,8 +1,8 @@
 //! How long a transaction may land, and when it is certain that none of a plan can any more.
 
 use crate::client::TfchainClient;
-use crate::port::{BlockRef, ReadError, Tfchain};
-use crate::protocol::{Era, Header};
+use crate::port::{BlockRef, ReadError};
+use futures::{StreamExt, TryStreamExt, stream};
 
 /// Longest validity in blocks. Bounds what is read back once a deadline has passed; well below
 /// the 2400 blocks for which the chain remembers a birth hash.
@@ -10,20 +10,20 @@ const LONGEST: u32 = 256;
 /// Shortest validity in blocks that Substrate knows.
 const SHORTEST: u32 = 4;
 
+/// Headers asked for at once.
+const AT_ONCE: usize = 32;
+
 /// Why nothing is signed shortly before a deadline.
 pub(crate) const TOO_NEAR: &str = "the deadline is too near to sign anything";
 
-/// Validity of a transaction that is born at `birth` and must not land after `deadline` (Unix
-/// seconds), at one block in `block_ms`. `None` when too little time is left.
-pub(crate) fn mortality(birth: &Header, deadline: i64, block_ms: u64) -> Option<Era> {
-    let period = period(birth.timestamp_ms, deadline, block_ms)?;
-    Some(Era {
-        birth: birth.number,
-        mortal_until: birth.number.saturating_add(period),
-    })
+/// Validity, in blocks, of a transaction that is born at `birth` and must not land after
+/// `deadline` (Unix seconds), at one block in `block_ms`. `None` when too little time is left.
+pub(crate) fn mortality(birth: &BlockRef, deadline: i64, block_ms: u64) -> Option<u32> {
+    period(birth.timestamp.0, deadline, block_ms)
 }
 
-/// Powers of two, as Substrate's eras are.
+/// Powers of two, as Substrate's eras are. The last block that may hold the transaction is the
+/// one before `birth + period`.
 fn period(birth_ms: i64, deadline: i64, block_ms: u64) -> Option<u32> {
     let left = deadline.saturating_mul(1000).saturating_sub(birth_ms);
     let blocks = u64::try_from(left).ok()? / block_ms.max(1);
@@ -52,21 +52,23 @@ pub(crate) async fn standing(
     chain: &TfchainClient,
     deadline: i64,
     head: &BlockRef,
+    block_ms: u64,
 ) -> Result<Deadline, ReadError> {
     if head.timestamp.0 <= deadline.saturating_mul(1000) {
         return Ok(Deadline::Ahead);
     }
     let after = first_block_at(chain, deadline.saturating_mul(1000), head).await?;
     // Older births than these have expired before the deadline's own block.
-    let births = chain
-        .blocks(after.saturating_sub(LONGEST), after.saturating_sub(1))
+    let births = after.saturating_sub(LONGEST)..after;
+    let headers = stream::iter(births)
+        .map(|number| chain.node().header(number))
+        .buffered(AT_ONCE);
+    let last = headers
+        .try_fold(after, |last, birth| async move {
+            let period = period(birth.timestamp.0, deadline, block_ms);
+            Ok(last.max(period.map_or(0, |period| birth.number + period)))
+        })
         .await?;
-    let block_ms = chain.info().await?.block_ms;
-    let last = births
-        .iter()
-        .filter_map(|birth| Some(birth.number + period(birth.timestamp.0, deadline, block_ms)?))
-        .max()
-        .unwrap_or(after);
     Ok(if head.number >= last {
         Deadline::Closed { last }
     } else {
@@ -80,10 +82,21 @@ pub(crate) async fn first_block_at(
     time_ms: i64,
     head: &BlockRef,
 ) -> Result<u32, ReadError> {
-    let (mut low, mut high) = (0, head.number);
+    // From the head backwards, in growing steps: what is asked for is near, and nodes forget the
+    // state of old blocks.
+    let (mut low, mut high, mut step) = (0, head.number, 1_u32);
+    while high > 0 {
+        let back = high.saturating_sub(step);
+        if chain.node().header(back).await?.timestamp.0 < time_ms {
+            low = back + 1;
+            break;
+        }
+        high = back;
+        step = step.saturating_mul(2);
+    }
     while low < high {
         let middle = low + (high - low) / 2;
-        if chain.header(middle).await?.timestamp_ms >= time_ms {
+        if chain.node().header(middle).await?.timestamp.0 >= time_ms {
             high = middle;
         } else {
             low = middle + 1;
@@ -97,12 +110,12 @@ mod tests {
     use super::*;
 
     fn valid_for(left_ms: i64, block_ms: u64) -> Option<u32> {
-        let birth = Header {
+        let birth = BlockRef {
             number: 1_000,
             hash: String::new(),
-            timestamp_ms: 1_000_000 - left_ms,
+            timestamp: events::time::Timestamp(1_000_000 - left_ms),
         };
-        mortality(&birth, 1_000, block_ms).map(|era| era.mortal_until - 1_000)
+        mortality(&birth, 1_000, block_ms)
     }
 
     #[test]

@@ -90,6 +90,10 @@ impl ChainKey {
         self.account.to_string()
     }
 
+    pub(crate) const fn pair(&self) -> &Keypair {
+        &self.pair
+    }
+
     /// Signs in Substrate's context.
     #[must_use]
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {

@@ -8,20 +8,22 @@
 //!
 //! - [`Tfchain`] is the port, [`TfchainClient`] its client, [`outcome`] what errors mean;
 //! - [`keys`] derives the users' accounts from one seed;
-//! - [`protocol`] is what client and chain say to each other.
+//! - [`shapes`] are the calls, events and storage entries that are used, and [`guard`] compares
+//!   them with the node's metadata before anything is signed.
 
+mod blocks;
 pub mod client;
 mod contracts;
+mod creations;
 mod era;
+pub mod guard;
 pub mod keys;
+mod metrics;
+mod node;
 pub mod outcome;
 pub mod port;
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the derive of SCALE enums casts its small indices"
-)]
-pub mod protocol;
-pub mod runtime_events;
+pub mod shapes;
+mod submitted;
 mod twins;
 
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};

@@ -1,7 +1,6 @@
 //! The port: what Gridway wants of TFChain, whatever carries it.
 
 use crate::keys::{ActivatorKey, ChainKey};
-use crate::protocol::blake2_256;
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
@@ -12,6 +11,12 @@ use subxt::utils::AccountId32;
 
 /// Bytes that a contract may carry (`SmartContractModule.MaxDeploymentDataLength`).
 pub const MAX_DEPLOYMENT_DATA: usize = 512;
+
+/// BLAKE2b with 32 bytes of output, Substrate's hash.
+fn blake2_256(bytes: &[u8]) -> [u8; 32] {
+    use blake2::Digest;
+    blake2::Blake2b::<blake2::digest::consts::U32>::digest(bytes).into()
+}
 
 /// Hash of a deployment: BLAKE2b-256, in 64 hex digits, of its id, version and data.
 ///
@@ -163,16 +168,66 @@ pub enum ChainEvent {
         /// Deployment hash, 64 hex digits.
         hash: String,
     },
-    /// A node contract ended (`SmartContractModule.NodeContractCanceled`).
-    ContractCancelled {
+    /// A name contract was created (`SmartContractModule.ContractCreated`).
+    NameContractCreated {
         /// Place in the block.
         index: u32,
         /// The contract.
         contract: ContractId,
         /// Whose.
         twin: TwinId,
-        /// Where.
+        /// The name.
+        name: String,
+    },
+    /// A rent contract was created (`SmartContractModule.ContractCreated`).
+    RentContractCreated {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+        /// Whose.
+        twin: TwinId,
+        /// The node.
         node: NodeId,
+    },
+    /// A node contract has another workload (`SmartContractModule.ContractUpdated`).
+    ContractUpdated {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+        /// Its new deployment hash, 64 hex digits.
+        hash: String,
+    },
+    /// A contract of any kind ended (`SmartContractModule.NodeContractCanceled` and the like).
+    ContractCancelled {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+    },
+    /// A contract was billed (`SmartContractModule.ContractBilled`).
+    ContractBilled {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+        /// What was taken.
+        amount: Amount<Tft>,
+    },
+    /// There is no money for a contract (`SmartContractModule.ContractGracePeriodStarted`).
+    GracePeriodStarted {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
+    },
+    /// There is money again (`SmartContractModule.ContractGracePeriodEnded`).
+    GracePeriodEnded {
+        /// Place in the block.
+        index: u32,
+        /// The contract.
+        contract: ContractId,
     },
     /// An event that Gridway has no use for, or could not read.
     Other {
@@ -180,7 +235,7 @@ pub enum ChainEvent {
         index: u32,
         /// Pallet and event, such as `Balances.Transfer`.
         name: String,
-        /// As it came.
+        /// Its fields as they came, hex.
         raw: String,
     },
 }

@@ -1,14 +1,15 @@
 //! The walk to a twin: activation, accepted terms, twin. Each step is taken only if the chain's
 //! finalized state lacks it, so the walk may be begun again from anywhere.
 
-use crate::client::{TfchainClient, block_ref, tft};
+use crate::client::{AccountState, TfchainClient};
 use crate::era::{Deadline, TOO_NEAR, mortality, standing};
 use crate::keys::{ActivatorKey, ChainKey};
+use crate::node::NodeClient;
 use crate::outcome::meaning;
 use crate::port::{ReadError, TwinPlan, TwinProof};
-use crate::protocol::{AccountState, Call, Header};
-use events::ids::TwinId;
+use crate::shapes::{CreateTwin, Destination, Named, TransferKeepAlive, UserAcceptTc};
 use events::outcome::{Attempt, Find};
+use subxt::ext::scale_encode::EncodeAsFields;
 
 /// The grid's terms as its own nodes accept them: the hash is that of the link (MD5, the 32
 /// characters that the chain has room for).
@@ -33,18 +34,17 @@ async fn look(
     plan: &TwinPlan,
     key: &ChainKey,
 ) -> Result<Find<TwinProof>, ReadError> {
-    let state = chain.account(&key.account_id(), None).await?;
-    if let Some(proof) = proof(&state, key) {
+    let state = chain.account(&key.account_id()).await?;
+    if let Some(proof) = proof(chain, &state, key).await? {
         return Ok(Find::Landed(proof));
     }
+    let block_ms = NodeClient::block_ms(&state.view)?;
     Ok(
-        match standing(chain, plan.deadline, &block_ref(&state.at)).await? {
-            Deadline::Ahead => {
-                match mortality(&state.at, plan.deadline, chain.info().await?.block_ms) {
-                    Some(_) => Find::Absent,
-                    None => Find::Pending(TOO_NEAR.to_owned()),
-                }
-            }
+        match standing(chain, plan.deadline, &state.at, block_ms).await? {
+            Deadline::Ahead => match mortality(&state.at, plan.deadline, block_ms) {
+                Some(_) => Find::Absent,
+                None => Find::Pending(TOO_NEAR.to_owned()),
+            },
             Deadline::Closing { last } => {
                 Find::Pending(format!("until block {last} a step could still land"))
             }
@@ -63,48 +63,66 @@ pub(crate) async fn make(
 ) -> Attempt<TwinProof> {
     let _turn = chain.alone(key.account_id()).await;
     for step in 0..STEPS {
-        let state = match chain.account(&key.account_id(), None).await {
-            Ok(state) => state,
+        let taken = match next_step(chain, plan, key, activator.key()).await {
+            Ok(taken) => taken,
             // Before the first step nothing has been sent.
             Err(error) if step == 0 => return Attempt::NotSent(error.to_string()),
             Err(error) => return Attempt::NoAnswer(error.to_string()),
         };
-        if let Some(proof) = proof(&state, key) {
-            return Attempt::Landed(proof);
-        }
-        let taken = if !activated(&state, plan) {
-            activate(chain, plan, key, activator.key()).await
-        } else if state.terms_accepted {
-            let call = Call::CreateTwin {
-                relay: None,
-                pk: None,
-            };
-            send(chain, plan, key, state.nonce, &state.at, call).await
-        } else {
-            let call = Call::UserAcceptTc {
-                document_link: TERMS_LINK.to_vec(),
-                document_hash: TERMS_HASH.to_vec(),
-            };
-            send(chain, plan, key, state.nonce, &state.at, call).await
-        };
-        if let Err(outcome) = taken {
-            return outcome;
+        match taken {
+            Ok(Some(proof)) => return Attempt::Landed(proof),
+            Ok(None) => {}
+            Err(outcome) => return outcome,
         }
     }
     Attempt::Unknown("every step was taken, and the twin does not show yet".to_owned())
 }
 
-fn proof(state: &AccountState, key: &ChainKey) -> Option<TwinProof> {
-    state.twin.map(|twin| TwinProof {
-        twin: TwinId(twin),
+/// Takes the step that the chain's state lacks; gives the twin when it lacks none.
+async fn next_step(
+    chain: &TfchainClient,
+    plan: &TwinPlan,
+    key: &ChainKey,
+    activator: &ChainKey,
+) -> Result<Result<Option<TwinProof>, Attempt<TwinProof>>, ReadError> {
+    let state = chain.account(&key.account_id()).await?;
+    if let Some(proof) = proof(chain, &state, key).await? {
+        return Ok(Ok(Some(proof)));
+    }
+    let taken = if !activated(&state, plan) {
+        activate(chain, plan, key, activator).await
+    } else if chain.accepted_at(&state.view, &key.account_id()).await? {
+        let call = CreateTwin {
+            relay: None,
+            pk: None,
+        };
+        send(chain, plan, key, &state, call).await
+    } else {
+        let call = UserAcceptTc {
+            document_link: TERMS_LINK.to_vec(),
+            document_hash: TERMS_HASH.to_vec(),
+        };
+        send(chain, plan, key, &state, call).await
+    };
+    Ok(taken.map(|()| None))
+}
+
+async fn proof(
+    chain: &TfchainClient,
+    state: &AccountState,
+    key: &ChainKey,
+) -> Result<Option<TwinProof>, ReadError> {
+    let twin = chain.twin_at(&state.view, &key.account_id()).await?;
+    Ok(twin.map(|twin| TwinProof {
+        twin,
         account: key.ss58(),
         block: state.at.number,
-    })
+    }))
 }
 
 /// An account that has signed before was activated, whatever it has left.
 fn activated(state: &AccountState, plan: &TwinPlan) -> bool {
-    state.nonce > 0 || tft(state.free) >= plan.activation
+    state.nonce > 0 || state.free >= plan.activation
 }
 
 /// The activator's nonce is the compare-and-swap, so it is read *before* the state that it
@@ -118,13 +136,10 @@ async fn activate(
     let _turn = chain.alone(activator.account_id()).await;
     let unread = |error: ReadError| Attempt::NotSent(error.to_string());
     let payer = chain
-        .account(&activator.account_id(), None)
+        .account(&activator.account_id())
         .await
         .map_err(unread)?;
-    let state = chain
-        .account(&key.account_id(), None)
-        .await
-        .map_err(unread)?;
+    let state = chain.account(&key.account_id()).await.map_err(unread)?;
     if state.at.number < payer.at.number {
         return Err(Attempt::NotSent(
             "two nodes of TFChain answered, and the second one lags".to_owned(),
@@ -133,41 +148,43 @@ async fn activate(
     if activated(&state, plan) {
         return Ok(());
     }
-    if tft(payer.free) < plan.activation {
+    if payer.free < plan.activation {
         return Err(Attempt::NotSent(format!(
             "the activator {} holds {} TFT alone",
             activator.ss58(),
-            tft(payer.free)
+            payer.free
         )));
     }
-    let value = u128::from(plan.activation.minor().unsigned_abs());
-    let call = Call::TransferKeepAlive {
-        dest: key.account_id(),
-        value,
+    let call = TransferKeepAlive {
+        dest: Destination::Id(key.account_id()),
+        value: u128::from(plan.activation.minor().unsigned_abs()),
     };
-    send(chain, plan, activator, payer.nonce, &payer.at, call).await
+    send(chain, plan, activator, &payer, call).await
 }
 
-async fn send(
+async fn send<C: Named + EncodeAsFields>(
     chain: &TfchainClient,
     plan: &TwinPlan,
     key: &ChainKey,
-    nonce: u32,
-    birth: &Header,
-    call: Call,
+    state: &AccountState,
+    call: C,
 ) -> Result<(), Attempt<TwinProof>> {
     let unread = |error: ReadError| Attempt::NotSent(error.to_string());
-    let block_ms = chain.info().await.map_err(unread)?.block_ms;
-    let Some(era) = mortality(birth, plan.deadline, block_ms) else {
+    let block_ms = NodeClient::block_ms(&state.view).map_err(unread)?;
+    let Some(period) = mortality(&state.at, plan.deadline, block_ms) else {
         return Err(Attempt::NotSent(TOO_NEAR.to_owned()));
     };
-    let extrinsic = chain
-        .sign(key, nonce, era, birth, call)
-        .await
-        .map_err(unread)?;
-    tracing::debug!(request = %plan.request, account = %key.ss58(), nonce, "submitting a step to a twin");
+    let signed = chain.sign(key, state, period, call).map_err(unread)?;
+    tracing::debug!(
+        request = %plan.request,
+        account = %key.ss58(),
+        nonce = state.nonce,
+        transaction = signed.hash(),
+        call = C::NAME,
+        "submitting a step to a twin"
+    );
     chain
-        .submit(&extrinsic)
+        .submit(&signed)
         .await
         .map(drop)
         .map_err(|answer| meaning(&answer))

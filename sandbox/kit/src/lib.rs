@@ -110,7 +110,8 @@ fn late() -> u64 {
 pub struct Faults(Arc<Mutex<Vec<Fault>>>);
 
 impl Faults {
-    fn hit(&self, method: &str, path: &str) -> Option<(FaultKind, Duration)> {
+    /// The fault that applies to this request, which uses it up, and how late is late.
+    pub fn hit(&self, method: &str, path: &str) -> Option<(FaultKind, Duration)> {
         let mut faults = self.0.lock();
         for fault in faults.iter_mut() {
             let applies = (fault.method.is_empty() || fault.method.eq_ignore_ascii_case(method))
@@ -168,7 +169,19 @@ pub async fn serve(
     router: Router,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let faults = Faults::default();
+    serve_with(listener, router, Faults::default(), stop).await
+}
+
+/// As [`serve`], with faults that the router applies as well, to what is no HTTP request.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    faults: Faults,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let router = router.merge(control(faults.clone()));
     let tasks = tokio_util::task::TaskTracker::new();
     loop {
@@ -312,6 +325,19 @@ pub async fn run(
     router: Router,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    run_with(listen, router, Faults::default(), stop).await
+}
+
+/// As [`run`], with faults that the router applies as well, to what is no HTTP request.
+///
+/// # Errors
+/// When the address is not loopback or cannot be bound, or serving fails.
+pub async fn run_with(
+    listen: std::net::SocketAddr,
+    router: Router,
+    faults: Faults,
+    stop: CancellationToken,
+) -> io::Result<()> {
     if !listen.ip().is_loopback() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -332,7 +358,7 @@ pub async fn run(
         }
         on_signal.cancel();
     });
-    serve(listener, router, stop).await
+    serve_with(listener, router, faults, stop).await
 }
 
 /// Logs to stderr, filtered by `RUST_LOG` (default `info`).

@@ -181,6 +181,8 @@ pub struct StackOptions {
     pub close_ms: u64,
     /// Milliseconds between blocks of the TFChain stand-in; 0 makes one on each submission.
     pub block_ms: u64,
+    /// Blocks of the TFChain stand-in by which finality trails.
+    pub finality_lag: u32,
     /// Whether the stand-ins run too.
     pub stand_ins: bool,
     /// Whether the run folder, logs included, stays after the stop.
@@ -195,6 +197,7 @@ impl Default for StackOptions {
             dir: None,
             close_ms: 0,
             block_ms: 0,
+            finality_lag: 0,
             stand_ins: true,
             keep: false,
             quiet: false,

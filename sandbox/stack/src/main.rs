@@ -20,6 +20,9 @@ struct Arguments {
     /// Milliseconds between TFChain blocks; 0: one on each submission.
     #[arg(long, default_value_t = 0)]
     block_ms: u64,
+    /// Blocks of TFChain by which finality trails.
+    #[arg(long, default_value_t = 0)]
+    finality_lag: u32,
     /// Only Kafka, the registry, Postgres and Redis.
     #[arg(long)]
     no_stand_ins: bool,
@@ -35,6 +38,7 @@ async fn main() -> anyhow::Result<()> {
         dir: arguments.dir,
         close_ms: arguments.close_ms,
         block_ms: arguments.block_ms,
+        finality_lag: arguments.finality_lag,
         stand_ins: !arguments.no_stand_ins,
         keep: arguments.keep,
         quiet: false,

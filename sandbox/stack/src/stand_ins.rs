@@ -95,6 +95,7 @@ impl StandIns {
             let horizon = start(Part::Horizon, run, progress, &arguments, Vec::new).await?;
             let market = market::seed(horizon.address(), PASSPHRASE).await?;
             let (block, nodes) = (options.block_ms.to_string(), NODES.to_string());
+            let lag = options.finality_lag.to_string();
             let arguments = [
                 "--horizon",
                 horizon.address(),
@@ -104,6 +105,8 @@ impl StandIns {
                 &market.tft_asset,
                 "--block-ms",
                 &block,
+                "--finality-lag",
+                &lag,
                 "--nodes",
                 &nodes,
             ];
@@ -154,7 +157,10 @@ impl StandIns {
             ("GRIDWAY_TREASURY_FUNDERS", self.market.funders.clone()),
             ("GRIDWAY_LANE_SEED", lane_seed.clone()),
             ("GRIDWAY_BRIDGE_ADDRESS", self.market.bridge_address.clone()),
-            ("GRIDWAY_TFCHAIN_URL", self.tfchain.address().to_owned()),
+            (
+                "GRIDWAY_TFCHAIN_URL",
+                self.tfchain.address().replacen("http://", "ws://", 1),
+            ),
             ("GRIDWAY_TFCHAIN_USER_SEED", user_seed.clone()),
             ("GRIDWAY_TFCHAIN_ACTIVATOR_SEED", activator_seed.clone()),
         ]

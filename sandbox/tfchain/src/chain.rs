@@ -1,22 +1,25 @@
-//! Blocks over the [`Ledger`]: admission, pool, sealing, finality, and waiting for them.
+//! Blocks over the state: admission, pool, sealing, forks, finality, upgrades.
 
-use crate::ledger::{Counts, Effect, Ledger, Operation, Rules};
-use counterparties_tfchain::AccountId32;
-use counterparties_tfchain::protocol::{
-    AccountState, BlockBody, ChainInfo, Event, Extrinsic, ExtrinsicStatus, Header, MAX_BLOCKS,
-    RpcError, Stage, blake2_256,
-};
+mod look;
+mod pool;
+mod seal;
+
+use crate::extrinsic::Signed;
+use crate::ledger::{Machine, OfItself, Rules, Voted, answered, genesis, has_twin};
+use crate::runtime::frame_system::Phase;
+use crate::runtime::sp_core::crypto::AccountId32;
+use crate::runtime::{Change, Version, blake2_256};
+use crate::state::State;
+use crate::tally::{Counts, Tally};
+use codec::{Compact, Encode};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use subxt::ext::codec::Encode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Blocks for which birth hashes are remembered, as on the real chain.
-const BLOCK_HASH_COUNT: u32 = 2_400;
-/// Version of the runtime whose names are used.
-const SPEC_VERSION: u32 = 149;
+pub use look::{AccountView, Head};
 
 /// How blocks come.
 #[derive(Debug, Clone, Copy)]
@@ -25,45 +28,125 @@ pub struct Pace {
     pub block: Duration,
     /// With `block` zero: an empty block when none came for so long.
     pub idle: Duration,
-    /// Blocks by which finality trails. Needs `block`.
+    /// Blocks by which finality trails.
     pub finality_lag: u32,
+}
+
+impl Pace {
+    /// What a block normally takes, in milliseconds.
+    #[must_use]
+    pub fn block_ms(&self) -> u64 {
+        let block = if self.block.is_zero() {
+            self.idle
+        } else {
+            self.block
+        };
+        u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+/// A block's header, as it is hashed and told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Hash of the block before it.
+    pub parent: [u8; 32],
+    /// Height.
+    pub number: u32,
+    /// Stands for the state.
+    pub state_root: [u8; 32],
+    /// Stands for the transactions.
+    pub extrinsics_root: [u8; 32],
+}
+
+impl Header {
+    /// Blake2-256 of the SCALE header.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut bytes = self.parent.to_vec();
+        Compact(self.number).encode_to(&mut bytes);
+        bytes.extend(self.state_root);
+        bytes.extend(self.extrinsics_root);
+        // A digest without logs.
+        bytes.push(0);
+        blake2_256(&bytes)
+    }
 }
 
 struct Sealed {
     header: Header,
     hash: [u8; 32],
-    /// For the finalized state, which trails.
-    operations: Vec<Operation>,
-    /// Transactions of the block: hash and effect.
-    extrinsics: Vec<(String, Effect)>,
-    events: Vec<Event>,
+    timestamp_ms: u64,
+    /// As they are told: the inherent first.
+    extrinsics: Vec<Vec<u8>>,
+    /// Kept until it is final, to be carried out again after a fork.
+    signed: Vec<Signed>,
+    voted: Vec<Voted>,
+    tallies: Vec<Tally>,
+    /// The runtime after this block.
+    version: Version,
 }
 
-struct Pooled {
-    hash: String,
-    extrinsic: Extrinsic,
+/// How far a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// In the pool, before its turn.
+    Future,
+    /// In the pool.
+    Ready,
+    /// In a block.
+    InBlock([u8; 32]),
+    /// Its block is no more.
+    Retracted([u8; 32]),
+    /// In a finalized block.
+    Finalized([u8; 32]),
+    /// Left the pool.
+    Dropped,
+    /// Cannot be included any more.
+    Invalid,
+}
+
+impl Status {
+    /// Whether nothing comes after it.
+    #[must_use]
+    pub const fn is_last(self) -> bool {
+        matches!(self, Self::Finalized(_) | Self::Dropped | Self::Invalid)
+    }
 }
 
 struct Inner {
-    best: Ledger,
-    /// Trails by the lag; `None` when there is no lag.
-    finalized: Option<Ledger>,
+    state: State,
     blocks: Vec<Sealed>,
-    pool: Vec<Pooled>,
-    mints: Vec<Operation>,
-    stages: HashMap<String, Stage>,
+    by_hash: HashMap<[u8; 32], u32>,
+    pool: Vec<Signed>,
+    voted: Vec<Voted>,
+    /// Everything that was said of a transaction, oldest first.
+    said: HashMap<[u8; 32], Vec<Status>>,
+    /// Transactions of which nothing more will be said, with the block in which that was.
+    settled: VecDeque<(u32, [u8; 32])>,
+    finalized: u32,
+    version: Version,
+    counts: Counts,
     clock_ahead_ms: i64,
     held: bool,
+    /// Each n-th transaction, chosen by its hash, is dropped from the pool; 0: none.
+    drop_each: u32,
     /// Each n-th deposit is paid back; 0: none.
     returns: u32,
+    /// Makes blocks of different forks differ.
+    salt: u64,
     sealed_at: Instant,
+    metadata: HashMap<u32, Arc<[u8]>>,
 }
 
 /// The chain.
 pub struct Chain {
     inner: Mutex<Inner>,
+    rules: Rules,
+    activator: AccountId32,
     pace: Pace,
     news: watch::Sender<u64>,
+    restarts: watch::Sender<u64>,
+    down_until: Mutex<Option<Instant>>,
     genesis: [u8; 32],
 }
 
@@ -78,101 +161,102 @@ pub enum NotMinted {
     TooSmall,
 }
 
-fn rejected(code: i32, message: &str, data: &str) -> RpcError {
-    RpcError {
-        code,
-        message: message.to_owned(),
-        data: data.to_owned(),
-    }
-}
-
-fn invalid(data: &str) -> RpcError {
-    rejected(1010, "Invalid Transaction", data)
-}
-
 impl Inner {
-    fn finalized_number(&self, lag: u32) -> u32 {
-        self.head().number.saturating_sub(lag)
+    #[expect(clippy::disallowed_methods, reason = "a chain has a clock of its own")]
+    fn now_ms(&self) -> u64 {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        u64::try_from(now.saturating_add(self.clock_ahead_ms)).unwrap_or_default()
     }
 
-    fn head(&self) -> &Header {
-        // Block 0 is there from the beginning, so the fallback is never taken.
-        static NONE: Header = Header {
-            number: 0,
-            hash: String::new(),
-            timestamp_ms: 0,
-        };
-        self.blocks.last().map_or(&NONE, |b| &b.header)
+    fn head(&self) -> u32 {
+        u32::try_from(self.blocks.len().saturating_sub(1)).unwrap_or(u32::MAX)
     }
 
     fn block(&self, number: u32) -> Option<&Sealed> {
         self.blocks.get(usize::try_from(number).ok()?)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a chain has a clock of its own")]
-    fn now_ms(&self) -> i64 {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        i64::try_from(now.as_millis())
-            .unwrap_or(i64::MAX)
-            .saturating_add(self.clock_ahead_ms)
+    fn say(&mut self, hash: [u8; 32], status: Status) {
+        self.said.entry(hash).or_default().push(status);
+        if status.is_last() {
+            let head = self.head();
+            self.settled.push_back((head, hash));
+        }
     }
 }
 
 impl Chain {
     /// A chain at block 0, where `activator` holds `endowment` (10^-7 TFT).
     #[must_use]
-    pub fn new(rules: Rules, pace: Pace, activator: AccountId32, endowment: u64) -> Self {
-        let best = Ledger::new(rules, activator, endowment);
-        let finalized = (pace.finality_lag > 0).then(|| best.clone());
+    pub fn new(
+        rules: Rules,
+        pace: Pace,
+        activator: impl Into<AccountId32>,
+        endowment: u64,
+    ) -> Self {
+        let activator = activator.into();
         let mut inner = Inner {
-            best,
-            finalized,
+            state: State::default(),
             blocks: Vec::new(),
+            by_hash: HashMap::new(),
             pool: Vec::new(),
-            mints: Vec::new(),
-            stages: HashMap::new(),
+            voted: Vec::new(),
+            said: HashMap::new(),
+            settled: VecDeque::new(),
+            finalized: 0,
+            version: Version::FIRST,
+            counts: Counts::default(),
             clock_ahead_ms: 0,
             held: false,
+            drop_each: 0,
             returns: 0,
+            salt: 0,
             sealed_at: Instant::now(),
+            metadata: HashMap::new(),
         };
-        let genesis = blake2_256(&(b"gridway sandbox", activator, rules.nodes).encode());
-        let header = Header {
+        let timestamp_ms = inner.now_ms();
+        let mut machine = Machine {
+            state: &mut inner.state,
+            rules,
+            activator,
+            version: Version::FIRST,
             number: 0,
-            hash: hex::encode(genesis),
-            timestamp_ms: inner.now_ms(),
-        };
-        let block = Sealed {
-            header,
-            hash: genesis,
-            operations: Vec::new(),
-            extrinsics: Vec::new(),
+            now_ms: timestamp_ms,
+            phase: Phase::Initialization,
             events: Vec::new(),
+            tallies: Vec::new(),
         };
-        inner.blocks.push(block);
+        genesis(&mut machine, endowment);
+        let header = Header {
+            parent: [0; 32],
+            number: 0,
+            state_root: blake2_256(&(b"gridway sandbox", activator, timestamp_ms).encode()),
+            extrinsics_root: [0; 32],
+        };
+        let hash = header.hash();
+        inner.by_hash.insert(hash, 0);
+        inner.blocks.push(Sealed {
+            header,
+            hash,
+            timestamp_ms,
+            extrinsics: Vec::new(),
+            signed: Vec::new(),
+            voted: Vec::new(),
+            tallies: Vec::new(),
+            version: Version::FIRST,
+        });
         Self {
             inner: Mutex::new(inner),
+            rules,
+            activator,
             pace,
             news: watch::Sender::new(0),
-            genesis,
-        }
-    }
-
-    /// What does not change.
-    #[must_use]
-    pub fn info(&self) -> ChainInfo {
-        let block = if self.pace.block.is_zero() {
-            self.pace.idle
-        } else {
-            self.pace.block
-        };
-        ChainInfo {
-            genesis_hash: hex::encode(self.genesis),
-            spec_version: SPEC_VERSION,
-            block_ms: u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1),
-            deposit_fee: self.inner.lock().best.rules().deposit_fee,
+            restarts: watch::Sender::new(0),
+            down_until: Mutex::new(None),
+            genesis: hash,
         }
     }
 
@@ -194,30 +278,6 @@ impl Chain {
         }
     }
 
-    /// Checks a transaction as a node's pool does and takes it.
-    ///
-    /// # Errors
-    /// [`RpcError`] with the node's codes.
-    pub fn submit(&self, extrinsic: Extrinsic) -> Result<String, RpcError> {
-        let birth_hash = self.inner.lock().block(extrinsic.era.birth).map(|b| b.hash);
-        // Outside of the lock: checking a signature costs more than all the rest.
-        if !birth_hash.is_some_and(|birth| extrinsic.is_signed(self.genesis, birth)) {
-            return Err(invalid("Transaction has a bad signature"));
-        }
-        let hash = extrinsic.hash();
-        let mut inner = self.inner.lock();
-        admit(&inner, &hash, &extrinsic)?;
-        inner.stages.insert(hash.clone(), Stage::Ready);
-        inner.pool.push(Pooled {
-            hash: hash.clone(),
-            extrinsic,
-        });
-        if self.pace.block.is_zero() && !inner.held {
-            self.seal(&mut inner);
-        }
-        Ok(hash)
-    }
-
     /// Mints a deposit to the twin's account, once.
     ///
     /// # Errors
@@ -225,47 +285,50 @@ impl Chain {
     pub fn mint(&self, deposit: &str, twin: u32, amount: u64) -> Result<(), NotMinted> {
         let mut inner = self.inner.lock();
         let waiting = inner
-            .mints
+            .voted
             .iter()
-            .any(|m| matches!(m, Operation::Mint { deposit: d, .. } if d == deposit));
-        if waiting || inner.best.is_answered(deposit) {
+            .any(|m| matches!(m, Voted::Mint { deposit: d, .. } if d == deposit));
+        if waiting || answered(&inner.state, deposit) {
             return Err(NotMinted::Answered);
         }
-        if amount <= inner.best.rules().deposit_fee {
+        if amount <= self.rules.deposit_fee {
             return Err(NotMinted::TooSmall);
         }
-        if !inner.best.has_twin(twin) {
+        if !has_twin(&inner.state, twin) {
             return Err(NotMinted::NoTwin);
         }
-        self.by_the_bridge(
-            &mut inner,
-            Operation::Mint {
-                deposit: deposit.to_owned(),
-                twin,
-                amount,
-            },
-        );
+        let deposit = deposit.to_owned();
+        let mint = Voted::Mint {
+            deposit,
+            twin,
+            amount,
+        };
+        self.by_the_bridge(&mut inner, mint);
         Ok(())
     }
 
     /// Records that a deposit was paid back.
     pub fn refunded(&self, deposit: &str, target: &str, amount: u64, sequence: u64) {
-        let (deposit, target) = (deposit.to_owned(), target.to_owned());
-        self.by_the_bridge(
-            &mut self.inner.lock(),
-            Operation::Refunded {
-                deposit,
-                target,
-                amount,
-                sequence,
-            },
-        );
+        let refunded = Voted::Refunded {
+            deposit: deposit.to_owned(),
+            target: target.to_owned(),
+            amount,
+            sequence,
+        };
+        self.by_the_bridge(&mut self.inner.lock(), refunded);
+    }
+
+    fn by_the_bridge(&self, inner: &mut Inner, voted: Voted) {
+        inner.voted.push(voted);
+        if self.pace.block.is_zero() {
+            self.seal(inner);
+        }
     }
 
     /// Whether the deposit was minted or refunded.
     #[must_use]
     pub fn is_answered(&self, deposit: &str) -> bool {
-        self.inner.lock().best.is_answered(deposit)
+        answered(&self.inner.lock().state, deposit)
     }
 
     /// From now on each n-th deposit, chosen by its hash, is paid back as if the bridge's
@@ -284,211 +347,10 @@ impl Chain {
         each > 0 && number.is_some_and(|number| number % each == 0)
     }
 
-    fn by_the_bridge(&self, inner: &mut Inner, operation: Operation) {
-        inner.mints.push(operation);
-        if self.pace.block.is_zero() {
-            self.seal(inner);
-        }
-    }
-
-    /// Makes one block of what waits, and finalizes what is due.
-    fn seal(&self, inner: &mut Inner) {
-        let parent = inner.head();
-        let number = parent.number + 1;
-        let timestamp_ms = inner.now_ms().max(parent.timestamp_ms + 1);
-        let parent_hash = inner.blocks.last().map_or([0; 32], |b| b.hash);
-        let (mut operations, mut extrinsics, mut events, mut hashes) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for operation in std::mem::take(&mut inner.mints) {
-            events.extend(inner.best.apply(&operation, number).events);
-            operations.push(operation);
-        }
-        let pool = if inner.held {
-            Vec::new()
-        } else {
-            std::mem::take(&mut inner.pool)
-        };
-        for Pooled { hash, extrinsic } in pool {
-            let (nonce, free) = inner.best.purse(&extrinsic.account);
-            let valid = extrinsic.nonce == nonce
-                && number <= extrinsic.era.mortal_until
-                && free >= inner.best.rules().extrinsic_fee;
-            if !valid {
-                inner.stages.insert(hash, Stage::Dropped);
-                continue;
-            }
-            let operation = Operation::Signed {
-                account: extrinsic.account,
-                call: extrinsic.call,
-            };
-            let effect = inner.best.apply(&operation, number);
-            events.extend(effect.events.iter().cloned());
-            operations.push(operation);
-            hashes.push(hash.clone());
-            inner
-                .stages
-                .insert(hash.clone(), Stage::InBlock { block: number });
-            extrinsics.push((hash, effect));
-        }
-        let hash = blake2_256(
-            &(
-                parent_hash,
-                number,
-                timestamp_ms,
-                &hashes,
-                events.len() as u64,
-            )
-                .encode(),
-        );
-        let header = Header {
-            number,
-            hash: hex::encode(hash),
-            timestamp_ms,
-        };
-        inner.blocks.push(Sealed {
-            header,
-            hash,
-            operations,
-            extrinsics,
-            events,
-        });
-        inner.sealed_at = Instant::now();
-        self.finalize(inner);
-        self.news.send_modify(|n| *n += 1);
-    }
-
-    fn finalize(&self, inner: &mut Inner) {
-        let lag = self.pace.finality_lag;
-        if inner.head().number < lag {
-            return;
-        }
-        let number = inner.finalized_number(lag);
-        let Inner {
-            finalized,
-            blocks,
-            stages,
-            ..
-        } = inner;
-        let Some(block) = usize::try_from(number).ok().and_then(|n| blocks.get_mut(n)) else {
-            return;
-        };
-        if let Some(ledger) = finalized {
-            for operation in std::mem::take(&mut block.operations) {
-                ledger.apply(&operation, number);
-            }
-        }
-        block.operations.clear();
-        for (hash, effect) in std::mem::take(&mut block.extrinsics) {
-            stages.insert(
-                hash,
-                Stage::Finalized {
-                    block: number,
-                    error: effect.error,
-                    events: effect.events,
-                },
-            );
-        }
-    }
-
-    /// Header of the finalized head.
-    #[must_use]
-    pub fn finalized(&self) -> Header {
-        let inner = self.inner.lock();
-        let number = inner.finalized_number(self.pace.finality_lag);
-        inner
-            .block(number)
-            .map_or_else(|| inner.head().clone(), |b| b.header.clone())
-    }
-
-    /// Waits until the finalized head is above `number`, at most for `wait`; returns the head.
-    pub async fn finalized_after(&self, number: u32, wait: Duration) -> Header {
-        self.wait_for(wait, || {
-            Some(self.finalized()).filter(|head| head.number > number)
-        })
-        .await
-        .unwrap_or_else(|| self.finalized())
-    }
-
-    /// A finalized header.
-    #[must_use]
-    pub fn header(&self, number: u32) -> Option<Header> {
-        let inner = self.inner.lock();
-        (number <= inner.finalized_number(self.pace.finality_lag))
-            .then(|| inner.block(number).map(|b| b.header.clone()))
-            .flatten()
-    }
-
-    /// Finalized blocks, at most [`MAX_BLOCKS`].
-    #[must_use]
-    pub fn blocks(&self, from: u32, to: u32) -> Vec<BlockBody> {
-        let inner = self.inner.lock();
-        let to = to
-            .min(inner.finalized_number(self.pace.finality_lag))
-            .min(from.saturating_add(MAX_BLOCKS - 1));
-        (from..=to)
-            .filter_map(|number| inner.block(number))
-            .map(|b| BlockBody {
-                header: b.header.clone(),
-                events: b.events.clone(),
-            })
-            .collect()
-    }
-
-    /// An account at the finalized head.
-    #[must_use]
-    pub fn account(
-        &self,
-        account: &AccountId32,
-        contract: Option<(u32, [u8; 32])>,
-    ) -> AccountState {
-        let inner = self.inner.lock();
-        let number = inner.finalized_number(self.pace.finality_lag);
-        let at = inner
-            .block(number)
-            .map_or_else(|| inner.head().clone(), |b| b.header.clone());
-        inner
-            .finalized
-            .as_ref()
-            .unwrap_or(&inner.best)
-            .account(account, contract, at)
-    }
-
-    /// How far a transaction is; waits, at most for `wait`, until its way is at an end.
-    pub async fn status(&self, hash: &str, wait: Duration) -> Option<ExtrinsicStatus> {
-        let look = || self.inner.lock().stages.get(hash).cloned();
-        let ended = |stage: &Stage| matches!(stage, Stage::Finalized { .. } | Stage::Dropped);
-        look()?;
-        let stage = match self.wait_for(wait, || look().filter(ended)).await {
-            Some(stage) => stage,
-            None => look()?,
-        };
-        Some(ExtrinsicStatus {
-            hash: hash.to_owned(),
-            stage,
-        })
-    }
-
-    async fn wait_for<T>(&self, wait: Duration, look: impl Fn() -> Option<T>) -> Option<T> {
-        let mut news = self.news.subscribe();
-        let until = Instant::now() + wait;
-        loop {
-            news.borrow_and_update();
-            if let Some(found) = look() {
-                return Some(found);
-            }
-            if tokio::time::timeout_at(until, news.changed())
-                .await
-                .is_err()
-            {
-                return None;
-            }
-        }
-    }
-
     /// What was done so far, finalized or not.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.inner.lock().best.counts().clone()
+        self.inner.lock().counts.clone()
     }
 
     /// Sets the chain's clock forward.
@@ -513,51 +375,65 @@ impl Chain {
             self.seal(&mut inner);
         }
     }
-}
 
-/// The checks that a node makes before a transaction enters its pool, the signature aside.
-fn admit(inner: &Inner, hash: &str, extrinsic: &Extrinsic) -> Result<(), RpcError> {
-    let era = extrinsic.era;
-    let next = inner.head().number + 1;
-    if inner.pool.iter().any(|p| p.hash == hash) {
-        return Err(rejected(1013, "Transaction Already Imported", hash));
+    /// From the next block on another runtime is in force.
+    pub fn upgrade(&self, spec: u32, change: Change) {
+        let mut inner = self.inner.lock();
+        inner.version = Version {
+            spec,
+            transaction: inner.version.transaction,
+            change,
+        };
+        self.seal(&mut inner);
     }
-    let period = era.mortal_until.saturating_sub(era.birth);
-    if period == 0
-        || period >= BLOCK_HASH_COUNT
-        || next.saturating_sub(era.birth) > BLOCK_HASH_COUNT
-    {
-        return Err(invalid("Transaction has an ancient birth block"));
+
+    /// Does to a contract what the chain does by itself, in a block of its own.
+    ///
+    /// # Errors
+    /// When there is no such contract.
+    pub fn of_itself(&self, act: OfItself) -> Result<(), String> {
+        let mut inner = self.inner.lock();
+        self.seal_with(&mut inner, Some(act))
     }
-    if next > era.mortal_until {
-        return Err(invalid("Transaction is outdated"));
+
+    /// The node stops and comes back after so long: connections break, what is in the pool is
+    /// lost, blocks stay.
+    pub fn restart(&self, down: Duration) {
+        {
+            let mut inner = self.inner.lock();
+            let lost = std::mem::take(&mut inner.pool);
+            inner.counts.dropped += u64::try_from(lost.len()).unwrap_or_default();
+            for signed in lost {
+                inner.say(signed.hash, Status::Dropped);
+            }
+        }
+        *self.down_until.lock() = Some(Instant::now() + down);
+        self.restarts.send_modify(|n| *n += 1);
     }
-    let (nonce, free) = inner.best.purse(&extrinsic.account);
-    let waiting = inner
-        .pool
-        .iter()
-        .filter(|p| p.extrinsic.account == extrinsic.account);
-    if waiting
-        .clone()
-        .any(|p| p.extrinsic.nonce == extrinsic.nonce)
-    {
-        return Err(rejected(
-            1014,
-            "Priority is too low",
-            "The transaction has too low priority to replace another one",
-        ));
+
+    /// Whether the node is down.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.down_until
+            .lock()
+            .is_some_and(|until| Instant::now() < until)
     }
-    let expected = nonce + u32::try_from(waiting.count()).unwrap_or(0);
-    if extrinsic.nonce < expected {
-        return Err(invalid("Transaction is outdated"));
+
+    /// Changes with each restart.
+    #[must_use]
+    pub fn restarts(&self) -> watch::Receiver<u64> {
+        self.restarts.subscribe()
     }
-    if extrinsic.nonce > expected {
-        return Err(invalid("Transaction will be valid in the future"));
+
+    /// Changes whenever something happened.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
     }
-    if free < inner.best.rules().extrinsic_fee {
-        return Err(invalid(
-            "Inability to pay some fees (e.g. account balance too low)",
-        ));
+
+    /// Hash of block 0.
+    #[must_use]
+    pub const fn genesis(&self) -> [u8; 32] {
+        self.genesis
     }
-    Ok(())
 }

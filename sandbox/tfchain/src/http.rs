@@ -1,153 +1,68 @@
-//! The chain over HTTP, as `counterparties_tfchain::protocol` defines it, and controls for tests:
+//! JSON-RPC over WebSocket at `/`, and controls for tests:
 //!
 //! | request | effect |
 //! |---|---|
-//! | `GET /_control/counts` | [`crate::ledger::Counts`] |
+//! | `GET /_control/counts` | [`crate::tally::Counts`] |
 //! | `POST /_control/clock` `{"advance_ms": n}` | sets the chain's clock forward |
 //! | `POST /_control/blocks` `{"count": n}` | seals n blocks |
-//! | `POST /_control/pool` `{"held": true}` | transactions stay in the pool until `false` |
+//! | `POST /_control/pool` `{"held": true, "drop_each": n}` | transactions stay in the pool until `false`; each n-th, chosen by its hash, is dropped from it, 0: none |
 //! | `POST /_control/bridge` `{"returns": n}` | the bridge pays each n-th deposit back, chosen by its hash; 0: none |
+//! | `POST /_control/fork` `{"depth": n, "lose": false}` | other blocks take the place of the last n that are not final; their transactions go back to the pool, or are lost |
+//! | `POST /_control/restart` `{"down_ms": n}` | the node stops and comes back: connections and pool are lost |
+//! | `POST /_control/upgrade` `{"spec": n, "change": "nothing"}` | another runtime from the next block on; `indices` moves the pallets, `field` renames a field of a call |
+//! | `POST /_control/contract` `{"does": "bill", "contract": n, "amount": m}` | what the chain does by itself: `bill`, `start_grace`, `end_grace`, `out_of_funds` |
+//!
+//! Faults are armed as at every stand-in, for calls by the path `/rpc/<method>` and the method `RPC`.
 
 use crate::chain::Chain;
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use crate::ledger::OfItself;
+use crate::rpc::connection;
+use crate::runtime::Change;
+use axum::extract::State;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use counterparties_tfchain::AccountId32;
-use counterparties_tfchain::protocol::{Extrinsic, RpcError, Submission};
+use sandbox_kit::Faults;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest wait for news in one request.
-const LONGEST_WAIT_MS: u64 = 30_000;
+type Shared = State<(Arc<Chain>, Faults)>;
 
-type Shared = State<Arc<Chain>>;
+/// Blocks that are sealed in one request, at most.
+const MOST_BLOCKS: u32 = 10_000;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wait {
-    after: u32,
-    wait_ms: u64,
-}
-
-impl Wait {
-    fn duration(&self) -> Duration {
-        Duration::from_millis(self.wait_ms.min(LONGEST_WAIT_MS))
-    }
-}
-
-/// The routes.
-pub fn router(chain: Arc<Chain>) -> Router {
+/// The routes. `faults` are those that [`sandbox_kit::serve_with`] lets tests arm.
+pub fn router(chain: Arc<Chain>, faults: Faults) -> Router {
     Router::new()
-        .route(
-            "/v1/chain",
-            get(|State(c): Shared| async move { Json(c.info()) }),
-        )
-        .route("/v1/finalized", get(finalized))
-        .route("/v1/headers/{number}", get(header))
-        .route("/v1/blocks", get(blocks))
-        .route("/v1/accounts/{account}", get(account))
-        .route("/v1/extrinsics", post(submit))
-        .route("/v1/extrinsics/{hash}", get(status))
+        .route("/", get(upgrade_connection))
         .route(
             "/_control/counts",
-            get(|State(c): Shared| async move { Json(c.counts()) }),
+            get(|State((c, _)): Shared| async move { Json(c.counts()) }),
         )
         .route("/_control/clock", post(clock))
         .route("/_control/blocks", post(seal))
         .route("/_control/pool", post(pool))
         .route("/_control/bridge", post(bridge))
-        .with_state(chain)
+        .route("/_control/fork", post(fork))
+        .route("/_control/restart", post(restart))
+        .route("/_control/upgrade", post(upgrade))
+        .route("/_control/contract", post(contract))
+        .with_state((chain, faults))
 }
 
-fn not_found(what: &str) -> Response {
-    (StatusCode::NOT_FOUND, what.to_owned()).into_response()
-}
-
-async fn finalized(State(chain): Shared, Query(wait): Query<Wait>) -> Response {
-    let head = if wait.wait_ms == 0 {
-        chain.finalized()
-    } else {
-        chain.finalized_after(wait.after, wait.duration()).await
-    };
-    Json(head).into_response()
-}
-
-async fn header(State(chain): Shared, Path(number): Path<u32>) -> Response {
-    chain.header(number).map_or_else(
-        || not_found("no such finalized block"),
-        |h| Json(h).into_response(),
-    )
-}
-
-#[derive(Debug, Deserialize)]
-struct Range {
-    from: u32,
-    to: u32,
-}
-
-async fn blocks(State(chain): Shared, Query(range): Query<Range>) -> Response {
-    Json(chain.blocks(range.from, range.to)).into_response()
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Wanted {
-    node: Option<u32>,
-    hash: Option<String>,
-}
-
-async fn account(
-    State(chain): Shared,
-    Path(account): Path<String>,
-    Query(wanted): Query<Wanted>,
+async fn upgrade_connection(
+    State((chain, faults)): Shared,
+    headers: HeaderMap,
+    ws: WebSocketUpgrade,
 ) -> Response {
-    let bad = |what: &str| (StatusCode::BAD_REQUEST, what.to_owned()).into_response();
-    let Ok(account) = account.parse::<AccountId32>() else {
-        return bad("not an SS58 account");
-    };
-    let contract = match (wanted.node, wanted.hash) {
-        (Some(node), Some(hash)) => {
-            let Some(hash) = hex::decode(hash).ok().and_then(|h| h.try_into().ok()) else {
-                return bad("not a hash");
-            };
-            Some((node, hash))
-        }
-        _ => None,
-    };
-    Json(chain.account(&account, contract)).into_response()
-}
-
-async fn submit(
-    State(chain): Shared,
-    Query(wait): Query<Wait>,
-    Json(body): Json<Submission>,
-) -> Response {
-    let extrinsic = Extrinsic::from_hex(&body.extrinsic).map_err(|e| RpcError {
-        code: 1010,
-        message: "Invalid Transaction".to_owned(),
-        data: e.to_string(),
-    });
-    match extrinsic.and_then(|extrinsic| chain.submit(extrinsic)) {
-        Ok(hash) => match chain.status(&hash, wait.duration()).await {
-            Some(status) => Json(status).into_response(),
-            None => not_found("not known"),
-        },
-        Err(error) => (StatusCode::BAD_REQUEST, Json(error)).into_response(),
+    if chain.is_down() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-}
-
-async fn status(
-    State(chain): Shared,
-    Path(hash): Path<String>,
-    Query(wait): Query<Wait>,
-) -> Response {
-    match chain.status(&hash, wait.duration()).await {
-        Some(status) => Json(status).into_response(),
-        None => not_found("not known"),
-    }
+    let spared = headers.contains_key(sandbox_kit::CALM);
+    ws.on_upgrade(move |socket| connection::serve(socket, chain, faults, spared))
 }
 
 #[derive(Debug, Deserialize)]
@@ -155,7 +70,7 @@ struct Clock {
     advance_ms: i64,
 }
 
-async fn clock(State(chain): Shared, Json(clock): Json<Clock>) -> StatusCode {
+async fn clock(State((chain, _)): Shared, Json(clock): Json<Clock>) -> StatusCode {
     chain.advance_clock(clock.advance_ms);
     StatusCode::NO_CONTENT
 }
@@ -165,8 +80,24 @@ struct Count {
     count: u32,
 }
 
-async fn seal(State(chain): Shared, Json(count): Json<Count>) -> StatusCode {
-    chain.seal_blocks(count.count.min(10_000));
+async fn seal(State((chain, _)): Shared, Json(count): Json<Count>) -> StatusCode {
+    chain.seal_blocks(count.count.min(MOST_BLOCKS));
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Debug, Deserialize)]
+struct Pool {
+    held: Option<bool>,
+    drop_each: Option<u32>,
+}
+
+async fn pool(State((chain, _)): Shared, Json(pool): Json<Pool>) -> StatusCode {
+    if let Some(each) = pool.drop_each {
+        chain.drop_transactions(each);
+    }
+    if let Some(held) = pool.held {
+        chain.hold(held);
+    }
     StatusCode::NO_CONTENT
 }
 
@@ -175,17 +106,48 @@ struct BridgeControl {
     returns: u32,
 }
 
-async fn bridge(State(chain): Shared, Json(control): Json<BridgeControl>) -> StatusCode {
+async fn bridge(State((chain, _)): Shared, Json(control): Json<BridgeControl>) -> StatusCode {
     chain.return_deposits(control.returns);
     StatusCode::NO_CONTENT
 }
 
 #[derive(Debug, Deserialize)]
-struct Pool {
-    held: bool,
+struct Fork {
+    depth: u32,
+    #[serde(default)]
+    lose: bool,
 }
 
-async fn pool(State(chain): Shared, Json(pool): Json<Pool>) -> StatusCode {
-    chain.hold(pool.held);
+async fn fork(State((chain, _)): Shared, Json(fork): Json<Fork>) -> Response {
+    Json(serde_json::json!({ "retracted": chain.fork(fork.depth, fork.lose) })).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+struct Restart {
+    #[serde(default)]
+    down_ms: u64,
+}
+
+async fn restart(State((chain, _)): Shared, Json(restart): Json<Restart>) -> StatusCode {
+    chain.restart(Duration::from_millis(restart.down_ms));
     StatusCode::NO_CONTENT
+}
+
+#[derive(Debug, Deserialize)]
+struct Upgrade {
+    spec: u32,
+    #[serde(default)]
+    change: Change,
+}
+
+async fn upgrade(State((chain, _)): Shared, Json(upgrade): Json<Upgrade>) -> StatusCode {
+    chain.upgrade(upgrade.spec, upgrade.change);
+    StatusCode::NO_CONTENT
+}
+
+async fn contract(State((chain, _)): Shared, Json(act): Json<OfItself>) -> Response {
+    match chain.of_itself(act) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, error).into_response(),
+    }
 }

@@ -1,43 +1,31 @@
-//! The chain's state and what calls do to it: the rules of the runtime, without time, blocks or
-//! I/O. The same operations in the same order always lead to the same state, so a finalized state
-//! can trail the best one.
+//! What calls do to the state: the rules of the runtime, without blocks, pools or I/O.
 
-use counterparties_tfchain::AccountId32;
-use counterparties_tfchain::protocol::{AccountState, Call, DispatchError, Event, Header};
-use counterparties_tfchain::runtime_events::{
-    ContractCreated, ContractData, MintCompleted, MintTransaction, NodeContract,
-    NodeContractCanceled, RefundTransactionProcessed, RuntimeEvent, TwinStored,
+use crate::metadata::EXISTENTIAL_DEPOSIT;
+use crate::runtime::frame_support::dispatch::DispatchInfo;
+use crate::runtime::frame_system::{AccountInfo, Phase};
+use crate::runtime::pallet_balances::types::{AccountData, ExtraFlags};
+use crate::runtime::sp_core::crypto::AccountId32;
+use crate::runtime::sp_runtime::multiaddress::MultiAddress;
+use crate::runtime::sp_runtime::{ArithmeticError, DispatchError, ModuleError, TokenError};
+use crate::runtime::tfchain_runtime::{RuntimeCall, RuntimeEvent};
+use crate::runtime::{
+    Version, frame_system, pallet_balances, pallet_tft_bridge, pallet_transaction_payment,
+    pallet_utility,
 };
-use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::state::{State, map, plain};
+use crate::tally::Tally;
+use codec::Encode;
 
-/// `Balances.ExistentialDeposit`, in 10^-7 TFT.
-pub const EXISTENTIAL_DEPOSIT: u64 = 500;
-/// `SmartContractModule.MaxDeploymentDataLength`.
-const MAX_DATA: usize = 512;
-/// `SmartContractModule.MaxNodeContractPublicIps`.
-const MAX_PUBLIC_IPS: u32 = 512;
+mod contracts;
+mod grid;
 
-/// An account.
-#[derive(Debug, Clone, Default)]
-struct Account {
-    nonce: u32,
-    free: u64,
-    terms_accepted: bool,
-    twin: Option<u32>,
-}
-
-#[derive(Debug, Clone)]
-struct Contract {
-    twin: u32,
-    node: u32,
-    hash: [u8; 32],
-}
+/// `Utility.batched_calls_limit`.
+pub const BATCH_LIMIT: u32 = 10_922;
 
 /// The figures of a runtime.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// Nodes 1 ..= this exist.
+    /// Nodes 1 ..= this exist from the beginning.
     pub nodes: u32,
     /// What a transaction costs, in 10^-7 TFT; burnt.
     pub extrinsic_fee: u64,
@@ -45,17 +33,10 @@ pub struct Rules {
     pub deposit_fee: u64,
 }
 
-/// What a block may hold.
+/// What the bridge's validators agreed on.
 #[derive(Debug, Clone)]
-pub enum Operation {
-    /// A transaction that has been admitted.
-    Signed {
-        /// Who signs and pays.
-        account: AccountId32,
-        /// What it does.
-        call: Call,
-    },
-    /// The bridge's validators agreed on a deposit.
+pub enum Voted {
+    /// A deposit is to be minted.
     Mint {
         /// Hash on Stellar, hex.
         deposit: String,
@@ -64,7 +45,7 @@ pub enum Operation {
         /// The whole deposit, in 10^-7 TFT.
         amount: u64,
     },
-    /// The bridge paid a deposit back on Stellar.
+    /// A deposit was paid back on Stellar.
     Refunded {
         /// Hash of the deposit on Stellar, hex.
         deposit: String,
@@ -77,251 +58,219 @@ pub enum Operation {
     },
 }
 
-/// What an operation did.
-#[derive(Debug, Clone, Default)]
-pub struct Effect {
-    /// Events, in order.
-    pub events: Vec<Event>,
-    /// Why a call failed.
-    pub error: Option<DispatchError>,
+/// What the chain does to a contract by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "does")]
+pub enum OfItself {
+    /// Bills it.
+    Bill {
+        /// The contract.
+        contract: u64,
+        /// In 10^-7 TFT.
+        amount: u64,
+    },
+    /// Puts it on its grace period.
+    StartGrace {
+        /// The contract.
+        contract: u64,
+    },
+    /// Ends its grace period.
+    EndGrace {
+        /// The contract.
+        contract: u64,
+    },
+    /// Cancels it for want of money.
+    OutOfFunds {
+        /// The contract.
+        contract: u64,
+    },
 }
 
-/// Counts of what was done, for tests that look for doubled work.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Counts {
-    /// Contracts created, cancelled ones included.
-    pub contracts: u64,
-    /// Contracts created, by deployment hash.
-    pub by_hash: BTreeMap<String, u64>,
-    /// Mints.
-    pub mints: u64,
-    /// Mints, by hash of the deposit.
-    pub by_stellar_tx: BTreeMap<String, u64>,
-    /// Deposits paid back, by hash of the deposit.
-    pub refunds: BTreeMap<String, u64>,
-    /// Twins.
-    pub twins: u64,
-    /// Transfers by the activator, by receiver (SS58).
-    pub activations: BTreeMap<String, u64>,
-}
-
-/// The state.
-#[derive(Debug, Clone)]
-pub struct Ledger {
-    rules: Rules,
-    activator: AccountId32,
-    accounts: BTreeMap<AccountId32, Account>,
-    twins: BTreeMap<u32, AccountId32>,
-    contracts: BTreeMap<u64, Contract>,
-    last_contract: u64,
-    unique: BTreeMap<(u32, [u8; 32]), u64>,
-    /// Deposits that were minted or refunded.
-    answered: BTreeSet<String>,
-    counts: Counts,
-}
-
-fn event(pallet: &str, name: &str, data: serde_json::Value) -> Event {
-    Event {
-        pallet: pallet.to_owned(),
-        name: name.to_owned(),
-        data,
-    }
-}
-
-fn error(module: &str, name: &str) -> DispatchError {
-    DispatchError {
-        module: module.to_owned(),
-        name: name.to_owned(),
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-impl Ledger {
-    /// The state at block 0: the activator holds `endowment`.
-    #[must_use]
-    pub fn new(rules: Rules, activator: AccountId32, endowment: u64) -> Self {
-        let account = Account {
-            free: endowment,
-            ..Account::default()
-        };
-        Self {
-            rules,
-            activator,
-            accounts: BTreeMap::from([(activator, account)]),
-            twins: BTreeMap::new(),
-            contracts: BTreeMap::new(),
-            last_contract: 0,
-            unique: BTreeMap::new(),
-            answered: BTreeSet::new(),
-            counts: Counts::default(),
-        }
-    }
-
+/// Work on one block.
+pub struct Machine<'a> {
+    /// The state.
+    pub state: &'a mut State,
     /// The figures.
-    #[must_use]
-    pub const fn rules(&self) -> &Rules {
-        &self.rules
+    pub rules: Rules,
+    /// Who activates accounts, for the counting.
+    pub activator: AccountId32,
+    /// The runtime.
+    pub version: Version,
+    /// The block's number.
+    pub number: u32,
+    /// The block's time.
+    pub now_ms: u64,
+    /// Where events happen.
+    pub phase: Phase,
+    /// What happened.
+    pub events: Vec<(Phase, RuntimeEvent)>,
+    /// What is counted.
+    pub tallies: Vec<Tally>,
+}
+
+type Done = Result<(), DispatchError>;
+
+impl Machine<'_> {
+    fn emit(&mut self, event: RuntimeEvent) {
+        self.events.push((self.phase, event));
     }
 
-    /// What was done so far.
-    #[must_use]
-    pub const fn counts(&self) -> &Counts {
-        &self.counts
+    /// An error of a pallet, by its index in spec 149.
+    fn refuse(&self, pallet: u8, error: &impl Encode) -> DispatchError {
+        let mut bytes = [0; 4];
+        bytes[0] = error.encode().first().copied().unwrap_or_default();
+        DispatchError::Module(ModuleError {
+            index: self.version.pallet(pallet),
+            error: bytes,
+        })
     }
 
-    /// Next nonce and free balance.
-    #[must_use]
-    pub fn purse(&self, account: &AccountId32) -> (u32, u64) {
-        self.accounts
-            .get(account)
-            .map_or((0, 0), |a| (a.nonce, a.free))
+    /// An account.
+    pub fn account(&self, account: AccountId32) -> AccountInfo<u32, AccountData> {
+        account_of(self.state, account, u32::MAX)
     }
 
-    /// Whether the twin exists.
-    #[must_use]
-    pub fn has_twin(&self, twin: u32) -> bool {
-        self.twins.contains_key(&twin)
+    fn write(&mut self, account: AccountId32, info: AccountInfo<u32, AccountData>) {
+        self.state.put(map("System", "Account", &account), &info);
     }
 
-    /// Whether the deposit was minted or refunded.
-    #[must_use]
-    pub fn is_answered(&self, deposit: &str) -> bool {
-        self.answered.contains(deposit)
-    }
-
-    /// What a client reads of an account.
-    #[must_use]
-    pub fn account(
-        &self,
-        account: &AccountId32,
-        contract: Option<(u32, [u8; 32])>,
-        at: Header,
-    ) -> AccountState {
-        let state = self.accounts.get(account).cloned().unwrap_or_default();
-        AccountState {
-            at,
-            nonce: state.nonce,
-            free: state.free,
-            terms_accepted: state.terms_accepted,
-            twin: state.twin,
-            contract: contract.and_then(|key| self.unique.get(&key).copied()),
+    /// Adds to an account, which may come to be by that.
+    fn credit(&mut self, who: AccountId32, amount: u128) {
+        let mut info = self.account(who);
+        if info.providers == 0 {
+            info.providers = 1;
+            info.data.flags = ExtraFlags(1 << 127);
+            self.emit(RuntimeEvent::System(frame_system::Event::NewAccount {
+                account: who,
+            }));
+            self.emit(RuntimeEvent::Balances(pallet_balances::Event::Endowed {
+                account: who,
+                free_balance: amount,
+            }));
         }
+        info.data.free = info.data.free.saturating_add(amount);
+        self.write(who, info);
     }
 
-    /// Carries out an operation in block `block`.
-    pub fn apply(&mut self, operation: &Operation, block: u32) -> Effect {
-        match operation {
-            Operation::Signed { account, call } => self.signed(*account, call),
-            Operation::Mint {
-                deposit,
-                twin,
-                amount,
-            } => self.mint(deposit, *twin, *amount, block),
-            Operation::Refunded {
-                deposit,
-                target,
-                amount,
-                sequence,
-            } => {
-                self.answered.insert(deposit.clone());
-                *self.counts.refunds.entry(deposit.clone()).or_default() += 1;
-                let refund = RefundTransactionProcessed {
-                    block,
-                    amount: *amount,
-                    target: target.clone(),
-                    tx_hash: deposit.clone(),
-                    sequence_number: *sequence,
-                };
-                Effect {
-                    events: vec![refund.to_event()],
-                    error: None,
-                }
-            }
+    /// Pays into an account.
+    pub fn deposit(&mut self, who: AccountId32, amount: u128) {
+        self.credit(who, amount);
+        self.emit(RuntimeEvent::Balances(pallet_balances::Event::Deposit {
+            who,
+            amount,
+        }));
+    }
+
+    fn withdraw(&mut self, who: AccountId32, amount: u128) {
+        let mut info = self.account(who);
+        info.data.free = info.data.free.saturating_sub(amount);
+        self.write(who, info);
+        self.emit(RuntimeEvent::Balances(pallet_balances::Event::Withdraw {
+            who,
+            amount,
+        }));
+    }
+
+    /// Carries out a transaction that was checked. Nonce and fee are taken whether its call
+    /// succeeds or not.
+    pub fn signed(&mut self, account: AccountId32, call: &RuntimeCall) {
+        let mut info = self.account(account);
+        info.nonce += 1;
+        self.write(account, info);
+        let fee = u128::from(self.rules.extrinsic_fee);
+        self.withdraw(account, fee);
+        let (mark, events, tallies) = (self.state.mark(), self.events.len(), self.tallies.len());
+        let done = self.dispatch(account, call);
+        if done.is_err() {
+            self.state.roll_back(mark);
+            self.events.truncate(events);
+            self.tallies.truncate(tallies);
         }
+        self.emit(RuntimeEvent::TransactionPayment(
+            pallet_transaction_payment::Event::TransactionFeePaid {
+                who: account,
+                actual_fee: fee,
+                tip: 0,
+            },
+        ));
+        self.ended(done, true);
     }
 
-    /// Nonce and fee are taken whether the call succeeds or not.
-    fn signed(&mut self, account: AccountId32, call: &Call) -> Effect {
-        let fee = self.rules.extrinsic_fee;
-        let payer = self.accounts.entry(account).or_default();
-        payer.nonce += 1;
-        payer.free = payer.free.saturating_sub(fee);
-        let mut events = vec![event(
-            "Balances",
-            "Withdraw",
-            json!({"who": account, "amount": fee}),
-        )];
-        let paid = event(
-            "TransactionPayment",
-            "TransactionFeePaid",
-            json!({"who": account, "actual_fee": fee, "tip": 0}),
-        );
-        match self.call(account, call) {
-            Ok(done) => {
-                events.extend(done);
-                events.extend([paid, event("System", "ExtrinsicSuccess", json!({}))]);
-                Effect {
-                    events,
-                    error: None,
-                }
-            }
-            Err(error) => {
-                events.extend([
-                    paid,
-                    event(
-                        "System",
-                        "ExtrinsicFailed",
-                        json!({"dispatch_error": error}),
-                    ),
-                ]);
-                Effect {
-                    events,
-                    error: Some(error),
-                }
-            }
-        }
+    /// Says how a transaction ended.
+    pub fn ended(&mut self, done: Done, paid: bool) {
+        let dispatch_info = DispatchInfo::of(paid);
+        self.emit(RuntimeEvent::System(match done {
+            Ok(()) => frame_system::Event::ExtrinsicSuccess { dispatch_info },
+            Err(dispatch_error) => frame_system::Event::ExtrinsicFailed {
+                dispatch_error,
+                dispatch_info,
+            },
+        }));
     }
 
-    fn call(&mut self, account: AccountId32, call: &Call) -> Result<Vec<Event>, DispatchError> {
+    fn dispatch(&mut self, account: AccountId32, call: &RuntimeCall) -> Done {
         match call {
-            Call::TransferKeepAlive { dest, value } => self.transfer(account, *dest, *value),
-            Call::UserAcceptTc {
-                document_link,
-                document_hash,
-            } => {
-                if document_link.is_empty() {
-                    return Err(error("TfgridModule", "DocumentLinkInputTooShort"));
-                }
-                if document_hash.len() > 32 {
-                    return Err(error("TfgridModule", "DocumentHashInputTooLong"));
-                }
-                self.accounts.entry(account).or_default().terms_accepted = true;
-                Ok(Vec::new())
-            }
-            Call::CreateTwin { .. } => self.create_twin(account),
-            Call::CreateNodeContract {
-                node_id,
-                deployment_hash,
-                deployment_data,
-                public_ips,
-                solution_provider_id,
-            } => {
-                if deployment_data.len() > MAX_DATA {
-                    return Err(error("SmartContractModule", "DeploymentDataTooLong"));
-                }
-                let contract = NodeContract {
-                    node_id: *node_id,
-                    deployment_hash: hex::encode(deployment_hash),
-                    deployment_data: text(deployment_data),
-                    public_ips: *public_ips,
-                };
-                self.create_contract(account, *deployment_hash, contract, *solution_provider_id)
-            }
-            Call::CancelContract { contract_id } => self.cancel_contract(account, *contract_id),
+            RuntimeCall::System(frame_system::Call::remark { .. }) => Ok(()),
+            RuntimeCall::Timestamp(_) => Err(DispatchError::BadOrigin),
+            RuntimeCall::Utility(call) => self.utility(account, call),
+            RuntimeCall::Balances(call) => self.balances(account, call),
+            RuntimeCall::TfgridModule(call) => self.grid(account, call),
+            RuntimeCall::SmartContractModule(call) => self.contracts(account, call),
         }
+    }
+
+    /// Carries out a call that leaves nothing behind when it fails.
+    fn nested(&mut self, account: AccountId32, call: &RuntimeCall) -> Done {
+        let (mark, events, tallies) = (self.state.mark(), self.events.len(), self.tallies.len());
+        let done = self.dispatch(account, call);
+        if done.is_err() {
+            self.state.roll_back(mark);
+            self.events.truncate(events);
+            self.tallies.truncate(tallies);
+        }
+        done
+    }
+
+    fn utility(&mut self, account: AccountId32, call: &pallet_utility::Call) -> Done {
+        use pallet_utility::{Call, Event};
+        let (Call::batch { calls } | Call::batch_all { calls } | Call::force_batch { calls }) =
+            call;
+        if u32::try_from(calls.len()).map_or(true, |n| n > BATCH_LIMIT) {
+            return Err(self.refuse(3, &pallet_utility::Error::TooManyCalls));
+        }
+        let mut failed = false;
+        for (index, inner) in (0..).zip(calls) {
+            match (self.nested(account, inner), call) {
+                (Ok(()), _) => self.emit(RuntimeEvent::Utility(Event::ItemCompleted)),
+                (Err(error), Call::batch_all { .. }) => return Err(error),
+                (Err(error), Call::batch { .. }) => {
+                    let stopped = Event::BatchInterrupted { index, error };
+                    self.emit(RuntimeEvent::Utility(stopped));
+                    return Ok(());
+                }
+                (Err(error), Call::force_batch { .. }) => {
+                    failed = true;
+                    self.emit(RuntimeEvent::Utility(Event::ItemFailed { error }));
+                }
+            }
+        }
+        self.emit(RuntimeEvent::Utility(if failed {
+            Event::BatchCompletedWithErrors
+        } else {
+            Event::BatchCompleted
+        }));
+        Ok(())
+    }
+
+    fn balances(&mut self, from: AccountId32, call: &pallet_balances::Call) -> Done {
+        use pallet_balances::Call;
+        let (Call::transfer_allow_death { dest, value }
+        | Call::transfer_keep_alive { dest, value }) = call;
+        let keep_alive = matches!(call, Call::transfer_keep_alive { .. });
+        let MultiAddress::Id(to) = *dest else {
+            return Err(DispatchError::CannotLookup);
+        };
+        self.transfer(from, to, *value, keep_alive)
     }
 
     fn transfer(
@@ -329,182 +278,175 @@ impl Ledger {
         from: AccountId32,
         to: AccountId32,
         value: u128,
-    ) -> Result<Vec<Event>, DispatchError> {
-        let free = self.purse(&from).1;
-        let value = u64::try_from(value).ok().filter(|value| *value <= free);
-        let Some(value) = value else {
-            return Err(error("Token", "FundsUnavailable"));
+        keep_alive: bool,
+    ) -> Done {
+        let mut payer = self.account(from);
+        let Some(left) = payer.data.free.checked_sub(value) else {
+            return Err(DispatchError::Token(TokenError::FundsUnavailable));
         };
-        if free - value < EXISTENTIAL_DEPOSIT {
-            return Err(error("Token", "NotExpendable"));
+        if left < EXISTENTIAL_DEPOSIT && keep_alive {
+            return Err(DispatchError::Token(TokenError::NotExpendable));
         }
-        let Some(received) = self.purse(&to).1.checked_add(value) else {
-            return Err(error("Arithmetic", "Overflow"));
+        let Some(received) = self.account(to).data.free.checked_add(value) else {
+            return Err(DispatchError::Arithmetic(ArithmeticError::Overflow));
         };
         if received < EXISTENTIAL_DEPOSIT {
-            return Err(error("Token", "BelowMinimum"));
+            return Err(DispatchError::Token(TokenError::BelowMinimum));
         }
-        self.accounts.entry(from).or_default().free -= value;
-        let receiver = self.accounts.entry(to).or_default();
-        // Read anew: sender and receiver may be the same account.
-        receiver.free = receiver.free.saturating_add(value);
+        payer.data.free = left;
+        if left < EXISTENTIAL_DEPOSIT {
+            if left > 0 {
+                self.emit(RuntimeEvent::Balances(pallet_balances::Event::DustLost {
+                    account: from,
+                    amount: left,
+                }));
+            }
+            self.state.take(map("System", "Account", &from));
+            self.emit(RuntimeEvent::System(frame_system::Event::KilledAccount {
+                account: from,
+            }));
+        } else {
+            self.write(from, payer);
+        }
+        self.credit(to, value);
+        self.emit(RuntimeEvent::Balances(pallet_balances::Event::Transfer {
+            from,
+            to,
+            amount: value,
+        }));
         if from == self.activator {
-            *self.counts.activations.entry(to.to_string()).or_default() += 1;
+            self.tallies.push(Tally::Activation(to));
         }
-        Ok(vec![event(
-            "Balances",
-            "Transfer",
-            json!({"from": from, "to": to, "amount": value}),
-        )])
+        Ok(())
     }
 
-    fn create_twin(&mut self, account: AccountId32) -> Result<Vec<Event>, DispatchError> {
-        let state = self.accounts.entry(account).or_default();
-        if !state.terms_accepted {
-            return Err(error("TfgridModule", "UserDidNotSignTermsAndConditions"));
-        }
-        if state.twin.is_some() {
-            return Err(error("TfgridModule", "TwinWithPubkeyExists"));
-        }
-        let id = self.twins.keys().next_back().map_or(1, |last| last + 1);
-        state.twin = Some(id);
-        self.twins.insert(id, account);
-        self.counts.twins += 1;
-        Ok(vec![
-            TwinStored {
-                id,
-                account_id: account,
-            }
-            .to_event(),
-        ])
-    }
-
-    fn create_contract(
-        &mut self,
-        account: AccountId32,
-        hash: [u8; 32],
-        contract: NodeContract,
-        solution_provider_id: Option<u64>,
-    ) -> Result<Vec<Event>, DispatchError> {
-        let refused = |name| Err(error("SmartContractModule", name));
-        let Some(twin_id) = self.accounts.get(&account).and_then(|a| a.twin) else {
-            return refused("TwinNotExists");
-        };
-        if contract.node_id == 0 || contract.node_id > self.rules.nodes {
-            return refused("NodeNotExists");
-        }
-        if solution_provider_id.is_some() {
-            return refused("NoSuchSolutionProvider");
-        }
-        if contract.public_ips > MAX_PUBLIC_IPS {
-            return refused("FarmHasNotEnoughPublicIPs");
-        }
-        let key = (contract.node_id, hash);
-        if self.unique.contains_key(&key) {
-            return refused("ContractIsNotUnique");
-        }
-        self.last_contract += 1;
-        let contract_id = self.last_contract;
-        self.unique.insert(key, contract_id);
-        self.contracts.insert(
-            contract_id,
-            Contract {
-                twin: twin_id,
-                node: contract.node_id,
-                hash,
-            },
-        );
-        self.counts.contracts += 1;
-        *self
-            .counts
-            .by_hash
-            .entry(contract.deployment_hash.clone())
-            .or_default() += 1;
-        let contract_type = ContractData::NodeContract(contract);
-        Ok(vec![
-            ContractCreated {
-                contract_id,
-                twin_id,
-                contract_type,
-                solution_provider_id,
-            }
-            .to_event(),
-        ])
-    }
-
-    fn cancel_contract(
-        &mut self,
-        account: AccountId32,
-        contract_id: u64,
-    ) -> Result<Vec<Event>, DispatchError> {
-        let Some(contract) = self.contracts.get(&contract_id) else {
-            return Err(error("SmartContractModule", "ContractNotExists"));
-        };
-        if self.twins.get(&contract.twin) != Some(&account) {
-            return Err(error(
-                "SmartContractModule",
-                "TwinNotAuthorizedToCancelContract",
-            ));
-        }
-        let (twin_id, node_id, hash) = (contract.twin, contract.node, contract.hash);
-        self.unique.remove(&(node_id, hash));
-        self.contracts.remove(&contract_id);
-        Ok(vec![
-            NodeContractCanceled {
-                contract_id,
-                node_id,
-                twin_id,
-            }
-            .to_event(),
-        ])
-    }
-
-    fn mint(&mut self, deposit: &str, twin: u32, amount: u64, block: u32) -> Effect {
-        let refused = |name| Effect {
-            events: Vec::new(),
-            error: Some(error("TFTBridgeModule", name)),
-        };
-        // Once per Stellar transaction, for ever (`ExecutedMintTransactions`).
-        if self.answered.contains(deposit) {
-            return refused("MintTransactionAlreadyExecuted");
-        }
-        let Some(arrives) = amount
-            .checked_sub(self.rules.deposit_fee)
-            .filter(|arrives| *arrives > 0)
-        else {
-            return refused("AmountIsLessThanDepositFee");
-        };
-        let Some(target) = self.twins.get(&twin).copied() else {
-            return refused("WrongParametersProvided");
-        };
-        self.answered.insert(deposit.to_owned());
-        self.counts.mints += 1;
-        *self
-            .counts
-            .by_stellar_tx
-            .entry(deposit.to_owned())
-            .or_default() += 1;
-        let receiver = self.accounts.entry(target).or_default();
-        receiver.free = receiver.free.saturating_add(arrives);
-        let minted = MintCompleted {
-            transaction: MintTransaction {
+    /// Carries out what the bridge's validators voted for.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub fn voted(&mut self, voted: &Voted) -> Done {
+        let refused = |machine: &Self, error| Err(machine.refuse(27, &error));
+        match voted {
+            Voted::Mint {
+                deposit,
+                twin,
                 amount,
+            } => {
+                // Once per Stellar transaction, for ever.
+                if answered(self.state, deposit) {
+                    let error = pallet_tft_bridge::Error::MintTransactionAlreadyExecuted;
+                    return refused(self, error);
+                }
+                let Some(arrives) = amount
+                    .checked_sub(self.rules.deposit_fee)
+                    .filter(|arrives| *arrives > 0)
+                else {
+                    return refused(self, pallet_tft_bridge::Error::AmountIsLessThanDepositFee);
+                };
+                let Some(target) = grid::twin(self.state, *twin).map(|twin| twin.account_id) else {
+                    return refused(self, pallet_tft_bridge::Error::WrongParametersProvided);
+                };
+                self.tallies.push(Tally::Mint(deposit.clone()));
+                self.deposit(target, u128::from(arrives));
+                let transaction = pallet_tft_bridge::MintTransaction {
+                    amount: *amount,
+                    target,
+                    block: self.number,
+                    votes: 1,
+                };
+                let key = executed(deposit);
+                self.state.put(key, &transaction);
+                self.emit(RuntimeEvent::TFTBridgeModule(
+                    pallet_tft_bridge::Event::MintCompleted(transaction, deposit.clone().into()),
+                ));
+            }
+            Voted::Refunded {
+                deposit,
                 target,
-                block,
-                votes: 1,
-            },
-            tx_id: deposit.to_owned(),
-        };
-        Effect {
-            events: vec![
-                event(
-                    "Balances",
-                    "Deposit",
-                    json!({"who": target, "amount": arrives}),
-                ),
-                minted.to_event(),
-            ],
-            error: None,
+                amount,
+                sequence,
+            } => {
+                if answered(self.state, deposit) {
+                    let error = pallet_tft_bridge::Error::RefundTransactionAlreadyExecuted;
+                    return refused(self, error);
+                }
+                self.tallies.push(Tally::Refund(deposit.clone()));
+                let refund = pallet_tft_bridge::RefundTransaction {
+                    block: self.number,
+                    amount: *amount,
+                    target: target.clone().into(),
+                    tx_hash: deposit.clone().into(),
+                    signatures: Vec::new(),
+                    sequence_number: *sequence,
+                };
+                let key = paid_back(deposit);
+                self.state.put(key, &refund);
+                self.emit(RuntimeEvent::TFTBridgeModule(
+                    pallet_tft_bridge::Event::RefundTransactionProcessed(refund),
+                ));
+            }
         }
+        Ok(())
     }
+}
+
+/// An account in block `number`.
+#[must_use]
+pub fn account_of(
+    state: &State,
+    account: AccountId32,
+    number: u32,
+) -> AccountInfo<u32, AccountData> {
+    state
+        .get_at(&map("System", "Account", &account), number)
+        .unwrap_or_default()
+}
+
+fn executed(deposit: &str) -> Vec<u8> {
+    map(
+        "TFTBridgeModule",
+        "ExecutedMintTransactions",
+        &deposit.as_bytes().to_vec(),
+    )
+}
+
+fn paid_back(deposit: &str) -> Vec<u8> {
+    map(
+        "TFTBridgeModule",
+        "ExecutedRefundTransactions",
+        &deposit.as_bytes().to_vec(),
+    )
+}
+
+/// Whether the deposit was minted or paid back.
+#[must_use]
+pub fn answered(state: &State, deposit: &str) -> bool {
+    state.raw_at(&executed(deposit), u32::MAX).is_some()
+        || state.raw_at(&paid_back(deposit), u32::MAX).is_some()
+}
+
+/// Whether the twin exists.
+#[must_use]
+pub fn has_twin(state: &State, twin: u32) -> bool {
+    grid::twin(state, twin).is_some()
+}
+
+/// Writes what block 0 holds: the activator's money, the fees, prices, a farm with its nodes.
+pub fn genesis(machine: &mut Machine<'_>, endowment: u64) {
+    let activator = machine.activator;
+    machine.deposit(activator, u128::from(endowment));
+    let (deposit_fee, nodes) = (machine.rules.deposit_fee, machine.rules.nodes);
+    machine
+        .state
+        .put(plain("Balances", "TotalIssuance"), &u128::from(endowment));
+    machine
+        .state
+        .put(plain("TFTBridgeModule", "DepositFee"), &deposit_fee);
+    // Thousandths of a dollar.
+    for entry in ["TftPrice", "AverageTftPrice"] {
+        machine.state.put(plain("TFTPriceModule", entry), &100_u32);
+    }
+    grid::first_farm(machine, nodes);
+    machine.events.clear();
+    machine.tallies.clear();
 }

@@ -1,13 +1,24 @@
-//! A stand-in for TFChain and its Stellar bridge.
+//! A stand-in for TFChain and its Stellar bridge, behind Substrate's own JSON-RPC.
 //!
-//! [`ledger`] holds the runtime's rules, [`chain`] makes blocks over it, [`http`] serves it and
-//! [`bridge`] watches a Horizon: deposits are minted to twins or paid back. Nothing is kept on
-//! disk.
+//! [`runtime`] defines the parts of the runtime that are used, [`metadata`] tells of them,
+//! [`ledger`] holds what calls do to the [`state`], [`chain`] makes blocks over it, [`rpc`] and
+//! [`http`] serve it, and [`bridge`] watches a Horizon: deposits are minted to twins or paid back.
+//! Nothing is kept on disk.
 
 pub mod bridge;
 pub mod chain;
+pub mod extrinsic;
 pub mod http;
 pub mod ledger;
+pub mod metadata;
+pub mod rpc;
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the derive of SCALE enums casts its small indices"
+)]
+pub mod runtime;
+pub mod state;
+pub mod tally;
 
 pub use chain::{Chain, Pace};
 pub use http::router;

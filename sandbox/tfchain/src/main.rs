@@ -34,7 +34,7 @@ struct Args {
     /// With --block-ms 0: an empty block when none came for so many milliseconds.
     #[arg(long, default_value_t = 250)]
     idle_block_ms: u64,
-    /// Blocks by which finality trails; needs --block-ms.
+    /// Blocks by which finality trails.
     #[arg(long, default_value_t = 0)]
     finality_lag: u32,
     /// Nodes 1 to this exist.
@@ -61,10 +61,6 @@ const ENDOWMENT: u64 = 1_000_000 * 10_000_000;
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     sandbox_kit::init_logs();
-    ensure!(
-        args.finality_lag == 0 || args.block_ms > 0,
-        "--finality-lag needs --block-ms"
-    );
     ensure!(args.idle_block_ms > 0, "--idle-block-ms must be above 0");
     let uri = SecretUri::from_str(&args.activator)
         .ok()
@@ -106,9 +102,11 @@ async fn main() -> anyhow::Result<()> {
         tracing::info!(account = bridge.address(), "the bridge watches its account");
         tokio::spawn(bridge.run());
     }
-    sandbox_kit::run(
+    let faults = sandbox_kit::Faults::default();
+    sandbox_kit::run_with(
         args.listen,
-        sandbox_tfchain::router(chain),
+        sandbox_tfchain::router(chain, faults.clone()),
+        faults,
         CancellationToken::new(),
     )
     .await

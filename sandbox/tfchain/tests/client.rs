@@ -4,21 +4,18 @@
 
 mod world;
 
-use counterparties_tfchain::protocol::{Call, Stage};
-use counterparties_tfchain::{ChainEvent, Tfchain, TfchainClient, TfchainConfig};
+use counterparties_tfchain::{ChainEvent, ChainKey, Tfchain, TfchainClient, TfchainConfig};
 use events::ids::{ContractId, NodeId, TwinId};
 use events::money::Amount;
 use events::outcome::{Attempt, Find};
-use sandbox_tfchain::Pace;
+use sandbox_tfchain::chain::Status;
+use sandbox_tfchain::runtime::pallet_balances::Call as Balances;
+use sandbox_tfchain::runtime::pallet_smart_contract::Call as Contracts;
+use sandbox_tfchain::runtime::pallet_tfgrid::Call as Grid;
+use sandbox_tfchain::runtime::sp_runtime::multiaddress::MultiAddress;
+use sandbox_tfchain::runtime::tfchain_runtime::RuntimeCall;
 use std::time::Duration;
-use world::{FEE, ON_SUBMISSION, Owner, World, drive_contract, drive_twin, world};
-
-/// Blocks by the clock, with finality behind: what is read trails what has happened.
-const TRAILING: Pace = Pace {
-    block: Duration::from_millis(10),
-    idle: Duration::from_millis(10),
-    finality_lag: 2,
-};
+use world::{FEE, ON_SUBMISSION, Owner, SUBMIT, TRAILING, drive_contract, drive_twin, world};
 
 #[tokio::test]
 async fn a_walk_taken_twice_makes_one_twin() {
@@ -54,39 +51,14 @@ async fn a_walk_taken_twice_makes_one_twin() {
     );
 }
 
-async fn many_walks(w: &World, walks: usize) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for walk in 0..walks {
-        let user = ["ada", "bob", "eve"][walk % 3];
-        // Every other one with a client of its own: a process that was thought dead.
-        let (client, plan, key, activator) = (
-            w.client(),
-            w.twin_plan(user),
-            w.key(user),
-            w.activator.clone(),
-        );
-        tasks.spawn(async move { drive_twin(&client, &plan, &key, &activator).await });
-    }
-    let proofs = tasks.join_all().await;
-    assert_eq!(proofs.len(), walks);
-    let counts = w.chain.counts();
-    assert_eq!(counts.twins, 3);
-    assert_eq!(counts.activations.len(), 3);
-    assert!(
-        counts.activations.values().all(|n| *n == 1),
-        "{:?}",
-        counts.activations
-    );
-}
-
 #[tokio::test]
 async fn walks_at_once_make_one_twin_and_one_activation_each() {
-    many_walks(&world(ON_SUBMISSION).await, 12).await;
+    world::many_walks(&world(ON_SUBMISSION).await, 12).await;
 }
 
 #[tokio::test]
 async fn walks_at_once_over_trailing_finality_too() {
-    many_walks(&world(TRAILING).await, 9).await;
+    world::many_walks(&world(TRAILING).await, 9).await;
 }
 
 #[tokio::test]
@@ -130,10 +102,7 @@ async fn a_contract_made_twice_is_one() {
     let Attempt::Landed(again) = w.client().create_contract(&plan, &key, &Owner(true)).await else {
         panic!("refused")
     };
-    assert_eq!(
-        (again.contract, again.extrinsic_hash.as_str()),
-        (ContractId(1), "")
-    );
+    assert_eq!(again, made, "found with the very transaction that made it");
     assert_eq!(w.chain.counts().by_hash.get(&plan.hash), Some(&1));
     let block = client
         .blocks(made.block, made.block)
@@ -152,18 +121,17 @@ async fn the_chain_refuses_a_second_contract_of_a_zombie() {
     let twin = w.twin("ada").await.twin;
     let (plan, key) = (w.contract_plan("ada", twin, "web"), w.key("ada"));
     drive_contract(&w.client(), &plan, &key).await;
-    let call = Call::CreateNodeContract {
+    let call = RuntimeCall::SmartContractModule(Contracts::create_node_contract {
         node_id: 3,
         deployment_hash: hex::decode(&plan.hash).unwrap().try_into().unwrap(),
         deployment_data: Vec::new(),
         public_ips: 0,
         solution_provider_id: None,
-    };
-    let (status, body) = w.submit(&key, call, |_| {}).await;
-    assert_eq!(
-        (status, body["error"]["name"].as_str()),
-        (200, Some("ContractIsNotUnique"))
-    );
+    });
+    assert!(matches!(w.submit(&key, &call), Ok(Status::Finalized(_))));
+    // The module error: variant 3, pallet 26, error 13 (`ContractIsNotUnique`).
+    let error = w.last_error().await.unwrap();
+    assert!(error.starts_with("031a0d000000"), "{error}");
     assert_eq!(w.chain.counts().contracts, 1);
 }
 
@@ -178,7 +146,7 @@ async fn a_lost_answer_is_unknown_and_found() {
     );
     for kind in ["lose_answer", "http500_after_work"] {
         let plan = w.contract_plan("ada", twin, kind);
-        w.fault("POST", "/v1/extrinsics", kind, 1).await;
+        w.fault(SUBMIT, kind, 1).await;
         let lost = client.create_contract(&plan, &key, &Owner(true)).await;
         assert!(matches!(lost, Attempt::NoAnswer(_)), "{kind}: {lost:?}");
         assert!(
@@ -186,7 +154,7 @@ async fn a_lost_answer_is_unknown_and_found() {
             "{kind}"
         );
     }
-    w.fault("POST", "/v1/extrinsics", "http500", 1).await;
+    w.fault(SUBMIT, "http500", 1).await;
     let lost = client.create_contract(&plan, &key, &Owner(true)).await;
     assert!(matches!(lost, Attempt::NoAnswer(_)), "{lost:?}");
     assert_eq!(client.find_contract(&plan, &key).await, Find::Absent);
@@ -197,7 +165,7 @@ async fn a_lost_answer_is_unknown_and_found() {
 #[tokio::test]
 async fn a_twin_is_walked_to_through_lost_answers() {
     let w = world(ON_SUBMISSION).await;
-    w.fault("POST", "/v1/extrinsics", "lose_answer", 3).await;
+    w.fault(SUBMIT, "lose_answer", 3).await;
     let proof = drive_twin(
         &w.client(),
         &w.twin_plan("ada"),
@@ -336,16 +304,17 @@ async fn a_cancelled_contract_is_not_made_again() {
         w.client(),
     );
     let made = drive_contract(&client, &plan, &key).await;
-    let (status, body) = w
-        .submit(
-            &key,
-            Call::CancelContract {
-                contract_id: made.contract.0,
-            },
-            |_| {},
-        )
-        .await;
-    assert_eq!((status, &body["error"]), (200, &serde_json::Value::Null));
+    let cancel = RuntimeCall::SmartContractModule(Contracts::cancel_contract {
+        contract_id: made.contract.0,
+    });
+    assert!(matches!(w.submit(&key, &cancel), Ok(Status::Finalized(_))));
+    assert_eq!(w.chain.counts().cancelled, 1);
+    // Long before the deadline, by a process that never heard of the first one.
+    let again = w.client().create_contract(&plan, &key, &Owner(true)).await;
+    assert!(
+        matches!(&again, Attempt::Refused(refusal) if refusal.code == "contract_cancelled"),
+        "{again:?}"
+    );
     w.pass(plan.deadline);
     let found = client.find_contract(&plan, &key).await;
     let Find::Refused(refusal) = found else {
@@ -386,15 +355,8 @@ async fn refusals_come_by_name() {
     }
     let (stranger, mut plan) = (w.key("bob"), good);
     plan.minimum_balance = Amount::ZERO;
-    w.submit(
-        w.activator.key(),
-        Call::TransferKeepAlive {
-            dest: stranger.account_id(),
-            value: 1_000_000,
-        },
-        |_| {},
-    )
-    .await;
+    let paid = w.submit(w.activator.key(), &pay(&stranger, 1_000_000));
+    assert!(matches!(paid, Ok(Status::Finalized(_))));
     let outcome = client.create_contract(&plan, &stranger, &Owner(true)).await;
     assert!(
         matches!(&outcome, Attempt::Refused(refusal) if refusal.code == "TwinNotExists"),
@@ -408,7 +370,7 @@ async fn without_funds_or_ownership_nothing_is_sent() {
     let twin = w.twin("ada").await.twin;
     let (key, client) = (w.key("ada"), w.client());
     let mut plan = w.contract_plan("ada", twin, "web");
-    let nonce = w.chain.account(&key.account_id(), None).nonce;
+    let nonce = w.chain.account(key.account_id()).nonce;
     let outcome = client.create_contract(&plan, &key, &Owner(false)).await;
     assert!(matches!(&outcome, Attempt::NotSent(_)), "{outcome:?}");
     plan.minimum_balance = Amount::parse("250").unwrap();
@@ -420,7 +382,7 @@ async fn without_funds_or_ownership_nothing_is_sent() {
     assert!(
         matches!(client.find_contract(&plan, &key).await, Find::Pending(reason) if reason.starts_with("waiting for funds"))
     );
-    assert_eq!(w.chain.account(&key.account_id(), None).nonce, nonce);
+    assert_eq!(w.chain.account(key.account_id()).nonce, nonce);
 }
 
 #[tokio::test]
@@ -455,76 +417,68 @@ async fn nothing_is_tried_shortly_before_a_deadline() {
     );
 }
 
+fn pay(to: &ChainKey, value: u128) -> RuntimeCall {
+    let dest = MultiAddress::Id(to.account_id().into());
+    RuntimeCall::Balances(Balances::transfer_keep_alive { dest, value })
+}
+
 #[tokio::test]
 async fn a_node_takes_no_transaction_that_is_not_right() {
     let w = world(ON_SUBMISSION).await;
     w.twin("ada").await;
     let key = w.key("ada");
-    let call = || Call::CreateTwin {
+    let call = RuntimeCall::TfgridModule(Grid::create_twin {
         relay: None,
         pk: None,
-    };
-    let (status, body) = w.submit(&key, call(), |e| e.signature[0] ^= 1).await;
+    });
+    let nonce = w.chain.account(key.account_id()).nonce;
+    let good = w.signed(&key, &call, nonce);
+    // Within the signature, the nonce and the call.
+    for place in [50, good.len() - 4, good.len() - 1] {
+        let mut bad = good.clone();
+        bad[place] ^= 1;
+        let refused = w.chain.submit(&bad).unwrap_err();
+        assert!([1010, 1002].contains(&refused.code), "{place}: {refused}");
+    }
+    for bytes in [&[] as &[u8], &[0], &good[..good.len() - 1]] {
+        assert_eq!(w.chain.submit(bytes).unwrap_err().code, 1002);
+    }
+    assert_eq!(w.chain.account(key.account_id()).nonce, nonce);
+    assert!(matches!(w.submit(&key, &call), Ok(Status::Finalized(_))));
+    assert!(w.last_error().await.is_some(), "the account has a twin");
     assert_eq!(
-        (status, body["code"].as_i64(), body["data"].as_str()),
-        (400, Some(1010), Some("Transaction has a bad signature"))
-    );
-    let (status, body) = w
-        .submit(&key, call(), |e| {
-            e.call = Call::CancelContract { contract_id: 1 }
-        })
-        .await;
-    assert_eq!((status, body["code"].as_i64()), (400, Some(1010)));
-    let nonce = w.chain.account(&key.account_id(), None).nonce;
-    let (status, body) = w.submit(&key, call(), |_| {}).await;
-    assert_eq!(
-        (
-            status,
-            body["stage"].as_str(),
-            body["error"]["name"].as_str()
-        ),
-        (200, Some("finalized"), Some("TwinWithPubkeyExists"))
-    );
-    assert_eq!(
-        w.chain.account(&key.account_id(), None).nonce,
+        w.chain.account(key.account_id()).nonce,
         nonce + 1,
         "a failed call takes its nonce"
     );
-    assert!(matches!(
-        serde_json::from_value::<Stage>(body),
-        Ok(Stage::Finalized { .. })
-    ));
-    let answer = reqwest::Client::new()
-        .post(format!("{}/v1/extrinsics", w.url))
-        .json(&serde_json::json!({"extrinsic": "0x00"}))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 400);
+    let stale = w.chain.submit(&good).unwrap_err();
+    assert_eq!(
+        (stale.code, stale.data.as_str()),
+        (1010, "Transaction is outdated")
+    );
 }
 
 #[tokio::test]
 async fn transfers_keep_to_the_chains_rules() {
     let w = world(ON_SUBMISSION).await;
-    let pay = |value| Call::TransferKeepAlive {
-        dest: w.key("bob").account_id(),
-        value,
-    };
-    let (_, body) = w.submit(w.activator.key(), pay(499), |_| {}).await;
-    assert_eq!(body["error"]["name"], "BelowMinimum");
-    let (_, body) = w.submit(w.activator.key(), pay(u128::MAX), |_| {}).await;
-    assert_eq!(body["error"]["name"], "FundsUnavailable");
-    let free = w.chain.account(&w.activator.key().account_id(), None).free;
-    let (_, body) = w
-        .submit(w.activator.key(), pay(u128::from(free - FEE)), |_| {})
-        .await;
-    assert_eq!(body["error"]["name"], "NotExpendable");
-    let (status, body) = w.submit(&w.key("eve"), pay(500), |_| {}).await;
-    assert_eq!(
-        (status, body["code"].as_i64()),
-        (400, Some(1010)),
-        "who has nothing cannot pay the fee"
-    );
+    let (bob, eve) = (w.key("bob"), w.key("eve"));
+    let activator = w.activator.key();
+    let free = w.chain.account(activator.account_id()).free;
+    // Token errors: variant 7, then `BelowMinimum`, `FundsUnavailable`, `NotExpendable`.
+    for (value, error) in [
+        (499, "0702"),
+        (u128::from(free), "0700"),
+        (u128::from(free - 4 * FEE), "0708"),
+    ] {
+        assert!(matches!(
+            w.submit(activator, &pay(&bob, value)),
+            Ok(Status::Finalized(_))
+        ));
+        let told = w.last_error().await.unwrap();
+        assert!(told.starts_with(error), "{value}: {told}");
+    }
+    let poor = w.submit(&eve, &pay(&bob, 500)).unwrap_err();
+    assert_eq!(poor.code, 1010, "who has nothing cannot pay the fee");
     assert!(w.chain.counts().activations.is_empty());
 }
 
@@ -558,7 +512,7 @@ async fn who_does_not_answer_is_not_sent_to_and_not_believed() {
     let w = world(ON_SUBMISSION).await;
     let (plan, key) = (w.contract_plan("ada", TwinId(1), "web"), w.key("ada"));
     let nobody = TfchainConfig {
-        url: "http://127.0.0.1:1".to_owned(),
+        url: "ws://127.0.0.1:1".to_owned(),
         timeout: Duration::from_secs(2),
     };
     let nobody = TfchainClient::new(&nobody).unwrap();
@@ -578,7 +532,7 @@ async fn who_does_not_answer_is_not_sent_to_and_not_believed() {
     ));
     assert!(nobody.finalized_head().await.is_err());
     let client = w.client();
-    w.fault("GET", "/v1/", "http503", 2).await;
+    w.fault("", "http503", 2).await;
     assert!(matches!(
         client.find_contract(&plan, &key).await,
         Find::NoAnswer(_)

@@ -5,6 +5,7 @@ use crate::world::{Order, World};
 use anyhow::{Result, bail};
 use events::topics::DEPLOYMENTS;
 use gridway::fleet::parts;
+use gridway::up::Options;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ const BUYERS: usize = 40;
 /// # Errors
 /// When a purchase does not come to its contract.
 pub async fn run(single: usize, burst: usize) -> Result<()> {
-    let world = World::start(BUYERS, BUYERS, &[], false).await?;
+    let world = World::start(BUYERS, BUYERS, &[], Options::default()).await?;
     let result = measure(&world, single, burst).await;
     world.sandbox.stop().await;
     result

@@ -14,6 +14,7 @@ use events::registry::Registry;
 use events::time::Timestamp;
 use events::topics::PURCHASES;
 use gridway::processors;
+use gridway::up::Options;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -28,7 +29,7 @@ const MEASURED: [&str; 2] = ["purchases", "swaps"];
 /// # Errors
 /// When the stack does not answer, or a processor does not come to live within ten minutes.
 pub async fn run(records: u64) -> Result<()> {
-    let mut world = World::start(1, 1, &[], false).await?;
+    let mut world = World::start(1, 1, &[], Options::default()).await?;
     let result = measure(&mut world, records).await;
     world.sandbox.stop().await;
     result

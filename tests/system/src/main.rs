@@ -1,6 +1,7 @@
 //! The crash harness and the benchmarks: the whole product as processes on the real stack.
 
 mod bench;
+mod calls;
 mod crash;
 mod fold;
 mod log;
@@ -47,6 +48,12 @@ enum Command {
         /// Purchases at once.
         #[arg(long, default_value_t = 200)]
         burst: usize,
+    },
+    /// Every call that is sent to TFChain, as our shapes encode it, as JSON.
+    Calls {
+        /// The runtime's metadata, SCALE.
+        #[arg(long)]
+        metadata: std::path::PathBuf,
     },
     /// How long a processor folds a long partition before it is live.
     Fold {
@@ -98,6 +105,7 @@ async fn run() -> Result<()> {
             .await
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
+        Command::Calls { metadata } => calls::run(&metadata),
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,
         Command::Webhooks => webhooks::run(),

@@ -34,7 +34,7 @@ impl World {
         users: usize,
         registered: usize,
         overrides: &[(&str, &str)],
-        keep: bool,
+        options: Options,
     ) -> Result<Self> {
         let tokens: Vec<String> = (0..users)
             .map(|n| format!("sandbox-token-of-buyer-{n:04}"))
@@ -47,14 +47,7 @@ impl World {
         let list = list.join(",");
         let mut all = vec![("GRIDWAY_API_TOKENS", list.as_str())];
         all.extend_from_slice(overrides);
-        let sandbox = up::start(
-            &Options {
-                keep,
-                ..Options::default()
-            },
-            &all,
-        )
-        .await?;
+        let sandbox = up::start(&options, &all).await?;
         let buyers = tokens
             .iter()
             .map(|token| Buyer::new(sandbox.api(), &sandbox.environment, token))

@@ -179,7 +179,7 @@ impl Bridge {
     }
 
     fn answer(&self, record: &TransactionRecord, refunds: &mpsc::UnboundedSender<Refund>) {
-        let deposit_fee = self.chain.info().deposit_fee;
+        let deposit_fee = self.chain.deposit_fee();
         let refund = match verdict(record, self.key.public_key().0, &self.asset, deposit_fee) {
             Verdict::Ignore(reason) => {
                 tracing::debug!(transaction = record.hash, reason, "not a deposit");

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use counterparties_tfchain::protocol::{AccountState, Call, Era, Extrinsic, Submission};
 use counterparties_tfchain::{
     ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient,
     TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
@@ -11,6 +10,12 @@ use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::Amount;
 use events::outcome::{Attempt, Find};
 use events::time::Timestamp;
+use sandbox_tfchain::chain::Status;
+use sandbox_tfchain::extrinsic::{Bound, Rejected, sign};
+use sandbox_tfchain::runtime::Version;
+use sandbox_tfchain::runtime::sp_core::crypto::AccountId32;
+use sandbox_tfchain::runtime::sp_runtime::generic::era::Era;
+use sandbox_tfchain::runtime::tfchain_runtime::RuntimeCall;
 use sandbox_tfchain::{Chain, Pace, Rules};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,10 +31,20 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub struct World {
     pub chain: Arc<Chain>,
     pub url: String,
+    pub control: String,
     pub seed: UserSeed,
     pub activator: ActivatorKey,
     _stop: DropGuard,
 }
+
+pub const SUBMIT: &str = "author_submitAndWatchExtrinsic";
+
+/// Blocks by the clock, with finality behind: what is read trails what has happened.
+pub const TRAILING: Pace = Pace {
+    block: Duration::from_millis(10),
+    idle: Duration::from_millis(10),
+    finality_lag: 2,
+};
 
 /// A block for each submission; empty ones seldom, so that tests say when time passes.
 pub const ON_SUBMISSION: Pace = Pace {
@@ -58,15 +73,18 @@ pub async fn world(pace: Pace) -> World {
             .run_until_cancelled_owned(async move { sealing.run().await }),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(sandbox_kit::serve(
+    let address = listener.local_addr().unwrap();
+    let faults = sandbox_kit::Faults::default();
+    tokio::spawn(sandbox_kit::serve_with(
         listener,
-        sandbox_tfchain::router(Arc::clone(&chain)),
+        sandbox_tfchain::router(Arc::clone(&chain), faults.clone()),
+        faults,
         stop.clone(),
     ));
     World {
         chain,
-        url,
+        url: format!("ws://{address}"),
+        control: format!("http://{address}"),
         seed: UserSeed::parse(SEED).unwrap(),
         activator,
         _stop: stop.drop_guard(),
@@ -134,48 +152,57 @@ impl World {
         }
     }
 
-    /// Arms a fault of the stand-in.
-    pub async fn fault(&self, method: &str, path: &str, kind: &str, times: u32) {
-        let body =
-            serde_json::json!({"method": method, "path": path, "kind": kind, "times": times});
+    /// Arms a fault of the stand-in for calls of a method.
+    pub async fn fault(&self, method: &str, kind: &str, times: u32) {
+        let path = format!("/rpc/{method}");
+        let body = serde_json::json!({"method": "RPC", "path": path, "kind": kind, "times": times});
         let answer = reqwest::Client::new()
-            .post(format!("{}/_control/faults", self.url))
+            .post(format!("{}/_control/faults", self.control))
             .json(&body)
             .send()
             .await;
         assert!(answer.unwrap().status().is_success());
     }
 
-    /// Signs and submits a call; the answer's status and body.
-    pub async fn submit(
-        &self,
-        key: &ChainKey,
-        call: Call,
-        change: impl Fn(&mut Extrinsic),
-    ) -> (u16, serde_json::Value) {
-        let state: AccountState = self.chain.account(&key.account_id(), None);
-        let birth = hex::decode(&state.at.hash).unwrap().try_into().unwrap();
-        let genesis = hex::decode(self.chain.info().genesis_hash)
-            .unwrap()
-            .try_into()
-            .unwrap();
-        let era = Era {
-            birth: state.at.number,
-            mortal_until: state.at.number + 64,
+    /// Signs a call by hand, as no client would; `change` spoils the bytes' parts before that.
+    pub fn signed(&self, key: &ChainKey, call: &RuntimeCall, nonce: u32) -> Vec<u8> {
+        let at = self.chain.finalized();
+        let bound = Bound {
+            version: Version::FIRST,
+            genesis: self.chain.genesis(),
+            birth: at.hash,
         };
-        let mut extrinsic = Extrinsic::sign(key, state.nonce, era, call, genesis, birth);
-        change(&mut extrinsic);
-        let body = Submission {
-            extrinsic: hex::encode(extrinsic.encoded()),
-        };
-        let url = format!("{}/v1/extrinsics?wait_ms=5000", self.url);
-        let answer = reqwest::Client::new()
-            .post(url)
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        let era = Era::mortal(64, u64::from(at.number));
+        let account = AccountId32::from(key.account_id());
+        let call = codec::Encode::encode(call);
+        sign(&call, account, nonce, era, bound, |message| {
+            key.sign(message)
+        })
+    }
+
+    /// Signs and submits a call with the account's next nonce; what was said of it in the end.
+    pub fn submit(&self, key: &ChainKey, call: &RuntimeCall) -> Result<Status, Rejected> {
+        let nonce = self.chain.account(key.account_id()).nonce;
+        let (hash, from) = self.chain.submit(&self.signed(key, call, nonce))?;
+        Ok(*self.chain.said(&hash, from).last().unwrap())
+    }
+
+    /// How the last transaction of the finalized head ended, by the client's reading of it.
+    pub async fn last_error(&self) -> Option<String> {
+        let head = self.chain.finalized().number;
+        let block = self.client().blocks(head, head).await.unwrap().remove(0);
+        block
+            .events
+            .into_iter()
+            .rev()
+            .find_map(|event| match event {
+                counterparties_tfchain::ChainEvent::Other { name, raw, .. }
+                    if name == "System.ExtrinsicFailed" =>
+                {
+                    Some(raw)
+                }
+                _ => None,
+            })
     }
 
     /// Sets the clock past this deadline and makes blocks until nothing can land any more.
@@ -243,4 +270,30 @@ pub async fn drive_twin(
         }
     };
     tokio::time::timeout(PATIENCE, work).await.unwrap()
+}
+
+/// Three users' walks, several times each; one twin and one activation for each comes of it.
+pub async fn many_walks(w: &World, walks: usize) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for walk in 0..walks {
+        let user = ["ada", "bob", "eve"][walk % 3];
+        // Every other one with a client of its own: a process that was thought dead.
+        let (client, plan, key, activator) = (
+            w.client(),
+            w.twin_plan(user),
+            w.key(user),
+            w.activator.clone(),
+        );
+        tasks.spawn(async move { drive_twin(&client, &plan, &key, &activator).await });
+    }
+    let proofs = tasks.join_all().await;
+    assert_eq!(proofs.len(), walks);
+    let counts = w.chain.counts();
+    assert_eq!(counts.twins, 3);
+    assert_eq!(counts.activations.len(), 3);
+    assert!(
+        counts.activations.values().all(|n| *n == 1),
+        "{:?}",
+        counts.activations
+    );
 }

@@ -24,14 +24,18 @@ const KINDS: [(&str, bool); 12] = [
 ];
 
 /// Where effects are tried.
-const EFFECTS: [(&str, &str); 4] = [
-    (STRIPE, "/v1/payment_intents"),
-    (STRIPE, "/v1/refunds"),
-    (HORIZON, "/transactions"),
-    (TFCHAIN, "/v1/extrinsics"),
+const EFFECTS: [(&str, &str, &str); 4] = [
+    (STRIPE, "POST", "/v1/payment_intents"),
+    (STRIPE, "POST", "/v1/refunds"),
+    (HORIZON, "POST", "/transactions"),
+    (TFCHAIN, "RPC", "/rpc/author_submitAndWatchExtrinsic"),
 ];
 /// Where is looked.
-const READS: [(&str, &str); 3] = [(STRIPE, "/v1/"), (HORIZON, "/"), (TFCHAIN, "/v1/")];
+const READS: [(&str, &str, &str); 3] = [
+    (STRIPE, "GET", "/v1/"),
+    (HORIZON, "GET", "/"),
+    (TFCHAIN, "RPC", "/rpc/"),
+];
 
 /// Arms others every two to five seconds, until the trouble is over.
 pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
@@ -42,22 +46,22 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
     while !stage.is_over() {
         clear(&stage).await?;
         let mut said = Vec::new();
-        for (stand_in, path) in EFFECTS {
+        for (stand_in, method, path) in EFFECTS {
             for _ in 0..=dice.below(2) {
                 if let Some((kind, _)) = dice.pick(&KINDS) {
                     let every = 2 + dice.below(4);
-                    arm(&stage, &mut dice, stand_in, "POST", path, kind, every).await?;
+                    arm(&stage, &mut dice, stand_in, method, path, kind, every).await?;
                     said.push(format!("{path} {kind}/{every}"));
                 }
             }
         }
-        for (stand_in, path) in READS {
+        for (stand_in, method, path) in READS {
             let reads: Vec<&str> = KINDS.iter().filter(|(_, r)| *r).map(|(k, _)| *k).collect();
             if dice.percent(50)
                 && let Some(kind) = dice.pick(&reads)
             {
                 let every = 4 + dice.below(8);
-                arm(&stage, &mut dice, stand_in, "GET", path, kind, every).await?;
+                arm(&stage, &mut dice, stand_in, method, path, kind, every).await?;
                 said.push(format!("reads {path} {kind}/{every}"));
             }
         }

@@ -2,6 +2,7 @@
 //! go away and come back, and the counterparties answer late, twice, wrongly or not at all, while
 //! people buy. What counts is counted at the counterparties afterwards.
 
+mod chain;
 mod deposits;
 mod dice;
 mod faults;
@@ -18,6 +19,7 @@ mod stage;
 use crate::world::World;
 use anyhow::{Context, Result, bail};
 use dice::Dice;
+use gridway::up::Options;
 use invariants::Outcome;
 pub use stage::Plan;
 use stage::Stage;
@@ -56,7 +58,13 @@ pub async fn run(plan: Plan) -> Result<()> {
             ("GRIDWAY_RECONCILE_SECONDS", RECONCILE_SECONDS),
             ("GRIDWAY_API_LISTEN", &listen),
         ],
-        true,
+        Options {
+            keep: true,
+            // Room for forks before anything is final.
+            block_ms: 150,
+            finality_lag: 2,
+            ..Options::default()
+        },
     )
     .await?;
     let stage = Arc::new(Stage::new(world, plan));
@@ -108,6 +116,7 @@ async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
     let tormentors = [
         tokio::spawn(faults::run(Arc::clone(stage), Dice::new(seed, "faults"))),
         tokio::spawn(market::run(Arc::clone(stage), Dice::new(seed, "market"))),
+        tokio::spawn(chain::run(Arc::clone(stage), Dice::new(seed, "chain"))),
     ];
     let outages = tokio::spawn(outages::run(Arc::clone(stage), Dice::new(seed, "outages")));
     let freezes = tokio::spawn(freezes::run(Arc::clone(stage), Dice::new(seed, "freezes")));
@@ -126,6 +135,7 @@ async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
         tormentor.await?.context("making trouble")?;
     }
     faults::heal(stage).await?;
+    chain::heal(stage).await?;
     eprintln!(
         "{} kills and {} freezes in {minutes:.1} minutes ({:.0} kills a minute); everything is healed",
         tally.kills,

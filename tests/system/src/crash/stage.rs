@@ -145,7 +145,9 @@ impl Stage {
 
     /// An address at a stand-in.
     pub fn url(&self, stand_in: &str, path: &str) -> String {
-        format!("{}{path}", self.setting(stand_in).trim_end_matches('/'))
+        // TFChain's is of a WebSocket; its controls are on the same port.
+        let base = self.setting(stand_in).replacen("ws://", "http://", 1);
+        format!("{}{path}", base.trim_end_matches('/'))
     }
 
     /// Says so on stderr, with the time.
