@@ -128,6 +128,7 @@ fn compare(
     let mut walk = Walk {
         ours: &registry,
         theirs: metadata.types(),
+        calls: metadata.outer_enums().call_enum_ty(),
         way,
         seen: BTreeSet::new(),
         found,
@@ -216,6 +217,7 @@ fn storage(metadata: &Metadata, found: &mut Vec<String>) {
             Walk {
                 ours: &registry,
                 theirs: metadata.types(),
+                calls: metadata.outer_enums().call_enum_ty(),
                 way,
                 seen: BTreeSet::new(),
                 found,
@@ -236,6 +238,8 @@ fn storage(metadata: &Metadata, found: &mut Vec<String>) {
 struct Walk<'a> {
     ours: &'a PortableRegistry,
     theirs: &'a PortableRegistry,
+    /// Their outer enum of calls.
+    calls: u32,
     way: Way,
     seen: BTreeSet<(u32, u32)>,
     found: &'a mut Vec<String>,
@@ -257,11 +261,11 @@ fn inner(registry: &PortableRegistry, mut id: u32) -> Option<(u32, &TypeDef<Port
     }
 }
 
+/// Whether this is our stand-in for the outer enum of calls.
 fn is_call(registry: &PortableRegistry, id: u32) -> bool {
     registry
         .resolve(id)
-        .and_then(|ty| ty.path.segments.last().cloned())
-        .is_some_and(|name| name == "RuntimeCall")
+        .is_some_and(|ty| ty.path.segments == ["RuntimeCall"])
 }
 
 fn kind(def: &TypeDef<PortableForm>) -> &'static str {
@@ -283,7 +287,7 @@ impl Walk<'_> {
     }
 
     fn types(&mut self, path: &str, ours: u32, theirs: u32) {
-        if is_call(self.ours, ours) && is_call(self.theirs, theirs) {
+        if is_call(self.ours, ours) && theirs == self.calls {
             return;
         }
         let (Some((ours, mine)), Some((theirs, other))) =
