@@ -42,6 +42,7 @@ deny:
 
 bench: build ## latency of a purchase and purchases a second
 	$(BIN)/system-tests bench
+	$(BIN)/system-tests deployments
 
 fold: build ## how long a processor folds a partition of RECORDS records before it is live
 	$(BIN)/system-tests fold --records $(RECORDS)

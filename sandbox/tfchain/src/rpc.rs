@@ -60,7 +60,7 @@ const APIS: [(&str, u32); 4] = [
     ("37c8bb1350a9a2a8", 4),
 ];
 /// Methods that are served.
-const METHODS: [&str; 34] = [
+const METHODS: &[&str] = &[
     "author_pendingExtrinsics",
     "author_submitAndWatchExtrinsic",
     "author_submitExtrinsic",

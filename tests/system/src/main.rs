@@ -3,6 +3,7 @@
 mod bench;
 mod calls;
 mod crash;
+mod deployments;
 mod fold;
 mod log;
 mod stripe_calls;
@@ -48,6 +49,24 @@ enum Command {
         /// Purchases at once.
         #[arg(long, default_value_t = 200)]
         burst: usize,
+    },
+    /// Deployments on TFChain with blocks of a second, straight through the client.
+    Deployments {
+        /// Users.
+        #[arg(long, default_value_t = 100)]
+        users: usize,
+        /// Deployments of all users together.
+        #[arg(long, default_value_t = 1_000)]
+        deployments: usize,
+        /// Milliseconds between blocks.
+        #[arg(long, default_value_t = 1_000)]
+        block_ms: u64,
+        /// Blocks by which finality trails.
+        #[arg(long, default_value_t = 2)]
+        finality_lag: u32,
+        /// The most seconds that it may take.
+        #[arg(long, default_value_t = 60)]
+        within: u64,
     },
     /// Every call that is sent to TFChain, as our shapes encode it, as JSON.
     Calls {
@@ -105,6 +124,22 @@ async fn run() -> Result<()> {
             .await
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
+        Command::Deployments {
+            users,
+            deployments,
+            block_ms,
+            finality_lag,
+            within,
+        } => {
+            deployments::run(deployments::Plan {
+                users: users.max(1),
+                deployments,
+                block_ms,
+                finality_lag,
+                within,
+            })
+            .await
+        }
         Command::Calls { metadata } => calls::run(&metadata),
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,

@@ -1,5 +1,6 @@
 //! What the runtime says of a dispatched call.
 
+use super::sp_weights::weight_v2::Weight;
 use codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
@@ -37,18 +38,6 @@ pub mod dispatch {
         Yes,
         No,
     }
-}
-
-/// Time and space of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
-#[codec(crate = codec)]
-pub struct Weight {
-    /// Picoseconds.
-    #[codec(compact)]
-    pub ref_time: u64,
-    /// Bytes.
-    #[codec(compact)]
-    pub proof_size: u64,
 }
 
 impl dispatch::DispatchInfo {

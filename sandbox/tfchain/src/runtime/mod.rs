@@ -13,6 +13,7 @@ pub mod pallet_transaction_payment;
 pub mod pallet_utility;
 pub mod sp_core;
 pub mod sp_runtime;
+pub mod sp_weights;
 pub mod tfchain_runtime;
 
 use codec::{Compact, Decode, Encode, Error};
