@@ -187,22 +187,27 @@ impl World {
         Ok(*self.chain.said(&hash, from).last().unwrap())
     }
 
-    /// How the last transaction of the finalized head ended, by the client's reading of it.
-    pub async fn last_error(&self) -> Option<String> {
-        let head = self.chain.finalized().number;
-        let block = self.client().blocks(head, head).await.unwrap().remove(0);
-        block
-            .events
-            .into_iter()
-            .rev()
-            .find_map(|event| match event {
-                counterparties_tfchain::ChainEvent::Other { name, raw, .. }
-                    if name == "System.ExtrinsicFailed" =>
-                {
-                    Some(raw)
-                }
-                _ => None,
-            })
+    /// Why the call of a transaction failed, as the client reads it in its block: the dispatch
+    /// error in SCALE and what follows, hex. `None` when it was carried out.
+    pub async fn error(&self, status: Status) -> Option<String> {
+        let Status::Finalized(hash) = status else {
+            panic!("not final: {status:?}");
+        };
+        let number = self.chain.number_of(hash).unwrap();
+        let block = self
+            .client()
+            .blocks(number, number)
+            .await
+            .unwrap()
+            .remove(0);
+        block.events.into_iter().find_map(|event| match event {
+            counterparties_tfchain::ChainEvent::Other { name, raw, .. }
+                if name == "System.ExtrinsicFailed" =>
+            {
+                Some(raw)
+            }
+            _ => None,
+        })
     }
 
     /// Sets the clock past this deadline and makes blocks until nothing can land any more.
