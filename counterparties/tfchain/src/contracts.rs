@@ -154,7 +154,10 @@ async fn failed(
     Ok(match found {
         Some(Err(answer)) => match meaning::<()>(&answer) {
             Attempt::Refused(refusal) => Some(refusal),
-            Attempt::Landed(()) | Attempt::NotSent(_) | Attempt::Unknown(_) => None,
+            Attempt::Landed(())
+            | Attempt::NotSent(_)
+            | Attempt::Unknown(_)
+            | Attempt::NoAnswer(_) => None,
         },
         Some(Ok(_)) | None => None,
     })
