@@ -328,29 +328,44 @@ pub struct RentContract {
     pub node_id: u32,
 }
 
-macro_rules! ends {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
-        #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
-        pub struct $name {
-            /// The contract.
-            pub contract_id: u64,
-        }
-    )*};
+/// `SmartContractModule.NameContractCanceled`.
+#[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub struct NameContractCanceled {
+    /// The contract.
+    pub contract_id: u64,
 }
 
-ends! {
-    /// `SmartContractModule.NameContractCanceled`.
-    NameContractCanceled;
-    /// `SmartContractModule.RentContractCanceled`.
-    RentContractCanceled;
-    /// `SmartContractModule.NodeContractCanceled`.
-    NodeContractCanceled;
-    /// `SmartContractModule.ContractGracePeriodStarted`.
-    ContractGracePeriodStarted;
-    /// `SmartContractModule.ContractGracePeriodEnded`.
-    ContractGracePeriodEnded;
+/// `SmartContractModule.RentContractCanceled`.
+#[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub struct RentContractCanceled {
+    /// The contract.
+    pub contract_id: u64,
+}
+
+/// `SmartContractModule.NodeContractCanceled`.
+#[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub struct NodeContractCanceled {
+    /// The contract.
+    pub contract_id: u64,
+}
+
+/// `SmartContractModule.ContractGracePeriodStarted`.
+#[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub struct ContractGracePeriodStarted {
+    /// The contract.
+    pub contract_id: u64,
+}
+
+/// `SmartContractModule.ContractGracePeriodEnded`.
+#[derive(Debug, Clone, PartialEq, Eq, DecodeAsType, TypeInfo)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub struct ContractGracePeriodEnded {
+    /// The contract.
+    pub contract_id: u64,
 }
 
 /// `SmartContractModule.ContractBilled`.
