@@ -31,6 +31,8 @@ use tokio::time::Instant;
 const BATCH: usize = 500;
 /// How often offsets are committed when nothing is appended.
 const OFFSETS_EVERY: Duration = Duration::from_secs(2);
+/// The first look for the rest of a fold; each look in vain doubles it, up to 160 ms.
+const SOON: Duration = Duration::from_millis(5);
 
 enum Phase {
     /// Reading up to `end`.
@@ -74,6 +76,8 @@ pub(crate) struct Worker<'a, L: Logic> {
     lost_at: Instant,
     committed: BTreeMap<i32, i64>,
     paused: bool,
+    /// Looks in a row for the rest of a fold that found nothing.
+    in_vain: u32,
 }
 
 impl<'a, L: Logic> Worker<'a, L> {
@@ -108,6 +112,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             lost_at: now,
             committed: BTreeMap::new(),
             paused: false,
+            in_vain: 0,
         })
     }
 
@@ -157,7 +162,12 @@ impl<'a, L: Logic> Worker<'a, L> {
             }
             signal = self.inbox.try_recv().ok();
         }
-        let full = self.poll().await? == BATCH;
+        let polled = self.poll().await?;
+        self.in_vain = match polled {
+            0 if self.settles() => self.in_vain.saturating_add(1),
+            _ => 0,
+        };
+        let full = polled == BATCH;
         self.finish_folds()?;
         self.reached()?;
         self.tick()?;
@@ -179,13 +189,16 @@ impl<'a, L: Logic> Worker<'a, L> {
         Ok(full)
     }
 
-    fn wait(&self) -> Duration {
-        if self
-            .partitions
+    /// Whether a partition is on its way to being live.
+    fn settles(&self) -> bool {
+        self.partitions
             .values()
             .any(|p| matches!(p.phase, Phase::Folding { .. }) || p.logic.waits_for().is_some())
-        {
-            return Duration::from_millis(5);
+    }
+
+    fn wait(&self) -> Duration {
+        if self.settles() {
+            return SOON * (1 << self.in_vain.min(5));
         }
         let (now, tick) = (clock::now(), self.ground.tick());
         let next = self.partitions.values().filter_map(|p| p.due).min();
