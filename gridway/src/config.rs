@@ -40,11 +40,12 @@ const fn secret(name: &'static str, doc: &'static str) -> Setting {
 /// Every setting of the product.
 pub const SETTINGS: &[Setting] = &[
     plain("GRIDWAY_KAFKA_BROKERS", None, "Kafka, `host:port,…`."),
-    plain(
-        "GRIDWAY_KAFKA_PROPERTIES",
-        Some(""),
-        "Further librdkafka properties, `key=value,…`: TLS, SASL.",
-    ),
+    Setting {
+        name: "GRIDWAY_KAFKA_PROPERTIES",
+        default: Some(""),
+        secret: true,
+        doc: "Further librdkafka properties, `key=value,…`: TLS, SASL.",
+    },
     plain(
         "GRIDWAY_KAFKA_SESSION_MS",
         Some("30000"),
@@ -65,9 +66,8 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "Schema registry, its Confluent-compatible API.",
     ),
-    plain(
+    secret(
         "GRIDWAY_DATABASE_URL",
-        None,
         "Postgres of the read models, `postgres://…`.",
     ),
     plain(

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gridway::{config, dead_letters, demo, deposits, lanes, serve, topics, up};
+use gridway::{config, dead_letters, demo, deposits, lanes, processors, serve, topics, up};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -46,6 +46,8 @@ enum Command {
     Demo(up::Options),
     /// Prints the configuration reference.
     Configuration,
+    /// Prints the names of the processors.
+    Processors,
 }
 
 #[tokio::main]
@@ -73,6 +75,12 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Demo(options) => demo::run(&options).await,
         Command::Configuration => {
             print!("{}", config::document());
+            Ok(())
+        }
+        Command::Processors => {
+            for (name, _) in processors::ALL {
+                println!("{name}");
+            }
             Ok(())
         }
     }

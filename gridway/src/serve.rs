@@ -24,8 +24,7 @@ pub enum Part {
     Api,
     /// A processor.
     Processor {
-        /// Its name: purchases, payments, swaps, handoffs, tfchain-watcher, reconciler, deployments,
-        /// contracts, users or twins.
+        /// Its name, one of those that `gridway processors` prints.
         name: String,
         /// Which of the processor's processes this is; each running one has its own.
         #[arg(long, default_value_t = 0)]

@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 version=v0.203.0
 export STRIPE_MOCK=${GRIDWAY_CACHE:-$HOME/.cache/gridway}/stripe-mock-$version/stripe-mock
 if [ ! -x "$STRIPE_MOCK" ]; then
-    command -v go >/dev/null || { echo "install first: Go 1.22 or newer (Debian: golang-go)"; exit 1; }
+    ../../scripts/ensure-tools.sh go=golang-go
     GOBIN=$(dirname "$STRIPE_MOCK") go install "github.com/stripe/stripe-mock@$version"
 fi
 exec python3 check.py
