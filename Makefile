@@ -11,6 +11,7 @@ SEED ?= 1
 
 SEEDS ?= 10000
 RECORDS ?= 1000000
+KAFKA_SECONDS ?= 120
 
 .PHONY: help demo up test lint deny bench fold crash sim faults outages mutants prove tools build
 
@@ -30,6 +31,7 @@ test: build ## unit, integration and end-to-end tests, all against the real stac
 	$(BIN)/simulation --outages
 	tests/run.sh
 	$(BIN)/system-tests crash --kills 50 --freezes 2
+	$(BIN)/system-tests outages --kafka-seconds 20
 
 lint: tools deny ## format, clippy, licences, documentation; warnings are errors
 	cargo fmt --all --check
@@ -56,8 +58,9 @@ sim: build ## policies, hands and sources in SEEDS simulated worlds
 faults: build ## each effect, each fault, each fate of the process that sends it
 	$(BIN)/simulation --faults
 
-outages: build ## each counterparty away for ten simulated minutes
+outages: build ## each counterparty away for ten simulated minutes; Kafka away for KAFKA_SECONDS, and its disk full
 	$(BIN)/simulation --outages
+	$(BIN)/system-tests outages --kafka-seconds $(KAFKA_SECONDS)
 
 mutants: tools ## removes one clause of the law at a time and asks who notices
 	simulation/mutants.py

@@ -28,6 +28,9 @@ pub struct Options {
     /// Keep the logs of all processes after the end.
     #[arg(long)]
     pub keep: bool,
+    /// Gives Kafka's log a disk of its own with so many MiB, which can fill up; needs root.
+    #[arg(long)]
+    pub kafka_disk_mib: Option<u32>,
     /// Also write the environment, secrets of the sandbox included, to this file as `export` lines.
     #[arg(long)]
     pub environment: Option<PathBuf>,
@@ -92,6 +95,7 @@ pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sand
         block_ms: options.block_ms,
         finality_lag: options.finality_lag,
         keep: options.keep,
+        kafka_disk_mib: options.kafka_disk_mib,
         ..StackOptions::default()
     })
     .await?;

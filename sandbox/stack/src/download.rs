@@ -18,6 +18,9 @@ const REGISTRY_VERSION: &str = "2.6.13.Final";
 /// Without the binding, Kafka logs nothing, not even why it does not start.
 const SLF4J_BINDING_VERSION: &str = "2.25.5";
 
+/// What Kafka's tools read their command lines with.
+const ARGUMENT_PARSER_VERSION: &str = "0.7.0";
+
 const SAY_EVERY: Duration = Duration::from_secs(2);
 const DEADLINE: Duration = Duration::from_mins(20);
 
@@ -57,6 +60,31 @@ impl Downloads {
                 "org/apache/kafka",
             )?;
             crate::kafka::format(&self.tools, work)
+        })
+    }
+
+    /// A folder with what Kafka's own tools need besides its jars, in `lib`. Blocks while it
+    /// downloads.
+    pub(crate) fn kafka_tools(&self) -> Result<PathBuf, StackError> {
+        self.once(&format!("kafka-tools-{KAFKA_VERSION}"), |work| {
+            fs::write(work.join("pom.xml"), pom(&[]))
+                .map_err(|source| folder_error(work, source))?;
+            let tools = format!("org.apache.kafka:kafka-tools:{KAFKA_VERSION}");
+            let parser = format!("net.sourceforge.argparse4j:argparse4j:{ARGUMENT_PARSER_VERSION}");
+            let output = format!("-DoutputDirectory={}", work.join("lib").display());
+            for artifact in [tools, parser] {
+                self.maven(
+                    &artifact,
+                    work,
+                    &[
+                        &format!("{PLUGIN}:copy"),
+                        &format!("-Dartifact={artifact}"),
+                        &output,
+                    ],
+                    "org/apache/kafka",
+                )?;
+            }
+            Ok(())
         })
     }
 

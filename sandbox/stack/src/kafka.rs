@@ -3,13 +3,15 @@
 use crate::child::{Launch, spawn, tail};
 use crate::ready::Ready;
 use crate::service::{Plan, shared_classes};
-use crate::{Part, StackError, tools::Tools};
+use crate::{Part, StackError, places, tools::Tools};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// The one node.
+pub(crate) const NODE_ID: u32 = 1;
 /// The node's own log folder, formatted once beside the jars and copied for each run.
 const FORMATTED: &str = "formatted";
 /// Any 16 bytes in base64; each sandbox is a cluster of its own on its own port.
@@ -35,8 +37,8 @@ fn properties(logs: &Path, broker: u16, controller: u16) -> String {
     format!(
         "\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={NODE_ID}
+controller.quorum.voters={NODE_ID}@127.0.0.1:{controller}
 listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
@@ -100,25 +102,35 @@ pub(crate) fn format(tools: &Tools, folder: &Path) -> Result<(), StackError> {
     Err(failed(tail(&String::from_utf8_lossy(&told), 10)))
 }
 
+/// The log's folder in a run folder.
+pub(crate) fn log_folder(run: &Path) -> std::path::PathBuf {
+    run.join("kafka").join("logs")
+}
+
 /// How to start Kafka from `home` (the download) with its files in `run`.
 pub(crate) fn plan(
     tools: &Tools,
     home: &Path,
     run: &Path,
     ports: &[u16],
+    disk_mib: Option<u32>,
 ) -> Result<Plan, StackError> {
     let &[broker, controller] = ports else {
         return Err(StackError::Ports { part: Part::Kafka });
     };
     let dir = run.join("kafka");
-    let logs = dir.join("logs");
+    let logs = log_folder(run);
     let settings = dir.join("server.properties");
     let log4j = dir.join("log4j2.properties");
     let write = || {
         if dir.exists() {
+            places::unmount(run);
             fs::remove_dir_all(&dir)?;
         }
         fs::create_dir_all(&logs)?;
+        if let Some(mib) = disk_mib {
+            places::mount(run, &logs, mib)?;
+        }
         copy(&home.join(FORMATTED), &logs)?;
         fs::write(&settings, properties(&logs, broker, controller))?;
         fs::write(&log4j, LOG4J)

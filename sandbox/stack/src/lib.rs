@@ -24,6 +24,7 @@
 
 mod child;
 mod download;
+mod hanging;
 mod kafka;
 mod market;
 mod places;
@@ -38,6 +39,7 @@ mod stand_ins;
 mod tools;
 
 use crate::download::Downloads;
+pub use crate::hanging::Hanging;
 use crate::places::RunFolder;
 use crate::progress::Progress;
 use crate::service::{Service, keep_shared_classes};
@@ -166,6 +168,14 @@ pub enum StackError {
     /// There is no part of this name.
     #[error("no part of the stack is named {0:?}")]
     UnknownPart(String),
+    /// Kafka's own tool for transactions failed.
+    #[error("kafka-transactions {command}: {detail}")]
+    Transactions {
+        /// What it was to do.
+        command: String,
+        /// What it said.
+        detail: String,
+    },
     /// The stack was started without this part.
     #[error("this stack runs without {0}")]
     NotStarted(Part),
@@ -189,6 +199,8 @@ pub struct StackOptions {
     pub keep: bool,
     /// Whether nothing is said on stderr.
     pub quiet: bool,
+    /// Gives Kafka's log a disk of its own with so many MiB, which can fill up; needs root.
+    pub kafka_disk_mib: Option<u32>,
 }
 
 impl Default for StackOptions {
@@ -201,6 +213,7 @@ impl Default for StackOptions {
             stand_ins: true,
             keep: false,
             quiet: false,
+            kafka_disk_mib: None,
         }
     }
 }
@@ -216,6 +229,9 @@ pub struct Stack {
     kafka_home: PathBuf,
     registry_home: PathBuf,
     tools: Tools,
+    downloads: Downloads,
+    /// Told to whoever downloads when the stack is dropped.
+    _given_up: GivenUp,
     keep: bool,
     stopped: bool,
     /// Last: its lock says that this stack is alive.
@@ -259,7 +275,7 @@ impl Stack {
             let downloads = downloads.clone();
             let home = blocking(move || downloads.kafka()).await?;
             let service = Service::start(Part::Kafka, 2, progress, |ports| {
-                kafka::plan(&tools, &home, at, ports)
+                kafka::plan(&tools, &home, at, ports, options.kafka_disk_mib)
             })
             .await?;
             Ok((service, home))
@@ -309,6 +325,8 @@ impl Stack {
             kafka_home,
             registry_home,
             tools,
+            downloads,
+            _given_up: given_up,
             keep,
             stopped: false,
             run,
@@ -391,6 +409,11 @@ impl Stack {
         self.run.path()
     }
 
+    /// The folder with Kafka's log.
+    pub fn kafka_log(&self) -> PathBuf {
+        kafka::log_folder(self.run.path())
+    }
+
     /// The process id of a part, `None` while it does not run.
     ///
     /// # Errors
@@ -429,6 +452,22 @@ impl Stack {
             (Part::Stripe, Some(stand_ins)) => stand_ins.restart_stripe().await,
             _ => self.service(part)?.restart().await,
         }
+    }
+
+    /// Aborts the transactions that hang, with Kafka's own tool, and gives where they began. To be
+    /// asked only when readers of committed records have stood still for longer than any
+    /// transaction may last.
+    ///
+    /// # Errors
+    /// [`StackError::Download`] when the tool cannot be fetched; [`StackError::Transactions`].
+    pub async fn abort_hanging_transactions(&self) -> Result<Vec<Hanging>, StackError> {
+        let (downloads, tools) = (self.downloads.clone(), self.tools.clone());
+        let (home, brokers) = (self.kafka_home.clone(), self.kafka_brokers().to_owned());
+        blocking(move || {
+            let extra = downloads.kafka_tools()?;
+            hanging::abort(&tools, (&home, &extra), &brokers)
+        })
+        .await
     }
 
     /// Stops everything that was started and, unless it is to be kept, removes the run folder.

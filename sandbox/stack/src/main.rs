@@ -42,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
         stand_ins: !arguments.no_stand_ins,
         keep: arguments.keep,
         quiet: false,
+        kafka_disk_mib: None,
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;

@@ -12,6 +12,7 @@ use crate::{StackError, tools};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// The folder of one stack, for as long as it runs.
@@ -77,7 +78,43 @@ impl RunFolder {
 /// Where a run keeps what lies outside its folder, one path a line; see `postgres`.
 pub(crate) const ELSEWHERE: &str = "elsewhere";
 
+/// Where a run keeps the folders on which it has mounted a file system, one path a line.
+const MOUNTED: &str = "mounted";
+
+/// Mounts a file system in memory of so many MiB on `folder`, until the run is removed. Needs root.
+pub(crate) fn mount(run: &Path, folder: &Path, mib: u32) -> io::Result<()> {
+    fs::write(run.join(MOUNTED), format!("{}\n", folder.display()))?;
+    let output = Command::new("mount")
+        .args([
+            "-t",
+            "tmpfs",
+            "-o",
+            &format!("size={mib}m"),
+            "gridway-sandbox",
+        ])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::other(format!("mounting a small disk: {told}")))
+}
+
+/// Undoes [`mount`].
+pub(crate) fn unmount(run: &Path) {
+    if let Ok(mounted) = fs::read_to_string(run.join(MOUNTED)) {
+        for folder in mounted.lines().filter(|line| line.contains("/run-")) {
+            // Lazily: somebody may still look at it.
+            let _ = Command::new("umount").args(["--lazy", folder]).status();
+        }
+        let _ = fs::remove_file(run.join(MOUNTED));
+    }
+}
+
 fn remove_run(path: &Path) {
+    unmount(path);
     if let Ok(elsewhere) = fs::read_to_string(path.join(ELSEWHERE)) {
         for folder in elsewhere
             .lines()

@@ -5,7 +5,9 @@ mod calls;
 mod crash;
 mod deployments;
 mod fold;
+mod hanging;
 mod log;
+mod outages;
 mod stripe_calls;
 mod vectors;
 mod webhooks;
@@ -74,6 +76,12 @@ enum Command {
         #[arg(long)]
         metadata: std::path::PathBuf,
     },
+    /// Takes Kafka away and fills its disk while people buy.
+    Outages {
+        /// How long Kafka cannot be reached.
+        #[arg(long, default_value_t = 120)]
+        kafka_seconds: u64,
+    },
     /// How long a processor folds a long partition before it is live.
     Fold {
         /// Records in the partition.
@@ -141,6 +149,7 @@ async fn run() -> Result<()> {
             .await
         }
         Command::Calls { metadata } => calls::run(&metadata),
+        Command::Outages { kafka_seconds } => outages::run(kafka_seconds).await,
         Command::Fold { records } => fold::run(records).await,
         Command::StripeCalls { url } => stripe_calls::run(&url).await,
         Command::Webhooks => webhooks::run(),

@@ -26,6 +26,11 @@ pub struct Order {
 }
 
 impl World {
+    /// The token of a buyer.
+    pub fn token(number: usize) -> String {
+        format!("sandbox-token-of-buyer-{number:04}")
+    }
+
     /// Starts everything, with `users` buyers, of whom the first `registered` have their twin.
     ///
     /// # Errors
@@ -36,9 +41,7 @@ impl World {
         overrides: &[(&str, &str)],
         options: Options,
     ) -> Result<Self> {
-        let tokens: Vec<String> = (0..users)
-            .map(|n| format!("sandbox-token-of-buyer-{n:04}"))
-            .collect();
+        let tokens: Vec<String> = (0..users).map(Self::token).collect();
         let list: Vec<String> = tokens
             .iter()
             .enumerate()

@@ -7,13 +7,13 @@ mod deposits;
 mod dice;
 mod faults;
 mod freezes;
-mod gather;
+pub mod gather;
 mod kills;
 mod market;
 mod outages;
 mod payer;
-mod rebuild;
-mod shoppers;
+pub mod rebuild;
+pub mod shoppers;
 mod stage;
 
 use crate::world::World;
@@ -21,12 +21,12 @@ use anyhow::{Context, Result, bail};
 use dice::Dice;
 use gridway::up::Options;
 use invariants::Outcome;
-pub use stage::Plan;
-use stage::Stage;
+pub use stage::{Plan, Stage};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// How long the purchases may take to end once everything is healed.
 const END_WITHIN: Duration = Duration::from_secs(240);
@@ -103,6 +103,8 @@ pub async fn run(plan: Plan) -> Result<()> {
 
 async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
     let seed = stage.plan.seed;
+    let mut hanging = JoinSet::new();
+    hanging.spawn(crate::hanging::watch(Arc::clone(stage)));
     let before = gather::treasury(stage).await?;
     faults::unreliable_webhooks(stage).await?;
     eprintln!(
@@ -144,6 +146,10 @@ async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
     );
     let rested = Instant::now();
     let open = shoppers::rest(stage, &orders, END_WITHIN).await?;
+    stage.rest();
+    while let Some(aborted) = hanging.join_next().await {
+        eprintln!("{} transactions hung and were aborted", aborted??);
+    }
     eprintln!(
         "at rest {:.0} s later; {open} purchases are open",
         rested.elapsed().as_secs_f32()
@@ -203,7 +209,7 @@ fn show(tally: &kills::Tally, observed: &invariants::Observed) {
 
 /// A loopback address for the API to come back to: below the ports of outgoing connections, so
 /// that nobody takes it meanwhile.
-fn api_address() -> Result<String> {
+pub fn api_address() -> Result<String> {
     let start = std::process::id() % 3_000;
     (0..3_000)
         .map(|step| format!("127.0.0.1:{}", 12_000 + (start + step) % 3_000))

@@ -16,7 +16,7 @@ const STEP_WITHIN: Duration = Duration::from_secs(180);
 
 /// What a person does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
+pub enum Manner {
     /// Pays at once.
     Pays,
     /// Pays when TFT has become dear or rare, if that happens soon.
@@ -70,7 +70,8 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<Vec<Order>> {
     Ok(orders)
 }
 
-async fn buy(
+/// Buys in this manner, whatever happens.
+pub async fn buy(
     stage: &Stage,
     number: usize,
     manner: Manner,

@@ -61,6 +61,7 @@ pub struct Stage {
     /// Deaths so far.
     pub kills: AtomicU32,
     over: AtomicBool,
+    rested: AtomicBool,
     complaints: Mutex<Vec<String>>,
     begun: Instant,
 }
@@ -133,6 +134,7 @@ impl Stage {
             parked: Parking::default(),
             kills: AtomicU32::new(0),
             over: AtomicBool::new(false),
+            rested: AtomicBool::new(false),
             complaints: Mutex::default(),
             begun: Instant::now(),
         }
@@ -174,6 +176,16 @@ impl Stage {
     /// Whether the trouble is over.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
+    }
+
+    /// Everything has ended, or is given up.
+    pub fn rest(&self) {
+        self.rested.store(true, Ordering::Release);
+    }
+
+    /// Whether everything has ended.
+    pub fn is_at_rest(&self) -> bool {
+        self.rested.load(Ordering::Acquire)
     }
 
     /// Sleeps, unless the trouble ends before.
