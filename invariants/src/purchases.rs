@@ -130,6 +130,9 @@ impl Purchase {
         .into_iter()
         .flatten()
         .collect();
+        if self.alarms.iter().any(|alarm| alarm == "books_broken") {
+            found.push(self.found(Harm::Unbalanced, "it was stopped: its books would not hold"));
+        }
         if self.refunded_minor > self.charged_minor {
             found.push(self.found(
                 Harm::Doubled,
@@ -431,6 +434,15 @@ mod tests {
         for bad in [kept, delivered] {
             assert!(!bad.violations().is_empty(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_purchase_that_had_to_be_stopped_is_a_defect() {
+        let stopped = Purchase {
+            alarms: vec!["books_broken".to_owned()],
+            ..settled()
+        };
+        assert_eq!(stopped.violations()[0].harm, Harm::Unbalanced);
     }
 
     #[test]

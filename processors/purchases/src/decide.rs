@@ -3,6 +3,7 @@
 //! [`transition`] is one function from (state, fact) to (state, events): what the policy evolves
 //! to and what it decides cannot drift apart. What the policy itself appends changes nothing.
 
+mod books;
 mod card;
 mod compensation;
 mod handoff;
@@ -22,6 +23,8 @@ use events::purchases::{
 };
 use events::time::Timestamp;
 use pipeline::Forward;
+
+pub use books::{BOOKS_BROKEN, broken};
 
 /// What is to be appended.
 #[derive(Debug, Default)]
@@ -73,13 +76,17 @@ struct Rulebook<'a> {
     out: Outputs,
 }
 
-/// The state after the fact, and what is to be appended because of it.
+/// The state after the fact, and what is to be appended because of it. A decision after which the
+/// books would not hold is replaced by the alarm [`BOOKS_BROKEN`]; from then on nothing follows.
 #[must_use]
 pub fn transition(
     rules: &Rules,
     mut purchase: Purchase,
     record: &Record<PurchaseEvent>,
 ) -> (Purchase, Outputs) {
+    if purchase.stopped {
+        return (purchase, Outputs::default());
+    }
     let mut book = Rulebook {
         rules,
         now: record.time(),
@@ -178,11 +185,7 @@ pub fn transition(
         | PurchaseEvent::DeadLetterReleased(_) => return (purchase, book.out),
     }
     book.given_back(&mut purchase);
-    debug_assert!(
-        purchase.books_hold(),
-        "more would be delivered and compensated than was received: {purchase:?}"
-    );
-    (purchase, book.out)
+    books::hold(purchase, book.out)
 }
 
 impl Rulebook<'_> {

@@ -266,6 +266,8 @@ pub struct Purchase {
     pub disputes_closed: BTreeSet<String>,
     /// What else Stripe has told of the charges.
     pub told: Told,
+    /// Whether its books would not have held: nothing follows from any fact any more.
+    pub stopped: bool,
 }
 
 /// What Stripe has told of PaymentIntents and their charges besides payments, in whatever order.
@@ -310,6 +312,7 @@ impl Default for Purchase {
             holds: BTreeSet::new(),
             disputes_closed: BTreeSet::new(),
             told: Told::default(),
+            stopped: false,
         }
     }
 }
@@ -375,37 +378,6 @@ impl Purchase {
             .fold(by_order, Timestamp::max)
     }
 
-    /// Whether what is delivered and what is given back are together no more than what came in:
-    /// a purchase that goes on holds its whole payment, one that is given up holds none of it.
-    #[must_use]
-    pub fn books_hold(&self) -> bool {
-        let (intent, order, keeps) = match &self.stage {
-            Stage::Paid { intent, order, .. }
-            | Stage::Swapped { intent, order, .. }
-            | Stage::HandedOff { intent, order, .. }
-            | Stage::Settled { intent, order, .. } => (intent, order, true),
-            Stage::Refunding { intent, order } => (intent, order, false),
-            Stage::New
-            | Stage::Opened { .. }
-            | Stage::AwaitingPayment { .. }
-            | Stage::AwaitingDeposit { .. }
-            | Stage::Refunded { .. }
-            | Stage::NotPaid { .. }
-            | Stage::Quarantined { .. } => return true,
-        };
-        let Some(due) = order.usdc_due else {
-            let kept = self.receipts.get(intent).map(|(_, r)| *r == Receipt::Kept);
-            return kept == Some(keeps);
-        };
-        let kept = self
-            .portions
-            .iter()
-            .filter(|(_, receipt)| *receipt == Receipt::Kept)
-            .try_fold(Amount::ZERO, |sum, (p, _)| sum.checked_add(p.amount));
-        // What is left over goes to the buyer's credit, so spending ends at what was set aside.
-        kept == Ok(if keeps { due } else { Amount::ZERO }) && self.spent <= due
-    }
-
     /// The timers that run in this state.
     #[must_use]
     pub fn timers(&self, rules: &Rules) -> Vec<Timer> {
@@ -414,6 +386,9 @@ impl Purchase {
             name: name.to_owned(),
         };
         let mut timers = Vec::new();
+        if self.stopped {
+            return timers;
+        }
         match &self.stage {
             Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
                 timers.push(timer(EXPIRE, self.pay_until(order, rules)));

@@ -1,6 +1,7 @@
 //! The rules of the purchase policy.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod books;
 mod card;
 mod refunds;
 mod support;

@@ -213,6 +213,11 @@ pub fn paid() -> PurchaseEvent {
 }
 
 pub fn swap_completed() -> PurchaseEvent {
+    swap_for(5)
+}
+
+/// A swap that has cost so many USDC.
+pub fn swap_for(coins: u32) -> PurchaseEvent {
     SwapCompleted {
         purchase_id: purchase_id(),
         request_id: request(),
@@ -221,7 +226,7 @@ pub fn swap_completed() -> PurchaseEvent {
         ledger: 1,
         lane: "G".into(),
         sequence: 1,
-        usdc_spent: Amount::from_whole(5),
+        usdc_spent: Amount::from_whole(coins),
         tft: Amount::from_whole(251),
         fee_stroops: 100,
     }
