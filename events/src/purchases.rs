@@ -516,7 +516,8 @@ pub struct PurchaseAlarmed {
     pub detail: String,
 }
 
-/// What was delivered is no longer paid for; the sum is a loss of ours.
+/// What was delivered is no longer paid for, or a bank took back what was not; the sum is a loss of
+/// ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossBooked {
     /// The purchase; also the record key.
@@ -576,4 +577,6 @@ pub enum PurchaseOutcome {
     Refunded,
     /// Nobody paid.
     NotPaid,
+    /// A dispute was lost: the bank took the charge back, and nothing was delivered.
+    Lost,
 }

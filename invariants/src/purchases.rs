@@ -11,6 +11,8 @@ pub enum Outcome {
     Refunded,
     /// Nobody paid in time.
     NotPaid,
+    /// A dispute was lost, and nothing was delivered.
+    Lost,
 }
 
 /// A deployment that waits for a purchase.
@@ -49,6 +51,8 @@ pub struct Purchase {
     pub outside_minor: i64,
     /// What of that the log books as a loss.
     pub lost_minor: i64,
+    /// What the log books as a loss because a dispute was lost. The charge still counts as kept.
+    pub disputed_minor: i64,
     /// What was to be paid by USDC, in 10^-7 units; 0 for a purchase by card.
     pub usdc_due: i64,
     /// What credit paid for it.
@@ -92,13 +96,11 @@ impl Purchase {
         found
     }
 
-    /// Whether an alarm has left the rest to a person. A dispute alone has not, it may be won; nor
-    /// has a mint that is overdue, it may come.
+    /// Whether an alarm has left the rest to a person. A dispute has not, whether it is won or lost
+    /// ends it; nor has a mint that is overdue, it may come.
     #[must_use]
     pub fn handed_over(&self) -> bool {
-        ["dispute_lost", "refund_failed"]
-            .iter()
-            .any(|alarm| self.alarms.iter().any(|raised| raised == alarm))
+        self.alarms.iter().any(|raised| raised == "refund_failed")
     }
 
     const fn kept_charges(&self) -> u32 {
@@ -223,6 +225,15 @@ impl Purchase {
                 count("payments to the bridge", self.bridge_payments, 0),
                 count("mints", self.mints, 0),
             ],
+            Outcome::Lost => vec![
+                sum(
+                    "refunded, or booked as lost to a dispute",
+                    self.refunded_minor + self.disputed_minor,
+                    self.charged_minor.max(charge),
+                ),
+                sum("payments that the bridge kept", kept, 0),
+                count("mints", self.mints, 0),
+            ],
         };
         rules.into_iter().flatten().collect()
     }
@@ -231,7 +242,7 @@ impl Purchase {
         let about = |detail: String| format!("deployment {}: {detail}", deployment.hash);
         let wanted = match outcome {
             Some(Outcome::Settled) => 1,
-            Some(Outcome::Refunded | Outcome::NotPaid) => 0,
+            Some(Outcome::Refunded | Outcome::NotPaid | Outcome::Lost) => 0,
             None => {
                 return (deployment.created > 1).then(|| {
                     self.found(
@@ -321,6 +332,33 @@ mod tests {
         }
     }
 
+    fn lost() -> Purchase {
+        Purchase {
+            outcomes: vec![Outcome::Lost],
+            alarms: vec!["dispute_lost".to_owned()],
+            refunds: 0,
+            refunded_minor: 0,
+            disputed_minor: 500,
+            ..refunded()
+        }
+    }
+
+    #[test]
+    fn what_a_bank_took_back_is_booked_and_delivers_nothing() {
+        type Change = fn(&mut Purchase);
+        let changes: [Change; 4] = [
+            |p| p.disputed_minor = 499,
+            |p| (p.refunds, p.refunded_minor) = (1, 500),
+            |p| p.bridge_returns = 2,
+            |p| p.mints = 1,
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut purchase = lost();
+            change(&mut purchase);
+            assert!(!purchase.violations().is_empty(), "{n}");
+        }
+    }
+
     #[test]
     fn good_ends_break_no_rule() {
         let late = Purchase {
@@ -337,10 +375,10 @@ mod tests {
         };
         let alarmed = Purchase {
             id: "p".to_owned(),
-            alarms: vec!["dispute_lost".to_owned()],
+            alarms: vec!["refund_failed".to_owned()],
             ..Purchase::default()
         };
-        let lost = Purchase {
+        let delivered_and_lost = Purchase {
             refunds: 1,
             refunded_minor: 500,
             outside_minor: 500,
@@ -366,7 +404,8 @@ mod tests {
             returned,
             alarmed,
             twice,
-            lost,
+            delivered_and_lost,
+            lost(),
             partly,
         ] {
             assert_eq!(good.violations(), [], "{good:?}");

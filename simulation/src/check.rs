@@ -27,6 +27,8 @@ pub struct Counts {
     pub charges: Vec<(i64, i64, i64)>,
     /// What was booked as a loss because somebody else gave it back.
     pub lost: i64,
+    /// What was booked as a loss because a dispute was lost.
+    pub disputed: i64,
     /// Swaps that landed.
     pub swaps: usize,
     /// Payments that reached the bridge.
@@ -76,6 +78,7 @@ impl Counts {
                 .sum(),
             outside_minor: self.charges.iter().map(|(.., outside)| outside).sum(),
             lost_minor: self.lost,
+            disputed_minor: self.disputed,
             usdc_due: self.usdc_due,
             usdc_paid: self.usdc.0,
             usdc_back: self.usdc.1,
@@ -316,6 +319,9 @@ impl Books {
             PurchaseEvent::LossBooked(e) if e.reason == "refunded_outside" => {
                 counts.lost += e.amount.minor;
             }
+            PurchaseEvent::LossBooked(e) if e.reason == "dispute_lost" => {
+                counts.disputed += e.amount.minor;
+            }
             PurchaseEvent::HandoffReturned(e) => self.sums.returned += e.amount.minor(),
             PurchaseEvent::CompensationFailed(e) => drop(open.remove(&e.request_id)),
             PurchaseEvent::SwapFailed(e) => drop(open.remove(&e.request_id)),
@@ -335,6 +341,7 @@ impl Books {
                 PurchaseOutcome::Settled => Outcome::Settled,
                 PurchaseOutcome::Refunded => Outcome::Refunded,
                 PurchaseOutcome::NotPaid => Outcome::NotPaid,
+                PurchaseOutcome::Lost => Outcome::Lost,
             }),
             PurchaseEvent::PurchaseAlarmed(e) => {
                 counts.alarms.insert(e.alarm.clone());
@@ -468,7 +475,7 @@ fn back(stellar: &Stellar, usdc: &str) -> i64 {
 /// Whether nothing is under way any more.
 #[must_use]
 pub fn at_rest(books: &Books) -> bool {
-    let delivering = [Outcome::Settled, Outcome::Refunded];
+    let delivering = [Outcome::Settled, Outcome::Refunded, Outcome::Lost];
     books.purchases.len() >= books.buyers
         && books.unseen == 0
         && books.open_returns.is_empty()

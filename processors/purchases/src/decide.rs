@@ -362,7 +362,27 @@ fn order_of(stage: &Stage) -> Option<&Order> {
         | Stage::Settled { order, .. }
         | Stage::Refunding { order, .. }
         | Stage::Refunded { order }
+        | Stage::Lost { order, .. }
         | Stage::NotPaid { order }
         | Stage::Quarantined { order } => Some(order),
+    }
+}
+
+/// The PaymentIntent that pays, or [`crate::state::USDC`]; `None` while nothing does.
+fn paid_by(stage: &Stage) -> Option<&str> {
+    match stage {
+        Stage::AwaitingPayment { intent, .. }
+        | Stage::Paid { intent, .. }
+        | Stage::Swapped { intent, .. }
+        | Stage::HandedOff { intent, .. }
+        | Stage::Settled { intent, .. }
+        | Stage::Refunding { intent, .. }
+        | Stage::Lost { intent, .. } => Some(intent),
+        Stage::New
+        | Stage::Opened { .. }
+        | Stage::AwaitingDeposit { .. }
+        | Stage::Refunded { .. }
+        | Stage::NotPaid { .. }
+        | Stage::Quarantined { .. } => None,
     }
 }

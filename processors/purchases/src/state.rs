@@ -197,6 +197,13 @@ pub enum Stage {
         /// The order.
         order: Order,
     },
+    /// A dispute was lost: the bank took the charge back, and nothing is delivered.
+    Lost {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that had paid.
+        intent: String,
+    },
     /// Nobody paid in time.
     NotPaid {
         /// The order.
@@ -224,6 +231,7 @@ impl Stage {
             Self::Settled { .. } => "Settled",
             Self::Refunding { .. } => "Refunding",
             Self::Refunded { .. } => "Refunded",
+            Self::Lost { .. } => "Lost",
             Self::NotPaid { .. } => "NotPaid",
             Self::Quarantined { .. } => "Quarantined",
         }
@@ -260,7 +268,7 @@ pub struct Purchase {
     pub spent: Amount<Usdc>,
     /// Network fees of swaps and of payments to the bridge, in stroops.
     pub fees: i64,
-    /// Why later legs wait: disputes that are open or lost, refunds by somebody else.
+    /// Why later legs wait: disputes that are open.
     pub holds: BTreeSet<String>,
     /// Disputes that have ended; what Stripe tells comes in any order.
     pub disputes_closed: BTreeSet<String>,
@@ -283,8 +291,8 @@ pub struct Told {
     pub processing: BTreeMap<String, (Timestamp, bool)>,
     /// PaymentIntents that were cancelled.
     pub cancelled: BTreeSet<String>,
-    /// Disputes that were lost, with what they were about in minor units.
-    pub lost: BTreeMap<String, i64>,
+    /// Disputes that were lost: PaymentIntent, and what its bank took back, in minor units.
+    pub lost: BTreeMap<String, (String, i64)>,
     /// What was booked as a loss, in minor units.
     pub booked: i64,
 }
@@ -333,15 +341,15 @@ pub const MINT_OVERDUE: &str = "mint_overdue";
 pub const RETRY_REFUND: &str = "retry_refund:";
 
 impl Purchase {
-    /// Whether later legs wait: while a dispute is open or lost, and for good once somebody else
-    /// has given back of what pays for the delivery.
+    /// Whether later legs wait: while a dispute is open, and for good once somebody else has given
+    /// back, or a bank has taken back, of what pays for the delivery.
     #[must_use]
     pub fn held(&self) -> bool {
         !self.holds.is_empty()
             || self
                 .receipts
                 .iter()
-                .any(|(intent, (_, r))| *r == Receipt::Kept && self.outside(intent) > 0)
+                .any(|(intent, (_, r))| *r == Receipt::Kept && self.gone(intent) > 0)
     }
 
     /// What somebody else has refunded of a PaymentIntent, in minor units of its currency.
@@ -354,10 +362,24 @@ impl Purchase {
         standing.map(|(minor, _)| minor).sum::<i64>() + outside.unexplained
     }
 
+    /// What the bank took back of a PaymentIntent by disputes that were lost, in minor units.
+    #[must_use]
+    pub fn disputed_away(&self, intent: &str) -> i64 {
+        let lost = self.told.lost.values().filter(|(of, _)| of == intent);
+        lost.fold(0, |sum, (_, minor)| sum.saturating_add(*minor))
+    }
+
+    /// What of a PaymentIntent is no longer ours without our having refunded it, in minor units.
+    #[must_use]
+    pub fn gone(&self, intent: &str) -> i64 {
+        self.outside(intent)
+            .saturating_add(self.disputed_away(intent))
+    }
+
     /// What of a sum received can still be given back, in minor units.
     #[must_use]
     pub fn left(&self, intent: &str, sum: Fiat) -> i64 {
-        (sum.minor - self.outside(intent)).max(0)
+        sum.minor.saturating_sub(self.gone(intent)).max(0)
     }
 
     /// Until when the person may pay. A payment that is being processed, by a bank debit say, is
@@ -421,6 +443,7 @@ impl Purchase {
             | Stage::Settled { .. }
             | Stage::Refunding { .. }
             | Stage::Refunded { .. }
+            | Stage::Lost { .. }
             | Stage::NotPaid { .. }
             | Stage::Quarantined { .. } => {}
         }

@@ -86,6 +86,7 @@ pub fn broken(purchase: &Purchase, out: &Outputs) -> Option<String> {
         | Stage::AwaitingPayment { .. }
         | Stage::AwaitingDeposit { .. }
         | Stage::Refunded { .. }
+        | Stage::Lost { .. }
         | Stage::NotPaid { .. }
         | Stage::Quarantined { .. } => return None,
     };

@@ -418,5 +418,9 @@ pub fn stages() -> Vec<Vec<PurchaseEvent>> {
     let mut refunding = by_usdc[..3].to_vec();
     refunding.extend([returned(), returned(), returned()]);
     stages.push(refunding);
+    let mut lost = way[..3].to_vec();
+    lost.push(told("charge.dispute.closed", "dp_1", 523, "lost"));
+    lost.push(swap_failed(1, SwapFailure::TreasuryDry, None));
+    stages.push(lost);
     stages
 }

@@ -201,9 +201,14 @@ impl Told {
                     PurchaseOutcome::Settled => Outcome::Settled,
                     PurchaseOutcome::Refunded => Outcome::Refunded,
                     PurchaseOutcome::NotPaid => Outcome::NotPaid,
+                    PurchaseOutcome::Lost => Outcome::Lost,
                 };
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
                 purchase.or_default().outcomes.push(outcome);
+            }
+            PurchaseEvent::LossBooked(e) if e.reason == "dispute_lost" => {
+                let purchase = self.purchases.entry(e.purchase_id.to_string());
+                purchase.or_default().disputed_minor += e.amount.minor;
             }
             PurchaseEvent::PurchaseAlarmed(e) => {
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
