@@ -7,6 +7,7 @@ use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::money::{Amount, Asset, Portion, Usdc};
 use events::purchases::PurchaseEvent;
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,7 @@ pub(crate) fn of(event: &AnyEvent) -> Value {
         AnyEvent::Deployment(event) => deployment(event),
         AnyEvent::User(event) => user(event),
         AnyEvent::Deposit(event) => deposit(event),
+        AnyEvent::Treasury(event) => treasury(event),
     };
     // What is not known is left out rather than shown as null.
     match facts {
@@ -216,6 +218,20 @@ fn deposit(event: &DepositEvent) -> Value {
         }),
         DepositEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DepositEvent::DeadLetterReleased(e) => released(e),
+    }
+}
+
+fn treasury(event: &TreasuryEvent) -> Value {
+    match event {
+        TreasuryEvent::TreasuryBalanceLow(e) => json!({
+            "account": e.account, "asset": e.asset, "balance_minor": e.balance,
+            "threshold_minor": e.threshold, "crossing": e.crossing,
+        }),
+        TreasuryEvent::TreasuryBalanceRestored(e) => json!({
+            "account": e.account, "asset": e.asset, "balance_minor": e.balance,
+            "threshold_minor": e.threshold, "crossing": e.crossing,
+        }),
+        TreasuryEvent::DeadLetterReleased(e) => released(e),
     }
 }
 

@@ -457,7 +457,10 @@ pub(crate) async fn apply(
             AnyEvent::Purchase(event) => {
                 purchase_of(event).map(|id| (*entry, event.as_ref(), id.uuid()))
             }
-            AnyEvent::Deployment(_) | AnyEvent::User(_) | AnyEvent::Deposit(_) => None,
+            AnyEvent::Deployment(_)
+            | AnyEvent::User(_)
+            | AnyEvent::Deposit(_)
+            | AnyEvent::Treasury(_) => None,
         })
         .collect();
     if entries.is_empty() {
