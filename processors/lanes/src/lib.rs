@@ -9,10 +9,10 @@ use counterparties_stellar::{
     LanePlan, LaneSeed, SecretKey, SignedTransaction, Stellar, base, lane_index, sign,
 };
 use events::envelope::Record;
-use events::outcome::{Attempt, Find};
+use events::outcome::{Attempt, Find, Refusal};
 use events::schema::EventSet;
 use events::time::Timestamp;
-use pipeline::{Executor, Job};
+use pipeline::{Executor, Job, Verdict};
 use std::sync::Arc;
 
 /// What it takes to move money from the treasury.
@@ -215,6 +215,63 @@ impl Treasury {
             }
         }
     }
+}
+
+/// A lane's transaction in a ledger, as outcomes tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Hash, 64 hex digits.
+    pub transaction: String,
+    /// Ledger.
+    pub ledger: i64,
+    /// The lane account, `G…`.
+    pub lane: String,
+    /// Its sequence number.
+    pub sequence: i64,
+    /// Fee charged, in stroops.
+    pub fee_stroops: i64,
+    /// What a path payment really spent, in 10^-7 units; `None` for anything else.
+    pub source_amount: Option<i64>,
+}
+
+/// A lane's transaction that did nothing and never will, as outcomes tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    /// Whether it was in a ledger and failed there; else it can no longer land.
+    pub in_ledger: bool,
+    /// Code of the network, or `never_landed`.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Hash of the failed transaction, where there is one.
+    pub transaction: Option<String>,
+}
+
+/// What a verdict on a lane's transaction says.
+///
+/// # Errors
+/// [`NotSent`], when it says that nothing happened.
+pub fn told(verdict: Verdict<LandedTransaction>) -> Result<Sent, NotSent> {
+    let (in_ledger, refusal) = match verdict {
+        Verdict::Landed(landed) => {
+            return Ok(Sent {
+                transaction: landed.hash,
+                ledger: i64::from(landed.ledger),
+                lane: landed.lane.to_string(),
+                sequence: landed.sequence,
+                fee_stroops: landed.fee_charged,
+                source_amount: landed.source_amount,
+            });
+        }
+        Verdict::Refused(refusal) => (true, refusal),
+        Verdict::NeverWill(reason) => (false, Refusal::new("never_landed", reason)),
+    };
+    Err(NotSent {
+        in_ledger,
+        code: refusal.code,
+        detail: refusal.detail,
+        transaction: Some(refusal.evidence).filter(|hash| !hash.is_empty()),
+    })
 }
 
 /// The account of an id in an event.

@@ -8,10 +8,10 @@ use counterparties_stellar::{
 use events::envelope::Record;
 use events::ids::EventId;
 use events::money::Amount;
-use events::outcome::{Attempt, Find, Refusal};
+use events::outcome::{Attempt, Find};
 use events::purchases::{PurchaseEvent, SwapCompleted, SwapFailed, SwapFailure, SwapRequested};
 use pipeline::{Executor, Job, Verdict};
-use processor_lanes::{Lanes, NoTransaction, Treasury};
+use processor_lanes::{Lanes, NoTransaction, Treasury, told};
 use std::sync::Arc;
 
 /// The executor `swaps`.
@@ -106,31 +106,32 @@ impl Executor for Swaps {
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<LandedTransaction>) -> PurchaseEvent {
         let (request_id, request) = (job.record.id(), &job.request);
-        let (reason, refusal) = match verdict {
-            Verdict::Landed(landed) => {
+        let failed = match told(verdict) {
+            Ok(sent) => {
                 return SwapCompleted {
                     purchase_id: request.purchase_id,
                     request_id,
                     attempt: request.attempt,
-                    transaction: landed.hash,
-                    ledger: i64::from(landed.ledger),
-                    lane: landed.lane.to_string(),
-                    sequence: landed.sequence,
+                    transaction: sent.transaction,
+                    ledger: sent.ledger,
+                    lane: sent.lane,
+                    sequence: sent.sequence,
                     // A strict receive that landed spent something between nothing and send_max.
-                    usdc_spent: landed
+                    usdc_spent: sent
                         .source_amount
                         .and_then(|n| Amount::from_minor(n).ok())
                         .unwrap_or(request.send_max),
                     tft: request.tft,
-                    fee_stroops: landed.fee_charged,
+                    fee_stroops: sent.fee_stroops,
                 }
                 .into();
             }
-            Verdict::Refused(refusal) => (failure_of(&refusal.code), refusal),
-            Verdict::NeverWill(reason) => (
-                SwapFailure::NeverLanded,
-                Refusal::new("never_landed", reason),
-            ),
+            Err(failed) => failed,
+        };
+        let reason = if failed.in_ledger {
+            failure_of(&failed.code)
+        } else {
+            SwapFailure::NeverLanded
         };
         // What it would cost now, so that the policy can decide on the next attempt.
         let quote = self
@@ -144,9 +145,9 @@ impl Executor for Swaps {
             request_id,
             attempt: request.attempt,
             reason,
-            code: refusal.code,
-            detail: refusal.detail,
-            transaction: Some(refusal.evidence).filter(|e| !e.is_empty()),
+            code: failed.code,
+            detail: failed.detail,
+            transaction: failed.transaction,
             observed_usdc: quote.as_ref().map(|q| q.source_amount),
             observed_path: quote
                 .map(|q| q.path.iter().map(ToString::to_string).collect())
