@@ -686,6 +686,7 @@ async fn operators_see_the_treasury(world: &World, purchase: PurchaseId) {
         usdc_spent: Amount::from_whole(2),
         tft: Amount::from_whole(100),
         fee_stroops: 100,
+        rest: Amount::ZERO,
     });
     world
         .append::<PurchaseEvent>(&key, &["swapped"], &key, swapped)

@@ -59,8 +59,10 @@ pub struct Purchase {
     pub usdc_paid: i64,
     /// What of that went back, to senders and to the credit, without what a swap left over.
     pub usdc_back: i64,
-    /// Swaps in a ledger that succeeded.
-    pub swaps: u32,
+    /// TFT that was to be bought, in 10^-7 units.
+    pub swap_wanted: i64,
+    /// TFT that swaps in a ledger have bought, all parts together.
+    pub swapped: i64,
     /// Payments to the bridge in a ledger.
     pub bridge_payments: u32,
     /// Payments that the bridge sent back.
@@ -115,7 +117,6 @@ impl Purchase {
         };
         let mut found: Vec<Violation> = [
             most("charges that were kept", self.kept_charges(), 1),
-            most("swaps", self.swaps, 1),
             most("mints", self.mints, 1),
             most("refunds", self.refunds, self.charges),
             most(
@@ -134,6 +135,12 @@ impl Purchase {
         .collect();
         if self.alarms.iter().any(|alarm| alarm == "books_broken") {
             found.push(self.found(Harm::Unbalanced, "it was stopped: its books would not hold"));
+        }
+        if self.swapped > self.swap_wanted {
+            found.push(self.found(
+                Harm::Doubled,
+                format!("{} TFT were bought of {}", self.swapped, self.swap_wanted),
+            ));
         }
         if self.refunded_minor > self.charged_minor {
             found.push(self.found(
@@ -193,7 +200,7 @@ impl Purchase {
                     charge,
                 ),
                 sum("USDC that was kept", self.usdc_paid - self.usdc_back, usdc),
-                count("swaps", self.swaps, 1),
+                sum("TFT that was bought", self.swapped, self.swap_wanted),
                 sum("payments that the bridge kept", kept, 1),
                 count("mints", self.mints, 1),
             ],
@@ -221,7 +228,7 @@ impl Purchase {
                 count("refunds", self.refunds, self.charges),
                 sum("refunded", self.refunded_minor, self.charged_minor),
                 sum("USDC that went back", self.usdc_back, self.usdc_paid),
-                count("swaps", self.swaps, 0),
+                sum("TFT that was bought", self.swapped, 0),
                 count("payments to the bridge", self.bridge_payments, 0),
                 count("mints", self.mints, 0),
             ],
@@ -288,7 +295,8 @@ mod tests {
             charge_minor: 500,
             charges: 1,
             charged_minor: 500,
-            swaps: 1,
+            swap_wanted: 700,
+            swapped: 700,
             bridge_payments: 1,
             mints: 1,
             deployments: vec![Contract {
@@ -323,7 +331,7 @@ mod tests {
             outcomes: vec![Outcome::NotPaid],
             charges: 0,
             charged_minor: 0,
-            swaps: 0,
+            swapped: 0,
             bridge_payments: 0,
             bridge_returns: 0,
             refunds: 0,
@@ -423,8 +431,8 @@ mod tests {
             (Harm::Lost, |p| p.charges = 0),
             (Harm::Lost, |p| p.charged_minor = 499),
             (Harm::Doubled, |p| p.refunds = 1),
-            (Harm::Doubled, |p| p.swaps = 2),
-            (Harm::Lost, |p| p.swaps = 0),
+            (Harm::Doubled, |p| p.swapped = 1_400),
+            (Harm::Lost, |p| p.swapped = 350),
             (Harm::Doubled, |p| p.bridge_payments = 2),
             (Harm::Lost, |p| p.bridge_payments = 0),
             (Harm::Doubled, |p| p.mints = 2),
@@ -467,7 +475,7 @@ mod tests {
             ..not_paid()
         };
         let delivered = Purchase {
-            swaps: 1,
+            swapped: 700,
             ..not_paid()
         };
         for bad in [kept, delivered] {

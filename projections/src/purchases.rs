@@ -338,7 +338,9 @@ fn fold(
             p.detail = Some(e.reason.clone());
         }
         PurchaseEvent::SwapCompleted(e) => {
-            p.state = State::Swapped;
+            if e.rest.is_zero() {
+                p.state = State::Swapped;
+            }
             p.swap_tx = Some(e.transaction.clone());
             p.usdc_spent = p
                 .usdc_spent

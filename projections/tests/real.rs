@@ -178,6 +178,7 @@ async fn a_purchase_is_folded_with_its_proofs(log: &Log) {
                 usdc_spent: Amount::from_whole(3),
                 tft: Amount::from_whole(251),
                 fee_stroops: 100,
+                rest: Amount::ZERO,
             }
             .into(),
         ),

@@ -29,8 +29,8 @@ pub struct Counts {
     pub lost: i64,
     /// What was booked as a loss because a dispute was lost.
     pub disputed: i64,
-    /// Swaps that landed.
-    pub swaps: usize,
+    /// TFT that was to be bought, and that swaps have bought.
+    pub swapped: (i64, i64),
     /// Payments that reached the bridge.
     pub payments: usize,
     /// What the bridge sent back.
@@ -82,7 +82,8 @@ impl Counts {
             usdc_due: self.usdc_due,
             usdc_paid: self.usdc.0,
             usdc_back: self.usdc.1,
-            swaps: number(self.swaps),
+            swap_wanted: self.swapped.0,
+            swapped: self.swapped.1,
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
             mints: number(self.mints),
@@ -237,7 +238,7 @@ impl Books {
             .filter(|(id, ..)| !books.deposits.contains_key(id))
             .count();
         for swap in stellar.swaps() {
-            books.explain(&by_hash, &swap.hash, "swap", |c| c.swaps += 1);
+            books.explain(&by_hash, &swap.hash, "swap", |c| c.swapped.1 += swap.tft);
         }
         for payment in stellar.bridge_payments() {
             books.explain(&by_hash, &payment.hash, "bridge payment", |c| {
@@ -298,6 +299,7 @@ impl Books {
             }
             PurchaseEvent::PurchaseRequested(e) => {
                 counts.charge = e.charge.minor;
+                counts.swapped.0 = e.swap_tft.minor();
                 if e.funding == Funding::Usdc {
                     counts.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }

@@ -77,6 +77,12 @@ impl Lanes {
     }
 }
 
+impl AsRef<Self> for Lanes {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Why a record can have no transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTransaction {
@@ -116,16 +122,23 @@ impl Treasury {
     ///
     /// # Errors
     /// [`NoTransaction::NoLanes`] and [`NoTransaction::OtherLane`].
-    pub fn lane<X: Executor<Context = Lanes>>(
+    pub fn lane<X: Executor>(
         &self,
         job: &Job<X>,
-    ) -> Result<(LaneKey, &'static str, u32), NoTransaction> {
+    ) -> Result<(LaneKey, &'static str, u32), NoTransaction>
+    where
+        X::Context: AsRef<Lanes>,
+    {
         let (executor, partition, offset) = (X::NAME, job.record.partition, job.record.offset);
-        let opening = job.context.opening().ok_or(NoTransaction::NoLanes {
-            executor,
-            partition,
-            offset,
-        })?;
+        let opening = job
+            .context
+            .as_ref()
+            .opening()
+            .ok_or(NoTransaction::NoLanes {
+                executor,
+                partition,
+                offset,
+            })?;
         let index = lane_index(&job.record.id(), opening.lanes);
         let name = LaneName {
             cluster: &self.cluster,
@@ -152,7 +165,10 @@ impl Treasury {
     }
 
     /// Requests of one lane are carried out one after the other.
-    pub fn queue<X: Executor<Context = Lanes>>(&self, job: &Job<X>) -> String {
+    pub fn queue<X: Executor>(&self, job: &Job<X>) -> String
+    where
+        X::Context: AsRef<Lanes>,
+    {
         self.lane(job).map_or_else(
             |_| "without a lane".to_owned(),
             |(key, _, _)| key.account().to_string(),
@@ -163,13 +179,16 @@ impl Treasury {
     ///
     /// # Errors
     /// See [`NoTransaction`].
-    pub fn transaction<X: Executor<Context = Lanes>>(
+    pub fn transaction<X: Executor>(
         &self,
         job: &Job<X>,
         deadline: Timestamp,
         memo: LaneMemo,
         operation: LaneOperation,
-    ) -> Result<SignedTransaction, NoTransaction> {
+    ) -> Result<SignedTransaction, NoTransaction>
+    where
+        X::Context: AsRef<Lanes>,
+    {
         let unbuildable = |e: &dyn std::fmt::Display| NoTransaction::Unbuildable(e.to_string());
         let (lane, _, epoch) = self.lane(job)?;
         let base = base(epoch).map_err(|e| unbuildable(&e))?;

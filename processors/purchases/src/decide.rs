@@ -114,24 +114,7 @@ pub fn transition(
                 purchase.stage = Stage::NotPaid { order };
             }
         }
-        PurchaseEvent::SwapCompleted(event) => {
-            let held = purchase.held();
-            if let Stage::Paid { order, intent, .. } = purchase.stage {
-                purchase.spent = purchase
-                    .spent
-                    .checked_add(event.usdc_spent)
-                    .unwrap_or(purchase.spent);
-                purchase.fees = purchase.fees.saturating_add(event.fee_stroops);
-                let stage = Stage::Swapped {
-                    order,
-                    intent,
-                    attempt: 0,
-                    next: Next::Held,
-                    returns: 0,
-                };
-                purchase.stage = book.next_handoff(stage, held);
-            }
-        }
+        PurchaseEvent::SwapCompleted(event) => book.swap_completed(&mut purchase, event),
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
         PurchaseEvent::TftSentToBridge(event) => {
             // Of an attempt that came back meanwhile, this is old news.
@@ -260,7 +243,7 @@ impl Rulebook<'_> {
                     purchase.stage = stage;
                     self.give_up(purchase, "no swap until the give-up time");
                 } else {
-                    purchase.stage = self.next_swap(stage, purchase.held());
+                    purchase.stage = self.next_swap(purchase, stage);
                 }
             }
             (FUNDING_OVERDUE, Stage::AwaitingDeposit { order, until, .. }) => {

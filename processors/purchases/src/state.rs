@@ -266,6 +266,12 @@ pub struct Purchase {
     pub portions: Vec<(Portion, Receipt)>,
     /// What swaps have cost.
     pub spent: Amount<Usdc>,
+    /// What they have bought.
+    pub bought: Amount<Tft>,
+    /// The last attempt that bought something; pauses count from it.
+    pub bought_by: i32,
+    /// What the next swap buys at most; `None`: all that is missing.
+    pub part: Option<Amount<Tft>>,
     /// Network fees of swaps and of payments to the bridge, in stroops.
     pub fees: i64,
     /// Why later legs wait: disputes that are open.
@@ -316,6 +322,9 @@ impl Default for Purchase {
             receipts: BTreeMap::new(),
             portions: Vec::new(),
             spent: Amount::ZERO,
+            bought: Amount::ZERO,
+            bought_by: 0,
+            part: None,
             fees: 0,
             holds: BTreeSet::new(),
             disputes_closed: BTreeSet::new(),

@@ -51,7 +51,20 @@ pub fn broken(purchase: &Purchase, out: &Outputs) -> Option<String> {
     }
     for event in &out.own {
         match event {
+            PurchaseEvent::HandoffRequested(request) if request.amount > purchase.bought => {
+                return Some(format!(
+                    "{} TFT to the bridge, of {} that were bought",
+                    request.amount, purchase.bought
+                ));
+            }
             PurchaseEvent::SwapRequested(request) => {
+                let bought = purchase.bought.checked_add(request.tft);
+                if bought != order.swap_tft.checked_sub(request.rest) {
+                    return Some(format!(
+                        "a swap of {} TFT beside {} bought, of {}",
+                        request.tft, purchase.bought, order.swap_tft
+                    ));
+                }
                 let most = purchase.spent.checked_add(request.send_max);
                 if most.is_ok_and(|most| most <= aside) {
                     continue;

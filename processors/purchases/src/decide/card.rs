@@ -140,7 +140,7 @@ impl Rulebook<'_> {
                     next: Next::Held,
                     path,
                 };
-                purchase.stage = self.next_swap(stage, false);
+                purchase.stage = self.next_swap(purchase, stage);
             }
             stage @ Stage::Swapped {
                 next: Next::Held, ..
@@ -241,7 +241,7 @@ impl Rulebook<'_> {
                 next: Next::Held,
                 path,
             };
-            purchase.stage = self.next_swap(stage, purchase.held());
+            purchase.stage = self.next_swap(purchase, stage);
             return;
         }
         // Paid after expiry, or paid twice: no state awaits this money.

@@ -229,6 +229,7 @@ pub fn swap_for(coins: u32) -> PurchaseEvent {
         usdc_spent: Amount::from_whole(coins),
         tft: Amount::from_whole(251),
         fee_stroops: 100,
+        rest: Amount::ZERO,
     }
     .into()
 }
@@ -244,6 +245,8 @@ pub fn swap_failed(attempt: i32, reason: SwapFailure, observed: Option<u32>) -> 
         transaction: None,
         observed_usdc: observed.map(Amount::from_whole),
         observed_path: vec![],
+        observed_parts: vec![],
+        no_path_before: 0,
     }
     .into()
 }
