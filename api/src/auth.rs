@@ -7,6 +7,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use events::ids::UserId;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
@@ -81,6 +82,58 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// Who may see what concerns the whole of Gridway.
+#[derive(Debug, Clone, Default)]
+pub struct Operators(BTreeSet<UserId>);
+
+/// A list of operators that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` in the list of operators is no user id: expected UUIDs, separated by commas")]
+pub struct InvalidOperators(String);
+
+impl Operators {
+    /// Reads user ids, separated by commas or line ends. An empty list is fine: nobody is one.
+    ///
+    /// # Errors
+    /// When an entry is no user id.
+    pub fn parse(list: &str) -> Result<Self, InvalidOperators> {
+        list.split([',', '\n'])
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+            .map(|entry| {
+                entry
+                    .parse()
+                    .map_err(|_| InvalidOperators(entry.to_owned()))
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    fn has(&self, user: UserId) -> bool {
+        self.0.contains(&user)
+    }
+}
+
+/// An operator who makes a request; anybody else is turned away. The only check of a role.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operator;
+
+impl FromRequestParts<ApiState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let Caller(user) = Caller::from_request_parts(parts, state).await?;
+        if state.operators.has(user) {
+            Ok(Self)
+        } else {
+            Err(Problem::new(
+                Kind::Forbidden,
+                "only operators may see this; GRIDWAY_OPERATORS names them",
+            ))
+        }
+    }
+}
+
 /// The user who makes a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller(pub UserId);
@@ -134,6 +187,16 @@ mod tests {
         assert_eq!(tokens.user("token-of-anna-000"), None);
         assert_eq!(tokens.user(""), None);
         assert_eq!(Tokens::parse("").unwrap().user(""), None);
+    }
+
+    #[test]
+    fn operators_are_named_by_their_ids() {
+        let operators = Operators::parse(&format!("{ANNA},\n")).unwrap();
+        assert!(operators.has(ANNA.parse().unwrap()));
+        assert!(!operators.has(BERT.parse().unwrap()));
+        assert!(!Operators::parse("").unwrap().has(ANNA.parse().unwrap()));
+        let wrong = Operators::parse(&format!("{ANNA},bert")).unwrap_err();
+        assert_eq!(wrong, InvalidOperators("bert".to_owned()));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod purchases;
 mod quotes;
 mod state;
 mod trace;
+mod treasury;
 mod users;
 mod wait;
 mod webhook;
@@ -63,6 +64,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/deployments/{id}", get(deployments::show))
         .route("/deposits", get(deposits::list))
         .route("/deposits/instructions", get(deposits::instructions))
+        .route("/treasury", get(treasury::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

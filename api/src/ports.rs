@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use events::ids::{DeploymentId, PurchaseId};
 use events::money::{Amount, Tft, Usdc};
 use events::stripe::StripeFacts;
+use projections::treasury::Lane;
 
 /// Cost of buying an exact amount of TFT, as the market stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,4 +133,27 @@ pub struct DepositPlace {
     pub passphrase: String,
     /// The account's muxed address for an id, `M…`.
     pub muxed: fn(&str, u32) -> Option<String>,
+}
+
+/// What one of our accounts holds of an asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Such as `treasury/USDC`; of a lane `lane/<hand>/<account>`.
+    pub name: String,
+    /// The account.
+    pub account: String,
+    /// `native`, `CODE:ISSUER`, or TFT of TFChain.
+    pub asset: String,
+    /// The least that it should be, in 10^-7 units; 0: anything is enough.
+    pub threshold: i64,
+    /// What it is, in 10^-7 units, or why that is not known.
+    pub balance: Result<i64, String>,
+}
+
+/// Reads what our accounts hold.
+#[async_trait]
+pub trait TreasuryBook: Send + Sync {
+    /// All of them, lanes included, at the networks. Answers within some seconds; what could not
+    /// be read by then says so.
+    async fn holdings(&self, lanes: &[Lane]) -> Vec<Holding>;
 }

@@ -15,6 +15,7 @@ pub enum Kind {
     MalformedJson,
     InvalidField,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     TooLarge,
@@ -46,10 +47,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TooLarge,
@@ -90,6 +92,7 @@ impl Kind {
                 "A field is not valid",
             ),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "Who are you?"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Not for you"),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,

@@ -1,8 +1,10 @@
 //! What every request shares.
 
-use crate::auth::Tokens;
+use crate::auth::{Operators, Tokens};
 use crate::log::CommandLog;
-use crate::ports::{DeploymentHash, DepositPlace, PaymentSecrets, Quoter, WebhookVerifier};
+use crate::ports::{
+    DeploymentHash, DepositPlace, PaymentSecrets, Quoter, TreasuryBook, WebhookVerifier,
+};
 use crate::pricing::Terms;
 use events::time::Timestamp;
 use projections::Changes;
@@ -29,8 +31,12 @@ pub struct ApiParts {
     pub deployment_hash: DeploymentHash,
     /// Where deposits go.
     pub deposits: DepositPlace,
+    /// Reads what our accounts hold.
+    pub treasury: Arc<dyn TreasuryBook>,
     /// Who may call.
     pub tokens: Tokens,
+    /// Who of them are operators.
+    pub operators: Operators,
     /// On what terms Gridway sells.
     pub terms: Terms,
     /// Word of changed rows; [`crate::serve`] listens for it.

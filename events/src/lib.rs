@@ -19,5 +19,6 @@ pub mod schema;
 pub mod stripe;
 pub mod time;
 pub mod topics;
+pub mod treasury;
 pub mod unmatched;
 pub mod users;

@@ -204,6 +204,8 @@ pub struct SwapRequested {
     pub path: Vec<String>,
     /// maxTime of the transaction.
     pub deadline: Timestamp,
+    /// What is still to be bought after this; 0 for the last part, and for the whole at once. In 10^-7 units.
+    pub rest: Amount<Tft>,
 }
 
 /// The swap is in a ledger.
@@ -229,6 +231,8 @@ pub struct SwapCompleted {
     pub tft: Amount<Tft>,
     /// Network fee.
     pub fee_stroops: i64,
+    /// What is still to be bought after this; 0 for the last part, and for the whole at once. In 10^-7 units.
+    pub rest: Amount<Tft>,
 }
 
 /// This attempt did not swap and never will.
@@ -252,6 +256,19 @@ pub struct SwapFailed {
     pub observed_usdc: Option<Amount<Usdc>>,
     /// Path of that quote.
     pub observed_path: Vec<String>,
+    /// What parts of it would cost now, the largest first, where the whole cannot be had for what it may cost.
+    pub observed_parts: Vec<PartQuote>,
+    /// How many swaps in this partition, of whatever purchase, had found no path in a row when this one was requested.
+    pub no_path_before: i32,
+}
+
+/// What a part of the swap would cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartQuote {
+    /// The part. In 10^-7 units.
+    pub tft: Amount<Tft>,
+    /// Its cost. In 10^-7 units.
+    pub usdc: Amount<Usdc>,
 }
 
 /// TFT is to be paid to the TFChain bridge.
@@ -516,7 +533,8 @@ pub struct PurchaseAlarmed {
     pub detail: String,
 }
 
-/// What was delivered is no longer paid for; the sum is a loss of ours.
+/// What was delivered is no longer paid for, or a bank took back what was not; the sum is a loss of
+/// ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossBooked {
     /// The purchase; also the record key.
@@ -576,4 +594,6 @@ pub enum PurchaseOutcome {
     Refunded,
     /// Nobody paid.
     NotPaid,
+    /// A dispute was lost: the bank took the charge back, and nothing was delivered.
+    Lost,
 }

@@ -46,8 +46,15 @@ pub const UNMATCHED: Topic = Topic {
     key: "id of the outside object",
 };
 
+/// What our accounts hold, where it falls below what they should.
+pub const TREASURY: Topic = Topic {
+    name: "treasury",
+    partitions: 1,
+    key: "what is held and where",
+};
+
 /// Every topic that carries events.
-pub const ALL: [Topic; 5] = [PURCHASES, DEPLOYMENTS, USERS, DEPOSITS, UNMATCHED];
+pub const ALL: [Topic; 6] = [PURCHASES, DEPLOYMENTS, USERS, DEPOSITS, UNMATCHED, TREASURY];
 
 /// The topic of an event set; `None` for a set that is not in the catalogue.
 #[must_use]

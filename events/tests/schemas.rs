@@ -132,6 +132,7 @@ fn every_type_holds_against_its_schema_both_ways() {
     hold::<events::deployments::DeploymentEvent>();
     hold::<events::users::UserEvent>();
     hold::<events::deposits::DepositEvent>();
+    hold::<events::treasury::TreasuryEvent>();
     hold::<events::unmatched::UnmatchedEvent>();
 }
 

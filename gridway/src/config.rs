@@ -188,6 +188,46 @@ pub const SETTINGS: &[Setting] = &[
     ),
     secret("GRIDWAY_API_TOKENS", "Bearer tokens, `token:user id,…`."),
     plain(
+        "GRIDWAY_OPERATORS",
+        Some(""),
+        "Users who are operators, by id, `…,…`: they may see `GET /treasury`.",
+    ),
+    plain(
+        "GRIDWAY_TREASURY_SECONDS",
+        Some("30"),
+        "How often the balances of our accounts are read, at least 1.",
+    ),
+    plain(
+        "GRIDWAY_TREASURY_MIN_USDC",
+        Some("1000"),
+        "USDC that the treasury should hold; less rings. 0: never.",
+    ),
+    plain(
+        "GRIDWAY_TREASURY_MIN_TFT",
+        Some("0"),
+        "TFT that the treasury should hold; less rings. 0: never.",
+    ),
+    plain(
+        "GRIDWAY_TREASURY_MIN_XLM",
+        Some("50"),
+        "Lumens that the treasury should hold; less rings. 0: never.",
+    ),
+    plain(
+        "GRIDWAY_LANE_MIN_XLM",
+        Some("1.1"),
+        "Lumens that each payment lane should hold; less rings. About 1 cannot be spent. 0: never.",
+    ),
+    plain(
+        "GRIDWAY_ACTIVATOR_MIN_TFT",
+        Some("10"),
+        "TFT that the account which activates users' accounts should hold; less rings. 0: never.",
+    ),
+    plain(
+        "GRIDWAY_TFCHAIN_ACTIVATOR_ACCOUNT",
+        Some(""),
+        "The account that activates users' accounts, SS58, where its balance is read; empty: it follows from its seed where that is set, else it is not read.",
+    ),
+    plain(
         "GRIDWAY_BRIDGE_FEE",
         Some("1"),
         "What the bridge keeps of a deposit, in TFT.",

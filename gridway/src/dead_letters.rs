@@ -17,6 +17,7 @@ use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
 use events::topics::{self, Topic};
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use pipeline::{KafkaConfig, clock};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -360,6 +361,7 @@ async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Resul
                     event::<DeploymentEvent>(&registry, letter, choice, action).await?
                 }
                 "deposits" => event::<DepositEvent>(&registry, letter, choice, action).await?,
+                "treasury" => event::<TreasuryEvent>(&registry, letter, choice, action).await?,
                 _ => event::<UserEvent>(&registry, letter, choice, action).await?,
             };
             send(

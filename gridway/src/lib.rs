@@ -11,4 +11,5 @@ mod ports;
 pub mod processors;
 pub mod serve;
 pub mod topics;
+pub mod treasury;
 pub mod up;

@@ -3,11 +3,11 @@
 use crate::config::Config;
 use crate::processors;
 use anyhow::{Context, Result};
-use api::auth::Tokens;
+use api::auth::{Operators, Tokens};
 use api::log::CommandLog;
 use api::ports::{
-    DepositPlace, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, Unavailable,
-    WebhookRefusal, WebhookVerifier,
+    DepositPlace, Holding, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, TreasuryBook,
+    Unavailable, WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::{Rate, Terms};
 use api::{ApiParts, ApiState};
@@ -115,6 +115,26 @@ impl WebhookVerifier for Stripe {
     }
 }
 
+struct Book(processor_treasury::Accounts);
+
+#[async_trait]
+impl TreasuryBook for Book {
+    async fn holdings(&self, lanes: &[projections::treasury::Lane]) -> Vec<Holding> {
+        let lanes: Vec<processor_treasury::Lane> =
+            lanes.iter().map(crate::treasury::lane).collect();
+        let read = self.0.read(&lanes).await;
+        read.into_iter()
+            .map(|holding| Holding {
+                name: holding.name,
+                account: holding.account,
+                asset: holding.asset,
+                threshold: holding.threshold,
+                balance: holding.balance,
+            })
+            .collect()
+    }
+}
+
 /// A rate, an integer or a ratio; `None` when it is empty.
 fn rate(name: &str) -> Result<Option<Rate>> {
     let text = Config::text(name)?;
@@ -206,6 +226,9 @@ pub async fn api_state() -> Result<ApiState> {
         .context("the tables of the API")?;
     let registry_url = Config::text("GRIDWAY_REGISTRY_URL")?;
     Ok(ApiState::new(ApiParts {
+        treasury: Arc::new(Book(crate::treasury::accounts()?)),
+        operators: Operators::parse(&Config::text("GRIDWAY_OPERATORS")?)
+            .context("GRIDWAY_OPERATORS")?,
         pool,
         log: CommandLog::new(&Config::text("GRIDWAY_KAFKA_BROKERS")?, &registry_url)?,
         registry_url,

@@ -13,6 +13,7 @@ use events::deposits::DepositEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::topics::{self, Topic};
+use events::treasury::TreasuryEvent;
 use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
@@ -24,7 +25,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 13] = [
+pub const ALL: [(&str, Topic); 14] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -38,6 +39,7 @@ pub const ALL: [(&str, Topic); 13] = [
     ("contracts", topics::DEPLOYMENTS),
     ("users", topics::USERS),
     ("twins", topics::USERS),
+    ("treasury-watcher", topics::TREASURY),
 ];
 
 /// The Stripe client.
@@ -126,6 +128,7 @@ async fn codecs() -> Result<Codecs> {
                 .with(Codec::<DeploymentEvent>::connect(&registry).await?)
                 .with(Codec::<UserEvent>::connect(&registry).await?)
                 .with(Codec::<DepositEvent>::connect(&registry).await?)
+                .with(Codec::<TreasuryEvent>::connect(&registry).await?)
                 .with(Codec::<UnmatchedEvent>::connect(&registry).await?);
             Ok::<_, events::registry::RegistryError>(codecs)
         };
@@ -249,6 +252,10 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
                 .context("GRIDWAY_TFCHAIN_ACTIVATOR_SEED")?;
             let hand = processor_twins::Twins::new(Arc::new(tfchain()?), user_seed()?, activator);
             run_executor(hand, tfchain_limit()?, codecs, kafka, slot, stop).await?;
+        }
+        "treasury-watcher" => {
+            let source = crate::treasury::watcher()?;
+            run_source(source, codecs, kafka, slot, stop).await?;
         }
         other => {
             let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();

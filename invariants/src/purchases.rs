@@ -11,6 +11,8 @@ pub enum Outcome {
     Refunded,
     /// Nobody paid in time.
     NotPaid,
+    /// A dispute was lost, and nothing was delivered.
+    Lost,
 }
 
 /// A deployment that waits for a purchase.
@@ -49,14 +51,18 @@ pub struct Purchase {
     pub outside_minor: i64,
     /// What of that the log books as a loss.
     pub lost_minor: i64,
+    /// What the log books as a loss because a dispute was lost. The charge still counts as kept.
+    pub disputed_minor: i64,
     /// What was to be paid by USDC, in 10^-7 units; 0 for a purchase by card.
     pub usdc_due: i64,
     /// What credit paid for it.
     pub usdc_paid: i64,
     /// What of that went back, to senders and to the credit, without what a swap left over.
     pub usdc_back: i64,
-    /// Swaps in a ledger that succeeded.
-    pub swaps: u32,
+    /// TFT that was to be bought, in 10^-7 units.
+    pub swap_wanted: i64,
+    /// TFT that swaps in a ledger have bought, all parts together.
+    pub swapped: i64,
     /// Payments to the bridge in a ledger.
     pub bridge_payments: u32,
     /// Payments that the bridge sent back.
@@ -92,13 +98,11 @@ impl Purchase {
         found
     }
 
-    /// Whether an alarm has left the rest to a person. A dispute alone has not, it may be won; nor
-    /// has a mint that is overdue, it may come.
+    /// Whether an alarm has left the rest to a person. A dispute has not, whether it is won or lost
+    /// ends it; nor has a mint that is overdue, it may come.
     #[must_use]
     pub fn handed_over(&self) -> bool {
-        ["dispute_lost", "refund_failed"]
-            .iter()
-            .any(|alarm| self.alarms.iter().any(|raised| raised == alarm))
+        self.alarms.iter().any(|raised| raised == "refund_failed")
     }
 
     const fn kept_charges(&self) -> u32 {
@@ -113,7 +117,6 @@ impl Purchase {
         };
         let mut found: Vec<Violation> = [
             most("charges that were kept", self.kept_charges(), 1),
-            most("swaps", self.swaps, 1),
             most("mints", self.mints, 1),
             most("refunds", self.refunds, self.charges),
             most(
@@ -130,6 +133,15 @@ impl Purchase {
         .into_iter()
         .flatten()
         .collect();
+        if self.alarms.iter().any(|alarm| alarm == "books_broken") {
+            found.push(self.found(Harm::Unbalanced, "it was stopped: its books would not hold"));
+        }
+        if self.swapped > self.swap_wanted {
+            found.push(self.found(
+                Harm::Doubled,
+                format!("{} TFT were bought of {}", self.swapped, self.swap_wanted),
+            ));
+        }
         if self.refunded_minor > self.charged_minor {
             found.push(self.found(
                 Harm::Doubled,
@@ -188,7 +200,7 @@ impl Purchase {
                     charge,
                 ),
                 sum("USDC that was kept", self.usdc_paid - self.usdc_back, usdc),
-                count("swaps", self.swaps, 1),
+                sum("TFT that was bought", self.swapped, self.swap_wanted),
                 sum("payments that the bridge kept", kept, 1),
                 count("mints", self.mints, 1),
             ],
@@ -216,8 +228,17 @@ impl Purchase {
                 count("refunds", self.refunds, self.charges),
                 sum("refunded", self.refunded_minor, self.charged_minor),
                 sum("USDC that went back", self.usdc_back, self.usdc_paid),
-                count("swaps", self.swaps, 0),
+                sum("TFT that was bought", self.swapped, 0),
                 count("payments to the bridge", self.bridge_payments, 0),
+                count("mints", self.mints, 0),
+            ],
+            Outcome::Lost => vec![
+                sum(
+                    "refunded, or booked as lost to a dispute",
+                    self.refunded_minor + self.disputed_minor,
+                    self.charged_minor.max(charge),
+                ),
+                sum("payments that the bridge kept", kept, 0),
                 count("mints", self.mints, 0),
             ],
         };
@@ -228,7 +249,7 @@ impl Purchase {
         let about = |detail: String| format!("deployment {}: {detail}", deployment.hash);
         let wanted = match outcome {
             Some(Outcome::Settled) => 1,
-            Some(Outcome::Refunded | Outcome::NotPaid) => 0,
+            Some(Outcome::Refunded | Outcome::NotPaid | Outcome::Lost) => 0,
             None => {
                 return (deployment.created > 1).then(|| {
                     self.found(
@@ -274,7 +295,8 @@ mod tests {
             charge_minor: 500,
             charges: 1,
             charged_minor: 500,
-            swaps: 1,
+            swap_wanted: 700,
+            swapped: 700,
             bridge_payments: 1,
             mints: 1,
             deployments: vec![Contract {
@@ -309,12 +331,39 @@ mod tests {
             outcomes: vec![Outcome::NotPaid],
             charges: 0,
             charged_minor: 0,
-            swaps: 0,
+            swapped: 0,
             bridge_payments: 0,
             bridge_returns: 0,
             refunds: 0,
             refunded_minor: 0,
             ..refunded()
+        }
+    }
+
+    fn lost() -> Purchase {
+        Purchase {
+            outcomes: vec![Outcome::Lost],
+            alarms: vec!["dispute_lost".to_owned()],
+            refunds: 0,
+            refunded_minor: 0,
+            disputed_minor: 500,
+            ..refunded()
+        }
+    }
+
+    #[test]
+    fn what_a_bank_took_back_is_booked_and_delivers_nothing() {
+        type Change = fn(&mut Purchase);
+        let changes: [Change; 4] = [
+            |p| p.disputed_minor = 499,
+            |p| (p.refunds, p.refunded_minor) = (1, 500),
+            |p| p.bridge_returns = 2,
+            |p| p.mints = 1,
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut purchase = lost();
+            change(&mut purchase);
+            assert!(!purchase.violations().is_empty(), "{n}");
         }
     }
 
@@ -334,10 +383,10 @@ mod tests {
         };
         let alarmed = Purchase {
             id: "p".to_owned(),
-            alarms: vec!["dispute_lost".to_owned()],
+            alarms: vec!["refund_failed".to_owned()],
             ..Purchase::default()
         };
-        let lost = Purchase {
+        let delivered_and_lost = Purchase {
             refunds: 1,
             refunded_minor: 500,
             outside_minor: 500,
@@ -363,7 +412,8 @@ mod tests {
             returned,
             alarmed,
             twice,
-            lost,
+            delivered_and_lost,
+            lost(),
             partly,
         ] {
             assert_eq!(good.violations(), [], "{good:?}");
@@ -381,8 +431,8 @@ mod tests {
             (Harm::Lost, |p| p.charges = 0),
             (Harm::Lost, |p| p.charged_minor = 499),
             (Harm::Doubled, |p| p.refunds = 1),
-            (Harm::Doubled, |p| p.swaps = 2),
-            (Harm::Lost, |p| p.swaps = 0),
+            (Harm::Doubled, |p| p.swapped = 1_400),
+            (Harm::Lost, |p| p.swapped = 350),
             (Harm::Doubled, |p| p.bridge_payments = 2),
             (Harm::Lost, |p| p.bridge_payments = 0),
             (Harm::Doubled, |p| p.mints = 2),
@@ -425,12 +475,21 @@ mod tests {
             ..not_paid()
         };
         let delivered = Purchase {
-            swaps: 1,
+            swapped: 700,
             ..not_paid()
         };
         for bad in [kept, delivered] {
             assert!(!bad.violations().is_empty(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_purchase_that_had_to_be_stopped_is_a_defect() {
+        let stopped = Purchase {
+            alarms: vec!["books_broken".to_owned()],
+            ..settled()
+        };
+        assert_eq!(stopped.violations()[0].harm, Harm::Unbalanced);
     }
 
     #[test]

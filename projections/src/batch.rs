@@ -1,13 +1,15 @@
 //! A batch of records on its way from the log into the tables.
 
 use crate::{
-    changes, credits, db, deployments, deposits, progress, purchases, timeline, undecodable, users,
+    changes, credits, db, deployments, deposits, progress, purchases, timeline, treasury,
+    undecodable, users,
 };
 use crash_points::{Point, pass};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ pub(crate) enum AnyEvent {
     Deployment(Box<DeploymentEvent>),
     User(UserEvent),
     Deposit(Box<DepositEvent>),
+    Treasury(Box<TreasuryEvent>),
 }
 
 /// A record that is an event.
@@ -115,6 +118,7 @@ pub(crate) async fn apply(
     changed.extend(users::apply(&mut tx, &fresh).await?);
     deposits::apply(&mut tx, &fresh).await?;
     credits::apply(&mut tx, &fresh).await?;
+    treasury::apply(&mut tx, &fresh).await?;
     let bad: Vec<(Place, &str)> = items
         .iter()
         .filter_map(|item| match item {

@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::runner::Error;
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, Topic, USERS};
+use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, Topic, USERS};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is folded.
-const TOPICS: [Topic; 4] = [USERS, PURCHASES, DEPLOYMENTS, DEPOSITS];
+const TOPICS: [Topic; 5] = [USERS, PURCHASES, DEPLOYMENTS, DEPOSITS, TREASURY];
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The next offset to fold, per partition.

@@ -128,7 +128,10 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
                 let own = entry.envelope.subject == credit_key(twin);
                 own.then_some((*entry, twin, change))
             }
-            AnyEvent::Purchase(_) | AnyEvent::Deployment(_) | AnyEvent::User(_) => None,
+            AnyEvent::Purchase(_)
+            | AnyEvent::Deployment(_)
+            | AnyEvent::User(_)
+            | AnyEvent::Treasury(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -298,7 +298,10 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
         .iter()
         .filter_map(|entry| match &entry.event {
             AnyEvent::Deposit(event) => Some((*entry, event.as_ref())),
-            AnyEvent::Purchase(_) | AnyEvent::Deployment(_) | AnyEvent::User(_) => None,
+            AnyEvent::Purchase(_)
+            | AnyEvent::Deployment(_)
+            | AnyEvent::User(_)
+            | AnyEvent::Treasury(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -5,8 +5,9 @@ use crate::batch::AnyEvent;
 use events::dead_letters::DeadLetterReleased;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
-use events::money::{Amount, Asset, Portion, Usdc};
+use events::money::{Amount, Asset, Portion, Tft, Usdc};
 use events::purchases::PurchaseEvent;
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,7 @@ pub(crate) fn of(event: &AnyEvent) -> Value {
         AnyEvent::Deployment(event) => deployment(event),
         AnyEvent::User(event) => user(event),
         AnyEvent::Deposit(event) => deposit(event),
+        AnyEvent::Treasury(event) => treasury(event),
     };
     // What is not known is left out rather than shown as null.
     match facts {
@@ -72,12 +74,12 @@ fn purchase(event: &PurchaseEvent) -> Value {
         }),
         PurchaseEvent::SwapRequested(e) => json!({
             "attempt": e.attempt, "tft": coins(e.tft), "send_max": coins(e.send_max),
-            "path": e.path, "deadline": e.deadline.to_string(),
+            "path": e.path, "deadline": e.deadline.to_string(), "rest": rest(e.rest),
         }),
         PurchaseEvent::SwapCompleted(e) => json!({
             "attempt": e.attempt, "transaction": e.transaction, "ledger": e.ledger,
             "lane": e.lane, "sequence": e.sequence.to_string(), "usdc_spent": coins(e.usdc_spent),
-            "tft": coins(e.tft), "fee_stroops": e.fee_stroops,
+            "tft": coins(e.tft), "fee_stroops": e.fee_stroops, "rest": rest(e.rest),
         }),
         PurchaseEvent::SwapFailed(e) => json!({
             "attempt": e.attempt, "reason": e.reason, "code": e.code, "detail": e.detail,
@@ -141,6 +143,11 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         PurchaseEvent::DeadLetterReleased(e) => released(e),
     }
+}
+
+/// What is left to be bought; nothing is said where that is nothing.
+fn rest(rest: Amount<Tft>) -> Option<String> {
+    (!rest.is_zero()).then(|| coins(rest))
 }
 
 fn portions(portions: &[Portion]) -> Vec<Value> {
@@ -216,6 +223,20 @@ fn deposit(event: &DepositEvent) -> Value {
         }),
         DepositEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DepositEvent::DeadLetterReleased(e) => released(e),
+    }
+}
+
+fn treasury(event: &TreasuryEvent) -> Value {
+    match event {
+        TreasuryEvent::TreasuryBalanceLow(e) => json!({
+            "account": e.account, "asset": e.asset, "balance_minor": e.balance,
+            "threshold_minor": e.threshold, "crossing": e.crossing,
+        }),
+        TreasuryEvent::TreasuryBalanceRestored(e) => json!({
+            "account": e.account, "asset": e.asset, "balance_minor": e.balance,
+            "threshold_minor": e.threshold, "crossing": e.crossing,
+        }),
+        TreasuryEvent::DeadLetterReleased(e) => released(e),
     }
 }
 

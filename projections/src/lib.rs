@@ -26,6 +26,7 @@ pub mod deposits;
 pub mod progress;
 pub mod purchases;
 pub mod timeline;
+pub mod treasury;
 pub mod undecodable;
 pub mod users;
 

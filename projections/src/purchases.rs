@@ -39,10 +39,12 @@ pub enum State {
     Refunded,
     /// Nobody paid.
     NotPaid,
+    /// A dispute was lost: the bank took the charge back, and nothing was delivered.
+    Lost,
 }
 
 impl State {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Opened,
         Self::AwaitingPayment,
         Self::AwaitingDeposit,
@@ -54,6 +56,7 @@ impl State {
         Self::Refunding,
         Self::Refunded,
         Self::NotPaid,
+        Self::Lost,
     ];
 
     /// As it is written in the table and in answers.
@@ -71,6 +74,7 @@ impl State {
             Self::Refunding => "refunding",
             Self::Refunded => "refunded",
             Self::NotPaid => "not_paid",
+            Self::Lost => "lost",
         }
     }
 
@@ -334,7 +338,9 @@ fn fold(
             p.detail = Some(e.reason.clone());
         }
         PurchaseEvent::SwapCompleted(e) => {
-            p.state = State::Swapped;
+            if e.rest.is_zero() {
+                p.state = State::Swapped;
+            }
             p.swap_tx = Some(e.transaction.clone());
             p.usdc_spent = p
                 .usdc_spent
@@ -384,6 +390,7 @@ fn fold(
                 PurchaseOutcome::Settled => State::Settled,
                 PurchaseOutcome::Refunded => State::Refunded,
                 PurchaseOutcome::NotPaid => State::NotPaid,
+                PurchaseOutcome::Lost => State::Lost,
             };
             p.detail = Some(e.detail.clone());
         }
@@ -452,7 +459,10 @@ pub(crate) async fn apply(
             AnyEvent::Purchase(event) => {
                 purchase_of(event).map(|id| (*entry, event.as_ref(), id.uuid()))
             }
-            AnyEvent::Deployment(_) | AnyEvent::User(_) | AnyEvent::Deposit(_) => None,
+            AnyEvent::Deployment(_)
+            | AnyEvent::User(_)
+            | AnyEvent::Deposit(_)
+            | AnyEvent::Treasury(_) => None,
         })
         .collect();
     if entries.is_empty() {

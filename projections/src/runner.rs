@@ -13,7 +13,8 @@ use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, USERS};
+use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, USERS};
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -123,6 +124,7 @@ struct Codecs {
     deployments: Codec<DeploymentEvent>,
     users: Codec<UserEvent>,
     deposits: Codec<DepositEvent>,
+    treasury: Codec<TreasuryEvent>,
 }
 
 impl Codecs {
@@ -132,6 +134,7 @@ impl Codecs {
             deployments: Codec::connect(registry).await?,
             users: Codec::connect(registry).await?,
             deposits: Codec::connect(registry).await?,
+            treasury: Codec::connect(registry).await?,
         })
     }
 
@@ -149,6 +152,9 @@ impl Codecs {
         } else if topic == DEPOSITS.name {
             let event = self.deposits.decode_resolving(value).await?;
             event.map(|e| AnyEvent::Deposit(Box::new(e)))
+        } else if topic == TREASURY.name {
+            let event = self.treasury.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Treasury(Box::new(e)))
         } else {
             debug_assert_eq!(topic, USERS.name);
             self.users

@@ -97,11 +97,15 @@ fn row(entry: &Entry) -> NewRow<'_> {
         AnyEvent::Deployment(event) => event.name(),
         AnyEvent::User(event) => event.name(),
         AnyEvent::Deposit(event) => event.name(),
+        AnyEvent::Treasury(event) => event.name(),
     };
     // An event of a purchase belongs to it, whatever its header says.
     let own = match &entry.event {
         AnyEvent::Purchase(event) => purchases::purchase_of(event).map(|id| id.uuid()),
-        AnyEvent::Deployment(_) | AnyEvent::User(_) | AnyEvent::Deposit(_) => None,
+        AnyEvent::Deployment(_)
+        | AnyEvent::User(_)
+        | AnyEvent::Deposit(_)
+        | AnyEvent::Treasury(_) => None,
     };
     let correlation = own.or_else(|| {
         let header = entry.envelope.correlation.as_deref()?;

@@ -120,7 +120,10 @@ pub(crate) async fn apply(
         .iter()
         .filter_map(|entry| match &entry.event {
             AnyEvent::User(event) => user_of(event).map(|id| (*entry, event, id.uuid())),
-            AnyEvent::Purchase(_) | AnyEvent::Deployment(_) | AnyEvent::Deposit(_) => None,
+            AnyEvent::Purchase(_)
+            | AnyEvent::Deployment(_)
+            | AnyEvent::Deposit(_)
+            | AnyEvent::Treasury(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -27,8 +27,10 @@ pub struct Counts {
     pub charges: Vec<(i64, i64, i64)>,
     /// What was booked as a loss because somebody else gave it back.
     pub lost: i64,
-    /// Swaps that landed.
-    pub swaps: usize,
+    /// What was booked as a loss because a dispute was lost.
+    pub disputed: i64,
+    /// TFT that was to be bought, and that swaps have bought.
+    pub swapped: (i64, i64),
     /// Payments that reached the bridge.
     pub payments: usize,
     /// What the bridge sent back.
@@ -76,10 +78,12 @@ impl Counts {
                 .sum(),
             outside_minor: self.charges.iter().map(|(.., outside)| outside).sum(),
             lost_minor: self.lost,
+            disputed_minor: self.disputed,
             usdc_due: self.usdc_due,
             usdc_paid: self.usdc.0,
             usdc_back: self.usdc.1,
-            swaps: number(self.swaps),
+            swap_wanted: self.swapped.0,
+            swapped: self.swapped.1,
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
             mints: number(self.mints),
@@ -234,7 +238,7 @@ impl Books {
             .filter(|(id, ..)| !books.deposits.contains_key(id))
             .count();
         for swap in stellar.swaps() {
-            books.explain(&by_hash, &swap.hash, "swap", |c| c.swaps += 1);
+            books.explain(&by_hash, &swap.hash, "swap", |c| c.swapped.1 += swap.tft);
         }
         for payment in stellar.bridge_payments() {
             books.explain(&by_hash, &payment.hash, "bridge payment", |c| {
@@ -295,6 +299,7 @@ impl Books {
             }
             PurchaseEvent::PurchaseRequested(e) => {
                 counts.charge = e.charge.minor;
+                counts.swapped.0 = e.swap_tft.minor();
                 if e.funding == Funding::Usdc {
                     counts.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }
@@ -316,6 +321,9 @@ impl Books {
             PurchaseEvent::LossBooked(e) if e.reason == "refunded_outside" => {
                 counts.lost += e.amount.minor;
             }
+            PurchaseEvent::LossBooked(e) if e.reason == "dispute_lost" => {
+                counts.disputed += e.amount.minor;
+            }
             PurchaseEvent::HandoffReturned(e) => self.sums.returned += e.amount.minor(),
             PurchaseEvent::CompensationFailed(e) => drop(open.remove(&e.request_id)),
             PurchaseEvent::SwapFailed(e) => drop(open.remove(&e.request_id)),
@@ -335,6 +343,7 @@ impl Books {
                 PurchaseOutcome::Settled => Outcome::Settled,
                 PurchaseOutcome::Refunded => Outcome::Refunded,
                 PurchaseOutcome::NotPaid => Outcome::NotPaid,
+                PurchaseOutcome::Lost => Outcome::Lost,
             }),
             PurchaseEvent::PurchaseAlarmed(e) => {
                 counts.alarms.insert(e.alarm.clone());
@@ -468,7 +477,7 @@ fn back(stellar: &Stellar, usdc: &str) -> i64 {
 /// Whether nothing is under way any more.
 #[must_use]
 pub fn at_rest(books: &Books) -> bool {
-    let delivering = [Outcome::Settled, Outcome::Refunded];
+    let delivering = [Outcome::Settled, Outcome::Refunded, Outcome::Lost];
     books.purchases.len() >= books.buyers
         && books.unseen == 0
         && books.open_returns.is_empty()

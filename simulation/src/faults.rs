@@ -8,10 +8,11 @@ use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 6] = [
+const EFFECTS: [&str; 7] = [
     "create intent",
     "create refund",
     "submit swap",
+    "submit part",
     "submit hand-off",
     "submit return",
     "create contract",
@@ -66,16 +67,14 @@ pub fn run(fixture: &Fixture) -> Result<bool> {
     Ok(cases == passed && cases + left_out == product)
 }
 
-/// A world in which the effect happens: one purchase with a deployment, or one whose money goes
-/// back, by card or by USDC.
+/// A world in which the effect happens: one purchase with a deployment, one that is bought in parts,
+/// or one whose money goes back, by card or by USDC.
 fn script(effect: &str) -> Script {
-    let mishaps = if effect == "create refund" || effect == "submit return" {
-        vec![Mishap {
-            at: 0,
-            kind: Kind::Price(None),
-        }]
-    } else {
-        Vec::new()
+    let from_the_start = |kind| vec![Mishap { at: 0, kind }];
+    let mishaps = match effect {
+        "create refund" | "submit return" => from_the_start(Kind::Price(None)),
+        "submit part" => from_the_start(Kind::Depth(Some(60))),
+        _ => Vec::new(),
     };
     Script {
         buyers: vec![Buyer {

@@ -51,6 +51,9 @@ pub enum Kind {
     },
     /// The price moves; `None`: the books are empty.
     Price(Option<i64>),
+    /// The books become so thin that one transaction buys no more than this many TFT; `None`: they
+    /// are deep again.
+    Depth(Option<i64>),
 }
 
 /// How somebody pays by USDC.
@@ -179,6 +182,19 @@ impl Script {
             mishaps.push(Mishap {
                 at: at + 5_000 + dice.below(1_500_000),
                 kind: Kind::Price(Some(100)),
+            });
+        }
+        let books = Dice::new(seed, "books");
+        if books.percent(25) {
+            let at = books.below(60_000);
+            let most = [4, 20, 40, 60][usize::try_from(books.below(4)).unwrap_or(0)];
+            mishaps.push(Mishap {
+                at,
+                kind: Kind::Depth(Some(most)),
+            });
+            mishaps.push(Mishap {
+                at: at + 5_000 + books.below(1_500_000),
+                kind: Kind::Depth(None),
             });
         }
         mishaps.sort_by_key(|m| m.at);

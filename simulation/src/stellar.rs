@@ -61,6 +61,8 @@ struct Model {
     applied: Vec<TransactionView>,
     /// Price in percent; `None`: there is no path.
     price: Option<i64>,
+    /// The most that one transaction can buy.
+    depth: Option<i64>,
     bridge: String,
     swaps: Vec<Swap>,
     to_bridge: Vec<BridgePayment>,
@@ -95,6 +97,7 @@ impl Stellar {
                 pending: BTreeMap::new(),
                 applied: Vec::new(),
                 price: Some(100),
+                depth: None,
                 bridge,
                 swaps: Vec::new(),
                 to_bridge: Vec::new(),
@@ -125,6 +128,12 @@ impl Stellar {
     /// Moves the market.
     pub fn set_price(&self, percent: Option<i64>) {
         self.model().price = percent;
+    }
+
+    /// Makes the books so thin that one transaction can buy no more than this; `None`: they hold
+    /// whatever is wanted.
+    pub fn set_depth(&self, tft: Option<i64>) {
+        self.model().depth = tft;
     }
 
     /// The bridge pays back.
@@ -308,7 +317,8 @@ fn execute(
     };
     match transaction.operations.first().map(|o| &o.body) {
         Some(xdr::OperationBody::PathPaymentStrictReceive(swap)) => {
-            let Some(price) = model.price else {
+            let thin = model.depth.is_some_and(|most| swap.dest_amount > most);
+            let Some(price) = model.price.filter(|_| !thin) else {
                 return failed(Bought::TooFewOffers);
             };
             let usdc = cost(swap.dest_amount, price);
@@ -444,13 +454,20 @@ impl LaneReads for Stellar {
 impl Port for Stellar {
     async fn submit(&self, signed: &SignedTransaction) -> Attempt<LandedTransaction> {
         let (stellar, sent) = (self.clone(), signed.clone());
-        let swap = envelope(signed).is_some_and(|t| {
-            t.operations
-                .iter()
-                .any(|o| matches!(o.body, xdr::OperationBody::PathPaymentStrictReceive(_)))
+        let bought = envelope(signed).and_then(|t| {
+            t.operations.iter().find_map(|o| match &o.body {
+                xdr::OperationBody::PathPaymentStrictReceive(swap) => Some(swap.dest_amount),
+                _ => None,
+            })
         });
+        let swap = bought.is_some();
+        // While the books are thin, what fits into them is a part.
+        let part = bought
+            .zip(self.model().depth)
+            .is_some_and(|(bought, most)| bought <= most);
         let back = envelope(signed).is_some_and(|t| matches!(t.memo, xdr::Memo::Hash(_)) && !swap);
         let what = match (swap, back) {
+            (true, _) if part => "submit part",
             (true, _) => "submit swap",
             (false, true) => "submit return",
             (false, false) => "submit hand-off",
@@ -493,7 +510,13 @@ impl Port for Stellar {
         _: &AssetId,
         wanted: Amount<Tft>,
     ) -> Result<StrictReceiveQuote, QuoteError> {
-        let price = self.read("quote", |model, _| model.price).await;
+        let tft = wanted.minor();
+        let price = self
+            .read("quote", move |model, _| {
+                let thin = model.depth.is_some_and(|most| tft > most);
+                model.price.filter(|_| !thin)
+            })
+            .await;
         match price {
             Ok(Some(percent)) => Ok(StrictReceiveQuote {
                 source_amount: Amount::from_minor(cost(wanted.minor(), percent))

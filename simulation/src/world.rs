@@ -31,6 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// Minor units of a coin.
+const COIN: i64 = 10_000_000;
 const SESSION: Duration = Duration::from_secs(6);
 /// No world takes longer.
 const END: Duration = Duration::from_secs(3 * 3600);
@@ -338,6 +340,10 @@ impl World {
                 Kind::Price(price) => {
                     self.trace.say(|| format!("price {price:?}"));
                     self.stellar.set_price(*price);
+                }
+                Kind::Depth(most) => {
+                    self.trace.say(|| format!("depth {most:?}"));
+                    self.stellar.set_depth(most.map(|tft| tft * COIN));
                 }
                 Kind::Kill {
                     victim,

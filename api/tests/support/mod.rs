@@ -1,10 +1,10 @@
 //! The API on a real stack, with counterparties that answer from memory.
 
-use api::auth::Tokens;
+use api::auth::{Operators, Tokens};
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    DepositPlace, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, WebhookRefusal,
-    WebhookVerifier,
+    DepositPlace, Holding, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, TreasuryBook,
+    WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
@@ -55,6 +55,37 @@ impl Quoter for Market {
             path: vec!["native".to_owned()],
             ledger: 60_000_007,
         })
+    }
+}
+
+/// Holds ten USDC and less lumens than it should, knows nothing of the bridge; one lane is poor.
+struct Vault;
+
+#[async_trait]
+impl TreasuryBook for Vault {
+    async fn holdings(&self, lanes: &[projections::treasury::Lane]) -> Vec<Holding> {
+        let holding = |name: &str, account: &str, balance, threshold| Holding {
+            name: name.to_owned(),
+            account: account.to_owned(),
+            asset: "USDC:GISSUER".to_owned(),
+            threshold,
+            balance,
+        };
+        let mut all = vec![
+            holding("treasury/USDC", "GT", Ok(100_000_000), 0),
+            holding("treasury/XLM", "GT", Ok(7), 8),
+            holding("bridge/TFT", "GB", Err("504".to_owned()), 0),
+        ];
+        all.extend(lanes.iter().map(|lane| {
+            let balance = if lane.account == "GPOOR" {
+                11_000_000
+            } else {
+                20_000_000
+            };
+            let name = format!("lane/{}/{}", lane.executor, lane.account);
+            holding(&name, &lane.account, Ok(balance), 12_000_000)
+        }));
+        all
     }
 }
 
@@ -198,6 +229,8 @@ impl World {
             quoter: Arc::new(Market),
             secrets: Arc::new(Secrets),
             webhooks: Arc::new(Webhooks),
+            treasury: Arc::new(Vault),
+            operators: Operators::parse(&user("anna").to_string()).unwrap(),
             deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
             deposits: DepositPlace {
                 account: "GTREASURY".to_owned(),

@@ -222,10 +222,11 @@ async fn open_requests<X, E>(
     options: &Fence,
 ) -> Result<Vec<OpenRequest>>
 where
-    X: Executor<Event = E, Context = Lanes>,
+    X: Executor<Event = E>,
+    X::Context: AsRef<Lanes>,
     E: EventSet,
 {
-    let mut lanes = Lanes::default();
+    let mut context = X::Context::default();
     let (mut seen, mut open) = (HashSet::new(), HashMap::new());
     scan(
         codec,
@@ -236,14 +237,14 @@ where
             if !seen.insert(record.id()) {
                 return;
             }
-            hand.observe(&mut lanes, &record);
+            hand.observe(&mut context, &record);
             if let Some(request) = hand.closes(&record.event) {
                 open.remove(&request);
             }
             if let Some(request) = hand.request(&record) {
                 let job = Job::<X> {
                     request,
-                    context: lanes.clone(),
+                    context: context.clone(),
                     owner: Owner::unchecked(),
                     record,
                 };

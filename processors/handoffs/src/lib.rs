@@ -8,10 +8,10 @@ use counterparties_stellar::{
 };
 use events::envelope::Record;
 use events::ids::EventId;
-use events::outcome::{Attempt, Find, Refusal};
+use events::outcome::{Attempt, Find};
 use events::purchases::{HandoffFailed, HandoffRequested, PurchaseEvent, TftSentToBridge};
 use pipeline::{Executor, Job, Verdict};
-use processor_lanes::{Lanes, NoTransaction, Treasury, account};
+use processor_lanes::{Lanes, NoTransaction, Treasury, account, told};
 use std::sync::Arc;
 
 /// The executor `handoffs`.
@@ -79,31 +79,30 @@ impl Executor for Handoffs {
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<LandedTransaction>) -> PurchaseEvent {
         let (request_id, request) = (job.record.id(), &job.request);
-        let refusal = match verdict {
-            Verdict::Landed(landed) => {
+        let failed = match told(verdict) {
+            Ok(sent) => {
                 return TftSentToBridge {
                     purchase_id: request.purchase_id,
                     request_id,
                     attempt: request.attempt,
-                    transaction: landed.hash,
-                    ledger: i64::from(landed.ledger),
-                    lane: landed.lane.to_string(),
-                    sequence: landed.sequence,
+                    transaction: sent.transaction,
+                    ledger: sent.ledger,
+                    lane: sent.lane,
+                    sequence: sent.sequence,
                     amount: request.amount,
-                    fee_stroops: landed.fee_charged,
+                    fee_stroops: sent.fee_stroops,
                 }
                 .into();
             }
-            Verdict::Refused(refusal) => refusal,
-            Verdict::NeverWill(reason) => Refusal::new("never_landed", reason),
+            Err(failed) => failed,
         };
         HandoffFailed {
             purchase_id: request.purchase_id,
             request_id,
             attempt: request.attempt,
-            code: refusal.code,
-            detail: refusal.detail,
-            transaction: Some(refusal.evidence).filter(|e| !e.is_empty()),
+            code: failed.code,
+            detail: failed.detail,
+            transaction: failed.transaction,
         }
         .into()
     }

@@ -9,10 +9,10 @@ use counterparties_stellar::{
     LanePlan, LaneSeed, SecretKey, SignedTransaction, Stellar, base, lane_index, sign,
 };
 use events::envelope::Record;
-use events::outcome::{Attempt, Find};
+use events::outcome::{Attempt, Find, Refusal};
 use events::schema::EventSet;
 use events::time::Timestamp;
-use pipeline::{Executor, Job};
+use pipeline::{Executor, Job, Verdict};
 use std::sync::Arc;
 
 /// What it takes to move money from the treasury.
@@ -77,6 +77,12 @@ impl Lanes {
     }
 }
 
+impl AsRef<Self> for Lanes {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// Why a record can have no transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTransaction {
@@ -116,16 +122,23 @@ impl Treasury {
     ///
     /// # Errors
     /// [`NoTransaction::NoLanes`] and [`NoTransaction::OtherLane`].
-    pub fn lane<X: Executor<Context = Lanes>>(
+    pub fn lane<X: Executor>(
         &self,
         job: &Job<X>,
-    ) -> Result<(LaneKey, &'static str, u32), NoTransaction> {
+    ) -> Result<(LaneKey, &'static str, u32), NoTransaction>
+    where
+        X::Context: AsRef<Lanes>,
+    {
         let (executor, partition, offset) = (X::NAME, job.record.partition, job.record.offset);
-        let opening = job.context.opening().ok_or(NoTransaction::NoLanes {
-            executor,
-            partition,
-            offset,
-        })?;
+        let opening = job
+            .context
+            .as_ref()
+            .opening()
+            .ok_or(NoTransaction::NoLanes {
+                executor,
+                partition,
+                offset,
+            })?;
         let index = lane_index(&job.record.id(), opening.lanes);
         let name = LaneName {
             cluster: &self.cluster,
@@ -152,7 +165,10 @@ impl Treasury {
     }
 
     /// Requests of one lane are carried out one after the other.
-    pub fn queue<X: Executor<Context = Lanes>>(&self, job: &Job<X>) -> String {
+    pub fn queue<X: Executor>(&self, job: &Job<X>) -> String
+    where
+        X::Context: AsRef<Lanes>,
+    {
         self.lane(job).map_or_else(
             |_| "without a lane".to_owned(),
             |(key, _, _)| key.account().to_string(),
@@ -163,13 +179,16 @@ impl Treasury {
     ///
     /// # Errors
     /// See [`NoTransaction`].
-    pub fn transaction<X: Executor<Context = Lanes>>(
+    pub fn transaction<X: Executor>(
         &self,
         job: &Job<X>,
         deadline: Timestamp,
         memo: LaneMemo,
         operation: LaneOperation,
-    ) -> Result<SignedTransaction, NoTransaction> {
+    ) -> Result<SignedTransaction, NoTransaction>
+    where
+        X::Context: AsRef<Lanes>,
+    {
         let unbuildable = |e: &dyn std::fmt::Display| NoTransaction::Unbuildable(e.to_string());
         let (lane, _, epoch) = self.lane(job)?;
         let base = base(epoch).map_err(|e| unbuildable(&e))?;
@@ -215,6 +234,63 @@ impl Treasury {
             }
         }
     }
+}
+
+/// A lane's transaction in a ledger, as outcomes tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Hash, 64 hex digits.
+    pub transaction: String,
+    /// Ledger.
+    pub ledger: i64,
+    /// The lane account, `G…`.
+    pub lane: String,
+    /// Its sequence number.
+    pub sequence: i64,
+    /// Fee charged, in stroops.
+    pub fee_stroops: i64,
+    /// What a path payment really spent, in 10^-7 units; `None` for anything else.
+    pub source_amount: Option<i64>,
+}
+
+/// A lane's transaction that did nothing and never will, as outcomes tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotSent {
+    /// Whether it was in a ledger and failed there; else it can no longer land.
+    pub in_ledger: bool,
+    /// Code of the network, or `never_landed`.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Hash of the failed transaction, where there is one.
+    pub transaction: Option<String>,
+}
+
+/// What a verdict on a lane's transaction says.
+///
+/// # Errors
+/// [`NotSent`], when it says that nothing happened.
+pub fn told(verdict: Verdict<LandedTransaction>) -> Result<Sent, NotSent> {
+    let (in_ledger, refusal) = match verdict {
+        Verdict::Landed(landed) => {
+            return Ok(Sent {
+                transaction: landed.hash,
+                ledger: i64::from(landed.ledger),
+                lane: landed.lane.to_string(),
+                sequence: landed.sequence,
+                fee_stroops: landed.fee_charged,
+                source_amount: landed.source_amount,
+            });
+        }
+        Verdict::Refused(refusal) => (true, refusal),
+        Verdict::NeverWill(reason) => (false, Refusal::new("never_landed", reason)),
+    };
+    Err(NotSent {
+        in_ledger,
+        code: refusal.code,
+        detail: refusal.detail,
+        transaction: Some(refusal.evidence).filter(|hash| !hash.is_empty()),
+    })
 }
 
 /// The account of an id in an event.

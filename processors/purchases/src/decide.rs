@@ -3,6 +3,7 @@
 //! [`transition`] is one function from (state, fact) to (state, events): what the policy evolves
 //! to and what it decides cannot drift apart. What the policy itself appends changes nothing.
 
+mod books;
 mod card;
 mod compensation;
 mod handoff;
@@ -22,6 +23,8 @@ use events::purchases::{
 };
 use events::time::Timestamp;
 use pipeline::Forward;
+
+pub use books::{BOOKS_BROKEN, broken};
 
 /// What is to be appended.
 #[derive(Debug, Default)]
@@ -73,13 +76,17 @@ struct Rulebook<'a> {
     out: Outputs,
 }
 
-/// The state after the fact, and what is to be appended because of it.
+/// The state after the fact, and what is to be appended because of it. A decision after which the
+/// books would not hold is replaced by the alarm [`BOOKS_BROKEN`]; from then on nothing follows.
 #[must_use]
 pub fn transition(
     rules: &Rules,
     mut purchase: Purchase,
     record: &Record<PurchaseEvent>,
 ) -> (Purchase, Outputs) {
+    if purchase.stopped {
+        return (purchase, Outputs::default());
+    }
     let mut book = Rulebook {
         rules,
         now: record.time(),
@@ -107,24 +114,7 @@ pub fn transition(
                 purchase.stage = Stage::NotPaid { order };
             }
         }
-        PurchaseEvent::SwapCompleted(event) => {
-            let held = purchase.held();
-            if let Stage::Paid { order, intent, .. } = purchase.stage {
-                purchase.spent = purchase
-                    .spent
-                    .checked_add(event.usdc_spent)
-                    .unwrap_or(purchase.spent);
-                purchase.fees = purchase.fees.saturating_add(event.fee_stroops);
-                let stage = Stage::Swapped {
-                    order,
-                    intent,
-                    attempt: 0,
-                    next: Next::Held,
-                    returns: 0,
-                };
-                purchase.stage = book.next_handoff(stage, held);
-            }
-        }
+        PurchaseEvent::SwapCompleted(event) => book.swap_completed(&mut purchase, event),
         PurchaseEvent::SwapFailed(event) => book.swap_failed(&mut purchase, event),
         PurchaseEvent::TftSentToBridge(event) => {
             // Of an attempt that came back meanwhile, this is old news.
@@ -178,11 +168,7 @@ pub fn transition(
         | PurchaseEvent::DeadLetterReleased(_) => return (purchase, book.out),
     }
     book.given_back(&mut purchase);
-    debug_assert!(
-        purchase.books_hold(),
-        "more would be delivered and compensated than was received: {purchase:?}"
-    );
-    (purchase, book.out)
+    books::hold(purchase, book.out)
 }
 
 impl Rulebook<'_> {
@@ -257,7 +243,7 @@ impl Rulebook<'_> {
                     purchase.stage = stage;
                     self.give_up(purchase, "no swap until the give-up time");
                 } else {
-                    purchase.stage = self.next_swap(stage, purchase.held());
+                    purchase.stage = self.next_swap(purchase, stage);
                 }
             }
             (FUNDING_OVERDUE, Stage::AwaitingDeposit { order, until, .. }) => {
@@ -359,7 +345,27 @@ fn order_of(stage: &Stage) -> Option<&Order> {
         | Stage::Settled { order, .. }
         | Stage::Refunding { order, .. }
         | Stage::Refunded { order }
+        | Stage::Lost { order, .. }
         | Stage::NotPaid { order }
         | Stage::Quarantined { order } => Some(order),
+    }
+}
+
+/// The PaymentIntent that pays, or [`crate::state::USDC`]; `None` while nothing does.
+fn paid_by(stage: &Stage) -> Option<&str> {
+    match stage {
+        Stage::AwaitingPayment { intent, .. }
+        | Stage::Paid { intent, .. }
+        | Stage::Swapped { intent, .. }
+        | Stage::HandedOff { intent, .. }
+        | Stage::Settled { intent, .. }
+        | Stage::Refunding { intent, .. }
+        | Stage::Lost { intent, .. } => Some(intent),
+        Stage::New
+        | Stage::Opened { .. }
+        | Stage::AwaitingDeposit { .. }
+        | Stage::Refunded { .. }
+        | Stage::NotPaid { .. }
+        | Stage::Quarantined { .. } => None,
     }
 }

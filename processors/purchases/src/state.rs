@@ -197,6 +197,13 @@ pub enum Stage {
         /// The order.
         order: Order,
     },
+    /// A dispute was lost: the bank took the charge back, and nothing is delivered.
+    Lost {
+        /// The order.
+        order: Order,
+        /// The PaymentIntent that had paid.
+        intent: String,
+    },
     /// Nobody paid in time.
     NotPaid {
         /// The order.
@@ -224,6 +231,7 @@ impl Stage {
             Self::Settled { .. } => "Settled",
             Self::Refunding { .. } => "Refunding",
             Self::Refunded { .. } => "Refunded",
+            Self::Lost { .. } => "Lost",
             Self::NotPaid { .. } => "NotPaid",
             Self::Quarantined { .. } => "Quarantined",
         }
@@ -258,14 +266,22 @@ pub struct Purchase {
     pub portions: Vec<(Portion, Receipt)>,
     /// What swaps have cost.
     pub spent: Amount<Usdc>,
+    /// What they have bought.
+    pub bought: Amount<Tft>,
+    /// The last attempt that bought something; pauses count from it.
+    pub bought_by: i32,
+    /// What the next swap buys at most; `None`: all that is missing.
+    pub part: Option<Amount<Tft>>,
     /// Network fees of swaps and of payments to the bridge, in stroops.
     pub fees: i64,
-    /// Why later legs wait: disputes that are open or lost, refunds by somebody else.
+    /// Why later legs wait: disputes that are open.
     pub holds: BTreeSet<String>,
     /// Disputes that have ended; what Stripe tells comes in any order.
     pub disputes_closed: BTreeSet<String>,
     /// What else Stripe has told of the charges.
     pub told: Told,
+    /// Whether its books would not have held: nothing follows from any fact any more.
+    pub stopped: bool,
 }
 
 /// What Stripe has told of PaymentIntents and their charges besides payments, in whatever order.
@@ -281,8 +297,8 @@ pub struct Told {
     pub processing: BTreeMap<String, (Timestamp, bool)>,
     /// PaymentIntents that were cancelled.
     pub cancelled: BTreeSet<String>,
-    /// Disputes that were lost, with what they were about in minor units.
-    pub lost: BTreeMap<String, i64>,
+    /// Disputes that were lost: PaymentIntent, and what its bank took back, in minor units.
+    pub lost: BTreeMap<String, (String, i64)>,
     /// What was booked as a loss, in minor units.
     pub booked: i64,
 }
@@ -306,10 +322,14 @@ impl Default for Purchase {
             receipts: BTreeMap::new(),
             portions: Vec::new(),
             spent: Amount::ZERO,
+            bought: Amount::ZERO,
+            bought_by: 0,
+            part: None,
             fees: 0,
             holds: BTreeSet::new(),
             disputes_closed: BTreeSet::new(),
             told: Told::default(),
+            stopped: false,
         }
     }
 }
@@ -330,15 +350,15 @@ pub const MINT_OVERDUE: &str = "mint_overdue";
 pub const RETRY_REFUND: &str = "retry_refund:";
 
 impl Purchase {
-    /// Whether later legs wait: while a dispute is open or lost, and for good once somebody else
-    /// has given back of what pays for the delivery.
+    /// Whether later legs wait: while a dispute is open, and for good once somebody else has given
+    /// back, or a bank has taken back, of what pays for the delivery.
     #[must_use]
     pub fn held(&self) -> bool {
         !self.holds.is_empty()
             || self
                 .receipts
                 .iter()
-                .any(|(intent, (_, r))| *r == Receipt::Kept && self.outside(intent) > 0)
+                .any(|(intent, (_, r))| *r == Receipt::Kept && self.gone(intent) > 0)
     }
 
     /// What somebody else has refunded of a PaymentIntent, in minor units of its currency.
@@ -351,10 +371,24 @@ impl Purchase {
         standing.map(|(minor, _)| minor).sum::<i64>() + outside.unexplained
     }
 
+    /// What the bank took back of a PaymentIntent by disputes that were lost, in minor units.
+    #[must_use]
+    pub fn disputed_away(&self, intent: &str) -> i64 {
+        let lost = self.told.lost.values().filter(|(of, _)| of == intent);
+        lost.fold(0, |sum, (_, minor)| sum.saturating_add(*minor))
+    }
+
+    /// What of a PaymentIntent is no longer ours without our having refunded it, in minor units.
+    #[must_use]
+    pub fn gone(&self, intent: &str) -> i64 {
+        self.outside(intent)
+            .saturating_add(self.disputed_away(intent))
+    }
+
     /// What of a sum received can still be given back, in minor units.
     #[must_use]
     pub fn left(&self, intent: &str, sum: Fiat) -> i64 {
-        (sum.minor - self.outside(intent)).max(0)
+        sum.minor.saturating_sub(self.gone(intent)).max(0)
     }
 
     /// Until when the person may pay. A payment that is being processed, by a bank debit say, is
@@ -375,37 +409,6 @@ impl Purchase {
             .fold(by_order, Timestamp::max)
     }
 
-    /// Whether what is delivered and what is given back are together no more than what came in:
-    /// a purchase that goes on holds its whole payment, one that is given up holds none of it.
-    #[must_use]
-    pub fn books_hold(&self) -> bool {
-        let (intent, order, keeps) = match &self.stage {
-            Stage::Paid { intent, order, .. }
-            | Stage::Swapped { intent, order, .. }
-            | Stage::HandedOff { intent, order, .. }
-            | Stage::Settled { intent, order, .. } => (intent, order, true),
-            Stage::Refunding { intent, order } => (intent, order, false),
-            Stage::New
-            | Stage::Opened { .. }
-            | Stage::AwaitingPayment { .. }
-            | Stage::AwaitingDeposit { .. }
-            | Stage::Refunded { .. }
-            | Stage::NotPaid { .. }
-            | Stage::Quarantined { .. } => return true,
-        };
-        let Some(due) = order.usdc_due else {
-            let kept = self.receipts.get(intent).map(|(_, r)| *r == Receipt::Kept);
-            return kept == Some(keeps);
-        };
-        let kept = self
-            .portions
-            .iter()
-            .filter(|(_, receipt)| *receipt == Receipt::Kept)
-            .try_fold(Amount::ZERO, |sum, (p, _)| sum.checked_add(p.amount));
-        // What is left over goes to the buyer's credit, so spending ends at what was set aside.
-        kept == Ok(if keeps { due } else { Amount::ZERO }) && self.spent <= due
-    }
-
     /// The timers that run in this state.
     #[must_use]
     pub fn timers(&self, rules: &Rules) -> Vec<Timer> {
@@ -414,6 +417,9 @@ impl Purchase {
             name: name.to_owned(),
         };
         let mut timers = Vec::new();
+        if self.stopped {
+            return timers;
+        }
         match &self.stage {
             Stage::Opened { order, .. } | Stage::AwaitingPayment { order, .. } => {
                 timers.push(timer(EXPIRE, self.pay_until(order, rules)));
@@ -446,6 +452,7 @@ impl Purchase {
             | Stage::Settled { .. }
             | Stage::Refunding { .. }
             | Stage::Refunded { .. }
+            | Stage::Lost { .. }
             | Stage::NotPaid { .. }
             | Stage::Quarantined { .. } => {}
         }

@@ -1,18 +1,38 @@
 //! The hand that swaps USDC for TFT on Stellar, into the treasury's own account.
 //!
-//! A path payment strict receive: exactly the TFT of the request, for at most its `send_max`.
+//! A path payment strict receive: exactly the TFT of the request, for at most its `send_max`. Of a swap
+//! that failed because the books are thin or dear, it tells what it and parts of it would cost now.
 
 use counterparties_stellar::{
     AccountId, LandedTransaction, LaneMemo, LaneOperation, PathAsset, SignedTransaction,
 };
 use events::envelope::Record;
 use events::ids::EventId;
-use events::money::Amount;
-use events::outcome::{Attempt, Find, Refusal};
-use events::purchases::{PurchaseEvent, SwapCompleted, SwapFailed, SwapFailure, SwapRequested};
+use events::money::{Amount, Tft};
+use events::outcome::{Attempt, Find};
+use events::purchases::{
+    PartQuote, PurchaseEvent, SwapCompleted, SwapFailed, SwapFailure, SwapRequested,
+};
 use pipeline::{Executor, Job, Verdict};
-use processor_lanes::{Lanes, NoTransaction, Treasury};
+use processor_lanes::{Lanes, NoTransaction, Treasury, told};
 use std::sync::Arc;
+
+/// Into how many equal parts a swap is looked at when the whole cannot be had.
+const PARTS: [u64; 3] = [2, 4, 8];
+
+/// What the log says of a partition's swaps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Market {
+    lanes: Lanes,
+    /// Swaps in a row that found no path, of whatever purchase.
+    no_path: i32,
+}
+
+impl AsRef<Lanes> for Market {
+    fn as_ref(&self) -> &Lanes {
+        &self.lanes
+    }
+}
 
 /// The executor `swaps`.
 pub struct Swaps {
@@ -27,6 +47,29 @@ impl Swaps {
     pub fn new(treasury: Arc<Treasury>) -> Self {
         let account = treasury.key.account();
         Self { treasury, account }
+    }
+
+    /// What parts of a swap would cost now, the largest first; those without a path are left out.
+    async fn parts(&self, whole: Amount<Tft>) -> Vec<PartQuote> {
+        let Treasury {
+            stellar, usdc, tft, ..
+        } = &*self.treasury;
+        let mut parts = Vec::new();
+        for of in PARTS {
+            let Ok(part) = whole.mul_ratio_floor(1, of) else {
+                continue;
+            };
+            if part.is_zero() {
+                continue;
+            }
+            if let Ok(quote) = stellar.quote_strict_receive(usdc, tft, part).await {
+                parts.push(PartQuote {
+                    tft: part,
+                    usdc: quote.source_amount,
+                });
+            }
+        }
+        parts
     }
 
     fn transaction(&self, job: &Job<Self>) -> Result<SignedTransaction, NoTransaction> {
@@ -71,10 +114,17 @@ impl Executor for Swaps {
     type Event = PurchaseEvent;
     type Request = SwapRequested;
     type Proof = LandedTransaction;
-    type Context = Lanes;
+    type Context = Market;
 
-    fn observe(&self, lanes: &mut Lanes, record: &Record<PurchaseEvent>) {
-        lanes.observe(Self::NAME, record);
+    fn observe(&self, market: &mut Market, record: &Record<PurchaseEvent>) {
+        market.lanes.observe(Self::NAME, record);
+        match &record.event {
+            PurchaseEvent::SwapCompleted(_) => market.no_path = 0,
+            PurchaseEvent::SwapFailed(e) if e.reason == SwapFailure::NoPath => {
+                market.no_path = market.no_path.saturating_add(1);
+            }
+            _ => {}
+        }
     }
 
     fn request(&self, record: &Record<PurchaseEvent>) -> Option<SwapRequested> {
@@ -106,31 +156,33 @@ impl Executor for Swaps {
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<LandedTransaction>) -> PurchaseEvent {
         let (request_id, request) = (job.record.id(), &job.request);
-        let (reason, refusal) = match verdict {
-            Verdict::Landed(landed) => {
+        let failed = match told(verdict) {
+            Ok(sent) => {
                 return SwapCompleted {
                     purchase_id: request.purchase_id,
                     request_id,
                     attempt: request.attempt,
-                    transaction: landed.hash,
-                    ledger: i64::from(landed.ledger),
-                    lane: landed.lane.to_string(),
-                    sequence: landed.sequence,
+                    transaction: sent.transaction,
+                    ledger: sent.ledger,
+                    lane: sent.lane,
+                    sequence: sent.sequence,
                     // A strict receive that landed spent something between nothing and send_max.
-                    usdc_spent: landed
+                    usdc_spent: sent
                         .source_amount
                         .and_then(|n| Amount::from_minor(n).ok())
                         .unwrap_or(request.send_max),
                     tft: request.tft,
-                    fee_stroops: landed.fee_charged,
+                    fee_stroops: sent.fee_stroops,
+                    rest: request.rest,
                 }
                 .into();
             }
-            Verdict::Refused(refusal) => (failure_of(&refusal.code), refusal),
-            Verdict::NeverWill(reason) => (
-                SwapFailure::NeverLanded,
-                Refusal::new("never_landed", reason),
-            ),
+            Err(failed) => failed,
+        };
+        let reason = if failed.in_ledger {
+            failure_of(&failed.code)
+        } else {
+            SwapFailure::NeverLanded
         };
         // What it would cost now, so that the policy can decide on the next attempt.
         let quote = self
@@ -139,18 +191,33 @@ impl Executor for Swaps {
             .quote_strict_receive(&self.treasury.usdc, &self.treasury.tft, request.tft)
             .await
             .ok();
+        let fits = quote
+            .as_ref()
+            .is_some_and(|quote| quote.source_amount <= request.send_max);
+        let observed_parts = match reason {
+            SwapFailure::TooExpensive | SwapFailure::NoPath | SwapFailure::NeverLanded if !fits => {
+                self.parts(request.tft).await
+            }
+            SwapFailure::TooExpensive
+            | SwapFailure::NoPath
+            | SwapFailure::NeverLanded
+            | SwapFailure::TreasuryDry
+            | SwapFailure::Refused => Vec::new(),
+        };
         SwapFailed {
             purchase_id: request.purchase_id,
             request_id,
             attempt: request.attempt,
             reason,
-            code: refusal.code,
-            detail: refusal.detail,
-            transaction: Some(refusal.evidence).filter(|e| !e.is_empty()),
+            code: failed.code,
+            detail: failed.detail,
+            transaction: failed.transaction,
             observed_usdc: quote.as_ref().map(|q| q.source_amount),
             observed_path: quote
                 .map(|q| q.path.iter().map(ToString::to_string).collect())
                 .unwrap_or_default(),
+            observed_parts,
+            no_path_before: job.context.no_path,
         }
         .into()
     }

@@ -10,6 +10,7 @@ use events::registry::Registry;
 use events::schema::EventSet;
 use events::time::Timestamp;
 use events::topics;
+use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use projections::progress::Position;
 use projections::{Config, Error};
@@ -63,6 +64,12 @@ impl Appended for UserEvent {
     }
 }
 
+impl Appended for TreasuryEvent {
+    fn codec(log: &Log) -> &Codec<Self> {
+        &log.treasury
+    }
+}
+
 /// The log of a stack, and the read models in one of its databases.
 pub struct Log {
     config: Config,
@@ -70,6 +77,7 @@ pub struct Log {
     purchases: Codec<PurchaseEvent>,
     deployments: Codec<DeploymentEvent>,
     users: Codec<UserEvent>,
+    treasury: Codec<TreasuryEvent>,
     pub pool: PgPool,
 }
 
@@ -126,6 +134,7 @@ impl Log {
             purchases: Codec::connect(&registry).await.unwrap(),
             deployments: Codec::connect(&registry).await.unwrap(),
             users: Codec::connect(&registry).await.unwrap(),
+            treasury: Codec::connect(&registry).await.unwrap(),
             pool,
             config,
         }
@@ -241,6 +250,8 @@ impl Log {
             ("purchases", "id"),
             ("deployments", "id"),
             ("users", "id"),
+            ("treasury_crossings", "holding"),
+            ("lanes", "account"),
             ("timeline", "topic, partition, \"offset\""),
         ] {
             let row = sqlx::query(sqlx::AssertSqlSafe(format!(

@@ -235,6 +235,7 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             send_max: Amount::from_whole(6),
             path: Vec::new(),
             deadline: time,
+            rest: Amount::ZERO,
         }
         .into(),
         SwapCompleted {
@@ -248,6 +249,7 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             usdc_spent: Amount::from_whole(5),
             tft: Amount::from_whole(251),
             fee_stroops: 100,
+            rest: Amount::ZERO,
         }
         .into(),
     ]

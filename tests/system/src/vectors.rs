@@ -142,9 +142,10 @@ impl Scene {
         event: PurchaseEvent,
     ) -> Result<(SignedTransaction, AccountId, EventId)>
     where
-        X: Executor<Event = PurchaseEvent, Context = Lanes>,
+        X: Executor<Event = PurchaseEvent>,
+        X::Context: AsRef<Lanes>,
     {
-        let mut context = Lanes::default();
+        let mut context = X::Context::default();
         let accounts = (0..LANES)
             .map(|index| Ok(self.lane(X::NAME, index)?.account().to_string()))
             .collect::<Result<Vec<_>>>()?;
@@ -297,6 +298,7 @@ async fn records(scene: &Scene) -> Result<Vec<Value>> {
             send_max,
             path: path.clone(),
             deadline,
+            rest: Amount::ZERO,
         };
         let (signed, lane, id) = scene.sent(&swaps, offset, request.into()).await?;
         let vector = Expected {

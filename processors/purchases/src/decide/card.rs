@@ -1,8 +1,8 @@
 //! What Stripe tells: the PaymentIntent, the charge, disputes and refunds by somebody else.
 
-use super::{Rulebook, order_of};
+use super::{Rulebook, order_of, paid_by};
 use crate::state::{Next, Order, Purchase, Receipt, Stage};
-use events::money::Currency;
+use events::money::{Currency, Fiat};
 use events::purchases::{
     PaymentIntentFailed, PaymentIntentRequested, PaymentQuarantined, PurchaseOutcome,
     StripeEventReceived, UserPaid,
@@ -113,17 +113,12 @@ impl Rulebook<'_> {
             event.status.as_deref(),
             Some("won" | "warning_closed" | "prevented")
         ) {
-            purchase
-                .told
-                .lost
-                .insert(dispute.clone(), event.amount.unwrap_or(order.charge.minor));
-            purchase.holds.insert(dispute);
-            self.out.alarm(
-                &order,
-                "dispute_lost",
-                "the charge is a loss; nothing more is delivered",
-            );
-            return;
+            self.dispute_lost(purchase, &order, &dispute, event);
+            if !purchase.told.lost.contains_key(&dispute) {
+                // Nobody knows what it was about: a person must.
+                purchase.holds.insert(dispute);
+                return;
+            }
         }
         if !purchase.holds.remove(&dispute) || purchase.held() {
             return;
@@ -145,13 +140,45 @@ impl Rulebook<'_> {
                     next: Next::Held,
                     path,
                 };
-                purchase.stage = self.next_swap(stage, false);
+                purchase.stage = self.next_swap(purchase, stage);
             }
             stage @ Stage::Swapped {
                 next: Next::Held, ..
             } => purchase.stage = self.next_handoff(stage, false),
             stage => purchase.stage = stage,
         }
+    }
+
+    /// The bank took back what the dispute was about. What follows from that for the delivery is
+    /// [`Rulebook::given_back`]'s.
+    fn dispute_lost(
+        &mut self,
+        purchase: &mut Purchase,
+        order: &Order,
+        dispute: &str,
+        event: &StripeEventReceived,
+    ) {
+        let intent = event.intent_id.clone();
+        let intent = intent.or_else(|| paid_by(&purchase.stage).map(ToOwned::to_owned));
+        // In another currency, its share of the charge is not known: all of it is taken as gone.
+        let currency = event.currency.as_deref().and_then(Currency::parse);
+        let minor = event
+            .amount
+            .filter(|_| currency == Some(order.charge.currency))
+            .unwrap_or(order.charge.minor);
+        let detail = format!(
+            "{dispute} was lost: the bank took back {} of {}; nothing more is delivered for it",
+            Fiat {
+                minor,
+                currency: order.charge.currency
+            },
+            intent.as_deref().unwrap_or("an unnamed PaymentIntent")
+        );
+        if let Some(intent) = intent {
+            let lost = (intent, minor);
+            purchase.told.lost.insert(dispute.to_owned(), lost);
+        }
+        self.out.alarm(order, "dispute_lost", detail);
     }
 
     pub(super) fn money_came(&mut self, purchase: &mut Purchase, event: &StripeEventReceived) {
@@ -214,7 +241,7 @@ impl Rulebook<'_> {
                 next: Next::Held,
                 path,
             };
-            purchase.stage = self.next_swap(stage, purchase.held());
+            purchase.stage = self.next_swap(purchase, stage);
             return;
         }
         // Paid after expiry, or paid twice: no state awaits this money.

@@ -120,9 +120,15 @@ impl Rulebook<'_> {
         } = &purchase.stage
             && paid == intent
         {
-            let order = order.clone();
-            self.out.ended(&order, PurchaseOutcome::Refunded, detail);
-            purchase.stage = Stage::Refunded { order };
+            let (order, intent) = (order.clone(), paid.clone());
+            if purchase.disputed_away(&intent) > 0 {
+                let detail = "a dispute was lost: the bank took the charge back";
+                self.out.ended(&order, PurchaseOutcome::Lost, detail);
+                purchase.stage = Stage::Lost { order, intent };
+            } else {
+                self.out.ended(&order, PurchaseOutcome::Refunded, detail);
+                purchase.stage = Stage::Refunded { order };
+            }
         }
     }
 

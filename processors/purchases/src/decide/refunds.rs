@@ -1,8 +1,9 @@
 //! Refunds as Stripe tells of them: those that somebody else made, in the dashboard say, and ours
 //! that fail after they were taken on.
 //!
-//! All or nothing: once somebody has given back of what pays for a delivery, nothing more is
-//! delivered, and the rest goes back, too. What was delivered already is booked as a loss.
+//! All or nothing: once somebody has given back of what pays for a delivery, or its bank has taken
+//! it back because a dispute was lost, nothing more is delivered, and the rest goes back, too. What
+//! was delivered already is booked as a loss, and so is what a bank took.
 
 use super::{Rulebook, order_of};
 use crate::state::{Next, Purchase, Receipt, Stage};
@@ -110,10 +111,15 @@ impl Rulebook<'_> {
                 intent,
                 next: Next::At(_) | Next::Held,
                 ..
-            } if purchase.holds.is_empty() && purchase.outside(intent) > 0 => {
-                self.give_up(purchase, "somebody else has refunded a part of the charge");
+            } if purchase.holds.is_empty() && purchase.gone(intent) > 0 => {
+                let reason = if purchase.disputed_away(intent) > 0 {
+                    "a dispute was lost"
+                } else {
+                    "somebody else has refunded a part of the charge"
+                };
+                self.give_up(purchase, reason);
             }
-            Stage::Settled { .. } => self.lost(purchase),
+            Stage::Settled { .. } => {}
             Stage::Paid { .. }
             | Stage::Swapped { .. }
             | Stage::New
@@ -123,6 +129,7 @@ impl Rulebook<'_> {
             | Stage::HandedOff { .. }
             | Stage::Refunding { .. }
             | Stage::Refunded { .. }
+            | Stage::Lost { .. }
             | Stage::NotPaid { .. }
             | Stage::Quarantined { .. } => {}
         }
@@ -148,18 +155,29 @@ impl Rulebook<'_> {
             }
             self.refund_over(purchase, &intent, "somebody else has refunded the charge");
         }
+        self.lost(purchase);
     }
 
-    /// The delivery stands, its payment does not.
+    /// The delivery stands and its payment does not, or a bank took back what nobody refunded.
     fn lost(&mut self, purchase: &mut Purchase) {
-        let Stage::Settled { order, intent, .. } = &purchase.stage else {
-            return;
+        let (order, intent, refunded) = match &purchase.stage {
+            Stage::Settled { order, intent, .. } => (order, intent, purchase.outside(intent)),
+            // What somebody refunded is no loss where nothing was delivered.
+            Stage::Lost { order, intent } => (order, intent, 0),
+            Stage::New
+            | Stage::Opened { .. }
+            | Stage::AwaitingPayment { .. }
+            | Stage::AwaitingDeposit { .. }
+            | Stage::Paid { .. }
+            | Stage::Swapped { .. }
+            | Stage::HandedOff { .. }
+            | Stage::Refunding { .. }
+            | Stage::Refunded { .. }
+            | Stage::NotPaid { .. }
+            | Stage::Quarantined { .. } => return,
         };
-        let (refunded, disputed) = (
-            purchase.outside(intent),
-            purchase.told.lost.values().sum::<i64>(),
-        );
-        let all = (refunded + disputed).min(order.charge.minor);
+        let disputed = purchase.disputed_away(intent);
+        let all = refunded.saturating_add(disputed).min(order.charge.minor);
         if all <= purchase.told.booked {
             return;
         }

@@ -76,7 +76,7 @@ impl Rulebook<'_> {
             next: Next::Held,
             path,
         };
-        purchase.stage = self.next_swap(stage, purchase.held());
+        purchase.stage = self.next_swap(purchase, stage);
     }
 
     fn back_to_credit(&mut self, order: &Order, event: &PurchaseFunded) {

@@ -213,6 +213,11 @@ pub fn paid() -> PurchaseEvent {
 }
 
 pub fn swap_completed() -> PurchaseEvent {
+    swap_for(5)
+}
+
+/// A swap that has cost so many USDC.
+pub fn swap_for(coins: u32) -> PurchaseEvent {
     SwapCompleted {
         purchase_id: purchase_id(),
         request_id: request(),
@@ -221,9 +226,10 @@ pub fn swap_completed() -> PurchaseEvent {
         ledger: 1,
         lane: "G".into(),
         sequence: 1,
-        usdc_spent: Amount::from_whole(5),
+        usdc_spent: Amount::from_whole(coins),
         tft: Amount::from_whole(251),
         fee_stroops: 100,
+        rest: Amount::ZERO,
     }
     .into()
 }
@@ -239,6 +245,8 @@ pub fn swap_failed(attempt: i32, reason: SwapFailure, observed: Option<u32>) -> 
         transaction: None,
         observed_usdc: observed.map(Amount::from_whole),
         observed_path: vec![],
+        observed_parts: vec![],
+        no_path_before: 0,
     }
     .into()
 }
@@ -413,5 +421,9 @@ pub fn stages() -> Vec<Vec<PurchaseEvent>> {
     let mut refunding = by_usdc[..3].to_vec();
     refunding.extend([returned(), returned(), returned()]);
     stages.push(refunding);
+    let mut lost = way[..3].to_vec();
+    lost.push(told("charge.dispute.closed", "dp_1", 523, "lost"));
+    lost.push(swap_failed(1, SwapFailure::TreasuryDry, None));
+    stages.push(lost);
     stages
 }

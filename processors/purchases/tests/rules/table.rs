@@ -3,7 +3,7 @@
 use super::support::{
     compensated, compensation_failed, funded, given, handoff_failed, intent_created, intent_failed,
     names, ours, paid, requested, requested_by_usdc, returned, sent, settled, stages, stripe_event,
-    swap_completed, swap_failed, timer, told, unfunded, usdc_back, when,
+    swap_completed, swap_failed, swap_for, timer, told, unfunded, usdc_back, when,
 };
 use events::purchases::{PurchaseEvent, SwapFailure};
 
@@ -126,6 +126,11 @@ pub fn facts() -> Vec<Fact> {
         },
         fact("SwapCompleted", "swaps", swap_completed()),
         fact(
+            "SwapCompleted, for more than was set aside",
+            "swaps",
+            swap_for(8),
+        ),
+        fact(
             "SwapFailed, affordable now",
             "swaps",
             swap_failed(1, SwapFailure::TooExpensive, Some(6)),
@@ -217,13 +222,15 @@ fn table() -> String {
             }
             let state = if before.stage.name() == after.stage.name() {
                 let how = match (before.held(), after.held()) {
+                    _ if after.stopped => ", stopped",
                     (false, true) => ", held",
                     (true, false) => ", released",
                     _ => "",
                 };
                 format!("{}{how}", after.stage.name())
             } else {
-                format!("{} → {}", before.stage.name(), after.stage.name())
+                let how = if after.stopped { ", stopped" } else { "" };
+                format!("{} → {}{how}", before.stage.name(), after.stage.name())
             };
             let out = names(&out);
             let out = if out.is_empty() {

@@ -162,6 +162,7 @@ impl Told {
                 let id = e.purchase_id.to_string();
                 let purchase = self.purchases.entry(id.clone()).or_default();
                 (purchase.id, purchase.charge_minor) = (id, e.charge.minor);
+                purchase.swap_wanted = e.swap_tft.minor();
                 if e.funding == Funding::Usdc {
                     purchase.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }
@@ -201,9 +202,14 @@ impl Told {
                     PurchaseOutcome::Settled => Outcome::Settled,
                     PurchaseOutcome::Refunded => Outcome::Refunded,
                     PurchaseOutcome::NotPaid => Outcome::NotPaid,
+                    PurchaseOutcome::Lost => Outcome::Lost,
                 };
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
                 purchase.or_default().outcomes.push(outcome);
+            }
+            PurchaseEvent::LossBooked(e) if e.reason == "dispute_lost" => {
+                let purchase = self.purchases.entry(e.purchase_id.to_string());
+                purchase.or_default().disputed_minor += e.amount.minor;
             }
             PurchaseEvent::PurchaseAlarmed(e) => {
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
@@ -361,7 +367,7 @@ async fn stellar(
                 continue;
             };
             if swap {
-                purchase.swaps += 1;
+                purchase.swapped += amount;
             } else if out {
                 purchase.bridge_payments += 1;
             } else {

@@ -196,6 +196,7 @@ fn show(tally: &kills::Tally, observed: &invariants::Observed) {
             Some(Outcome::NotPaid) if purchase.charges > 0 => "paid too late, refunded",
             Some(Outcome::NotPaid) if purchase.usdc_due > 0 => "by USDC, not paid in time",
             Some(Outcome::NotPaid) => "not paid",
+            Some(Outcome::Lost) => "lost to a dispute",
             None => "alarmed",
         };
         *ends.entry(end).or_default() += 1;

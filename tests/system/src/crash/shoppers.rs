@@ -200,7 +200,7 @@ async fn deposit(
 fn over(purchase: &Value) -> bool {
     matches!(
         purchase["state"].as_str(),
-        Some("settled" | "refunded" | "not_paid")
+        Some("settled" | "refunded" | "not_paid" | "lost")
     )
 }
 
@@ -303,7 +303,7 @@ pub async fn rest(stage: &Stage, orders: &[Order], within: Duration) -> Result<u
             let counts: (i64, i64, i64) = sqlx::query_as(
                 "SELECT (SELECT count(*) FROM purchases),
                         (SELECT count(*) FROM purchases
-                          WHERE state NOT IN ('settled', 'refunded', 'not_paid')
+                          WHERE state NOT IN ('settled', 'refunded', 'not_paid', 'lost')
                              OR EXISTS (SELECT 1 FROM timeline t WHERE t.correlation = purchases.id
                                    AND t.type LIKE '%.CompensationRequested'
                                    AND NOT EXISTS (SELECT 1 FROM timeline s
