@@ -1,4 +1,8 @@
-//! Deployments: the command to make one, and queries about the caller's own.
+//! Deployments: the commands to make, change and end one, and queries about the caller's own.
+
+mod change;
+
+pub(crate) use change::{cancel, update};
 
 use crate::auth::Caller;
 use crate::body::Command;
@@ -106,17 +110,23 @@ pub(crate) async fn create(
     ))
 }
 
+/// Refuses data that no contract can carry.
+fn fits(data: &str) -> Result<(), Problem> {
+    if data.len() <= DATA_LIMIT {
+        return Ok(());
+    }
+    Err(Problem::field(
+        "data",
+        format!(
+            "the chain keeps at most {DATA_LIMIT} bytes, these are {}",
+            data.len()
+        ),
+    ))
+}
+
 /// What the account must hold, if the command can be meant.
 fn checked(state: &ApiState, command: &CreateDeployment) -> Result<Amount<Tft>, Problem> {
-    if command.data.len() > DATA_LIMIT {
-        return Err(Problem::field(
-            "data",
-            format!(
-                "the chain keeps at most {DATA_LIMIT} bytes, these are {}",
-                command.data.len()
-            ),
-        ));
-    }
+    fits(&command.data)?;
     if command.node_id.0 == 0 {
         return Err(Problem::field("node_id", "nodes count from 1"));
     }
@@ -199,10 +209,22 @@ async fn append(
     event: DeploymentRequested,
     headers: &HeaderMap,
 ) -> Result<Position, Problem> {
-    let user = event.user_id.to_string();
-    let correlation = match event.waits_for {
+    let (user, deployment, purchase) = (event.user_id, event.deployment_id, event.waits_for);
+    command(state, key, (user, deployment, purchase), event, headers).await
+}
+
+/// Appends a command about a deployment.
+async fn command(
+    state: &ApiState,
+    key: &Key,
+    (user, deployment, purchase): (UserId, DeploymentId, Option<PurchaseId>),
+    event: impl Into<DeploymentEvent>,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let user = user.to_string();
+    let correlation = match purchase {
         Some(purchase) => purchase.to_string(),
-        None => event.deployment_id.to_string(),
+        None => deployment.to_string(),
     };
     let append = Append {
         key: user.clone(),
@@ -210,7 +232,7 @@ async fn append(
         correlation,
         trace: trace::of(headers),
         time: state.now(),
-        event: DeploymentEvent::from(event),
+        event: event.into(),
     };
     Ok(state.log.append(append).await?)
 }
@@ -223,6 +245,8 @@ fn view(d: &Deployment) -> Value {
         "twin_id": d.twin_id,
         "purchase_id": d.purchase_id,
         "hash": d.hash,
+        "version": d.workload_version,
+        "wanted_version": d.wanted_version,
         "contract_id": d.contract_id,
         "extrinsic": d.extrinsic,
         "block": d.block,
@@ -251,11 +275,15 @@ pub(crate) async fn show(
     _: CaughtUp,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
+    own(&state, user, &id).await.map(|d| Json(view(&d)))
+}
+
+/// A deployment of the caller's.
+async fn own(state: &ApiState, user: UserId, id: &str) -> Result<Deployment, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no deployment with this id");
     let id = id.parse().map_err(|_| missing())?;
-    let deployment = projections::deployments::get(&state.pool, id)
+    projections::deployments::get(&state.pool, id)
         .await?
         .filter(|deployment| deployment.user_id == user)
-        .ok_or_else(missing)?;
-    Ok(Json(view(&deployment)))
+        .ok_or_else(missing)
 }

@@ -60,7 +60,12 @@ pub fn router(state: ApiState) -> Router {
             "/deployments",
             post(deployments::create).get(deployments::list),
         )
-        .route("/deployments/{id}", get(deployments::show))
+        .route(
+            "/deployments/{id}",
+            get(deployments::show)
+                .put(deployments::update)
+                .delete(deployments::cancel),
+        )
         .route("/deposits", get(deposits::list))
         .route("/deposits/instructions", get(deposits::instructions))
         .route("/healthz", get(health::alive))

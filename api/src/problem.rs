@@ -30,6 +30,7 @@ pub enum Kind {
     PriceImpact,
     MarketUnavailable,
     UnknownPurchase,
+    DeploymentEnded,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -46,7 +47,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -65,6 +66,7 @@ impl Kind {
         Self::PriceImpact,
         Self::MarketUnavailable,
         Self::UnknownPurchase,
+        Self::DeploymentEnded,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -144,6 +146,7 @@ impl Kind {
                 "market-unavailable",
                 "The market cannot be asked for now",
             ),
+            Self::DeploymentEnded => (S::CONFLICT, "deployment-ended", "The deployment has ended"),
             Self::UnknownPurchase => (
                 S::UNPROCESSABLE_ENTITY,
                 "unknown-purchase",

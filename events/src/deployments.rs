@@ -17,6 +17,16 @@ event_set! {
         DeploymentCreated,
         ContractFailed,
         DeploymentFailed,
+        DeploymentUpdateRequested,
+        ContractUpdateRequested,
+        ContractUpdated,
+        DeploymentUpdateRejected,
+        DeploymentUpdateFailed,
+        DeploymentCancelRequested,
+        ContractCancelRequested,
+        ContractCancelled,
+        DeploymentCancelFailed,
+        DeploymentCancelled,
         TimerFired,
         DeadLetterReleased,
     ]
@@ -125,7 +135,7 @@ pub struct DeploymentCreated {
     pub block: i64,
 }
 
-/// This attempt created no contract and never will.
+/// What this attempt was to do with a contract did not happen and never will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContractFailed {
     /// The deployment.
@@ -140,6 +150,20 @@ pub struct ContractFailed {
     pub code: String,
     /// A sentence for people.
     pub detail: String,
+    /// What was to be done.
+    pub operation: Operation,
+}
+
+/// What is done with a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Operation {
+    /// It is created.
+    Create,
+    /// It gets another workload.
+    Update,
+    /// It is cancelled.
+    Cancel,
 }
 
 /// The deployment is given up.
@@ -150,6 +174,176 @@ pub struct DeploymentFailed {
     /// The user.
     pub user_id: UserId,
     /// Reason.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A person wants another workload in a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentUpdateRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// Version of the workload.
+    pub version: i32,
+    /// At most 512 bytes, kept on chain.
+    pub data: String,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+    /// When the command was accepted.
+    pub requested_at: Timestamp,
+}
+
+/// A node contract on TFChain is to carry another workload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractUpdateRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// The node on TFChain.
+    pub node_id: NodeId,
+    /// The contract on TFChain.
+    pub contract_id: ContractId,
+    /// TFChain block in which the contract is known to have existed.
+    pub created_block: i64,
+    /// Version of the workload.
+    pub version: i32,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+    /// At most 512 bytes, kept on chain.
+    pub data: String,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// The contract carries another workload, in a finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractUpdated {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// The contract on TFChain.
+    pub contract_id: ContractId,
+    /// Version of the workload.
+    pub version: i32,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+    /// Hash, hex; empty when it is known by the chain's state alone.
+    pub extrinsic: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+}
+
+/// An update was not tried: the deployment has ended, or the version is not above the latest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentUpdateRejected {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// Version of the workload.
+    pub version: i32,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// An update is given up; the deployment goes on as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentUpdateFailed {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// Version of the workload.
+    pub version: i32,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A person wants a deployment to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentCancelRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// When the command was accepted.
+    pub requested_at: Timestamp,
+}
+
+/// A contract on TFChain is to be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractCancelRequested {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// The contract on TFChain.
+    pub contract_id: ContractId,
+    /// TFChain block in which the contract is known to have existed.
+    pub created_block: i64,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// The contract is no more, in a finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContractCancelled {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// The contract on TFChain.
+    pub contract_id: ContractId,
+    /// Hash, hex; empty when it is known by the chain's state alone.
+    pub extrinsic: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+}
+
+/// Cancelling is given up; the deployment goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentCancelFailed {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// A word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// The deployment has ended; nothing makes it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentCancelled {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The contract that it had; null where there was none.
+    pub contract_id: Option<ContractId>,
+    /// by_user, or by_chain when others ended the contract.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,

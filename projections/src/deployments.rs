@@ -24,16 +24,25 @@ pub enum State {
     Submitted,
     /// The contract is in a finalized block.
     Created,
+    /// The contract gets another workload.
+    Updating,
+    /// It is to end: what is under way is awaited, then the contract is cancelled.
+    Cancelling,
+    /// It has ended.
+    Cancelled,
     /// It is given up.
     Failed,
 }
 
 impl State {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Requested,
         Self::WaitingForFunds,
         Self::Submitted,
         Self::Created,
+        Self::Updating,
+        Self::Cancelling,
+        Self::Cancelled,
         Self::Failed,
     ];
 
@@ -45,6 +54,9 @@ impl State {
             Self::WaitingForFunds => "waiting_for_funds",
             Self::Submitted => "submitted",
             Self::Created => "created",
+            Self::Updating => "updating",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
         }
     }
@@ -52,7 +64,13 @@ impl State {
     /// Whether nothing more will happen by itself.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Created | Self::Failed)
+        matches!(self, Self::Created | Self::Cancelled | Self::Failed)
+    }
+
+    /// Whether nothing can be asked of it any more.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Failed)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -75,6 +93,10 @@ pub struct Deployment {
     pub node_id: NodeId,
     /// Hash of the workload, 64 hex digits; unique per node.
     pub hash: String,
+    /// Version of that workload.
+    pub workload_version: i32,
+    /// The highest version that was asked for.
+    pub wanted_version: i32,
     /// How far it has come.
     pub state: State,
     /// The node contract.
@@ -108,6 +130,8 @@ impl FromRow<'_, PgRow> for Deployment {
                 .map(PurchaseId::from_uuid),
             node_id: NodeId(db::small("node_id", row.try_get("node_id")?)?),
             hash: row.try_get("hash")?,
+            workload_version: row.try_get("workload_version")?,
+            wanted_version: row.try_get("wanted_version")?,
             state: State::parse(&state).ok_or_else(|| db::unreadable("state", &state))?,
             contract_id: contract
                 .map(|id| {
@@ -160,6 +184,8 @@ fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i64) -> Deplo
         purchase_id: e.waits_for,
         node_id: e.node_id,
         hash: e.hash.clone(),
+        workload_version: e.version,
+        wanted_version: e.version,
         state: if e.waits_for.is_some() {
             State::WaitingForFunds
         } else {
@@ -191,6 +217,16 @@ fn about(event: &DeploymentEvent) -> About {
         DeploymentEvent::DeploymentCreated(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::ContractFailed(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::DeploymentFailed(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentUpdateRequested(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractUpdateRequested(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractUpdated(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentUpdateRejected(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentUpdateFailed(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentCancelRequested(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractCancelRequested(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractCancelled(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentCancelFailed(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::DeploymentCancelled(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
@@ -215,31 +251,90 @@ fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, offset: i64)
             }
             d.detail = Some(e.detail.clone());
         }
-        DeploymentEvent::ContractRequested(_) => {
-            if !d.state.is_final() {
-                d.state = State::Submitted;
+        DeploymentEvent::DeploymentUpdateRequested(e) => {
+            // What does not raise the version is rejected.
+            if d.state == State::Created && e.version > d.wanted_version {
+                d.state = State::Updating;
+            }
+            d.wanted_version = d.wanted_version.max(e.version);
+        }
+        DeploymentEvent::DeploymentCancelRequested(_) => {
+            if !d.state.has_ended() {
+                d.state = State::Cancelling;
             }
         }
-        DeploymentEvent::DeploymentCreated(e) => {
-            d.state = State::Created;
-            d.contract_id = Some(e.contract_id);
-            d.extrinsic = Some(e.extrinsic.clone());
-            d.block = Some(e.block);
-            d.reason = None;
-            d.detail = None;
+        DeploymentEvent::ContractRequested(e) => {
+            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
+            under_way(d, State::Submitted);
         }
-        DeploymentEvent::ContractFailed(e) => {
-            d.reason = Some(e.code.clone());
-            d.detail = Some(e.detail.clone());
+        DeploymentEvent::DeploymentCreated(e) => {
+            d.contract_id = Some(e.contract_id);
+            done(d, &e.extrinsic, e.block);
+            came_to_be(d);
+        }
+        DeploymentEvent::ContractUpdateRequested(_) => under_way(d, State::Updating),
+        DeploymentEvent::ContractUpdated(e) => {
+            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
+            done(d, &e.extrinsic, e.block);
+            came_to_be(d);
+        }
+        DeploymentEvent::ContractCancelRequested(_) => under_way(d, State::Cancelling),
+        DeploymentEvent::ContractCancelled(e) => done(d, &e.extrinsic, e.block),
+        DeploymentEvent::ContractFailed(e) => because(d, &e.code, &e.detail),
+        DeploymentEvent::DeploymentUpdateRejected(e) => because(d, &e.reason, &e.detail),
+        DeploymentEvent::DeploymentUpdateFailed(e) => {
+            if e.version >= d.wanted_version {
+                under_way(d, State::Created);
+            }
+            because(d, &e.reason, &e.detail);
+        }
+        DeploymentEvent::DeploymentCancelFailed(e) => {
+            if d.state == State::Cancelling {
+                d.state = State::Created;
+            }
+            because(d, &e.reason, &e.detail);
+        }
+        DeploymentEvent::DeploymentCancelled(e) => {
+            d.state = State::Cancelled;
+            d.contract_id = d.contract_id.or(e.contract_id);
+            because(d, &e.reason, &e.detail);
         }
         DeploymentEvent::DeploymentFailed(e) => {
             d.state = State::Failed;
-            d.reason = Some(e.reason.clone());
-            d.detail = Some(e.detail.clone());
+            because(d, &e.reason, &e.detail);
         }
     }
     d.updated_at = at.to_datetime().unwrap_or_default();
     d.version = offset;
+}
+
+/// A request is open. Of what is being cancelled people see that, whatever is awaited before.
+fn under_way(d: &mut Deployment, state: State) {
+    if !d.state.has_ended() && d.state != State::Cancelling {
+        d.state = state;
+    }
+}
+
+/// A workload stands. A newer one may wait for its turn.
+fn came_to_be(d: &mut Deployment) {
+    under_way(
+        d,
+        if d.wanted_version > d.workload_version {
+            State::Updating
+        } else {
+            State::Created
+        },
+    );
+}
+
+/// The chain has done something.
+fn done(d: &mut Deployment, extrinsic: &str, block: i64) {
+    (d.extrinsic, d.block) = (Some(extrinsic.to_owned()), Some(block));
+    (d.reason, d.detail) = (None, None);
+}
+
+fn because(d: &mut Deployment, reason: &str, detail: &str) {
+    (d.reason, d.detail) = (Some(reason.to_owned()), Some(detail.to_owned()));
 }
 
 /// Folds the fresh entries; gives the ids of the deployments that changed.
@@ -297,12 +392,231 @@ pub(crate) async fn apply(
     sqlx::query(
         "INSERT INTO deployments SELECT * FROM jsonb_populate_recordset(NULL::deployments, $1)
          ON CONFLICT (id) DO UPDATE SET
-            (state, contract_id, extrinsic, block, reason, detail, updated_at, version) =
-            (EXCLUDED.state, EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
+            (hash, workload_version, wanted_version, state, contract_id, extrinsic, block,
+             reason, detail, updated_at, version) =
+            (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version, EXCLUDED.state,
+             EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
              EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)
     .await?;
     Ok(changed.iter().map(|d| d.id.uuid()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::panic, reason = "tests fail by panicking")]
+    use super::*;
+    use events::deployments::{
+        ContractFailed, ContractRequested, ContractUpdated, DeploymentCancelFailed,
+        DeploymentCancelRequested, DeploymentCancelled, DeploymentCreated, DeploymentUpdateFailed,
+        DeploymentUpdateRequested, Operation,
+    };
+    use events::ids::EventId;
+    use events::money::Amount;
+
+    const AT: Timestamp = Timestamp(1_790_000_000_000);
+
+    fn id() -> DeploymentId {
+        DeploymentId::derive(&["d"])
+    }
+
+    fn user() -> UserId {
+        UserId::derive(&["u"])
+    }
+
+    fn order() -> DeploymentRequested {
+        DeploymentRequested {
+            deployment_id: id(),
+            user_id: user(),
+            twin_id: TwinId(7),
+            node_id: NodeId(3),
+            version: 1,
+            data: String::new(),
+            hash: "h1".to_owned(),
+            public_ips: 0,
+            solution_provider: None,
+            waits_for: None,
+            minimum_balance: Amount::ZERO,
+            requested_at: AT,
+        }
+    }
+
+    fn asked(version: i32) -> DeploymentEvent {
+        DeploymentUpdateRequested {
+            deployment_id: id(),
+            user_id: user(),
+            version,
+            data: String::new(),
+            hash: format!("h{version}"),
+            requested_at: AT,
+        }
+        .into()
+    }
+
+    fn submitted() -> DeploymentEvent {
+        ContractRequested {
+            deployment_id: id(),
+            user_id: user(),
+            twin_id: TwinId(7),
+            attempt: 1,
+            node_id: NodeId(3),
+            version: 1,
+            hash: "h1".to_owned(),
+            data: String::new(),
+            public_ips: 0,
+            solution_provider: None,
+            minimum_balance: Amount::ZERO,
+            deadline: AT,
+        }
+        .into()
+    }
+
+    fn created() -> DeploymentEvent {
+        DeploymentCreated {
+            deployment_id: id(),
+            user_id: user(),
+            request_id: EventId::derive(&["c"]),
+            node_id: NodeId(3),
+            contract_id: ContractId(9),
+            hash: "h1".to_owned(),
+            extrinsic: "x1".to_owned(),
+            block: 5,
+        }
+        .into()
+    }
+
+    fn updated(version: i32) -> DeploymentEvent {
+        ContractUpdated {
+            deployment_id: id(),
+            user_id: user(),
+            request_id: EventId::derive(&["u"]),
+            contract_id: ContractId(9),
+            version,
+            hash: format!("h{version}"),
+            extrinsic: format!("x{version}"),
+            block: 6,
+        }
+        .into()
+    }
+
+    fn update_failed(version: i32) -> DeploymentEvent {
+        DeploymentUpdateFailed {
+            deployment_id: id(),
+            user_id: user(),
+            version,
+            reason: "never_will".to_owned(),
+            detail: String::new(),
+        }
+        .into()
+    }
+
+    fn end_asked() -> DeploymentEvent {
+        DeploymentCancelRequested {
+            deployment_id: id(),
+            user_id: user(),
+            requested_at: AT,
+        }
+        .into()
+    }
+
+    fn end_failed() -> DeploymentEvent {
+        DeploymentCancelFailed {
+            deployment_id: id(),
+            user_id: user(),
+            reason: "NodeHasActiveContracts".to_owned(),
+            detail: String::new(),
+        }
+        .into()
+    }
+
+    fn ended() -> DeploymentEvent {
+        DeploymentCancelled {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: Some(ContractId(9)),
+            reason: "by_user".to_owned(),
+            detail: String::new(),
+        }
+        .into()
+    }
+
+    /// The states after each event of a deployment that was asked for, and the row in the end.
+    fn states(events: &[DeploymentEvent]) -> (Vec<&'static str>, Deployment) {
+        let Some(at) = AT.to_datetime() else {
+            panic!("no time")
+        };
+        let mut row = requested(&order(), at, 0);
+        let states = (1..).zip(events).map(|(offset, event)| {
+            fold(&mut row, event, AT, offset);
+            row.state.as_str()
+        });
+        (states.collect(), row)
+    }
+
+    #[test]
+    fn a_deployment_goes_from_workload_to_workload_to_its_end() {
+        let way = [
+            submitted(),
+            created(),
+            asked(2),
+            updated(2),
+            end_asked(),
+            ended(),
+        ];
+        let (seen, row) = states(&way);
+        let wanted = [
+            "submitted",
+            "created",
+            "updating",
+            "created",
+            "cancelling",
+            "cancelled",
+        ];
+        assert_eq!(seen, wanted);
+        assert_eq!((row.hash.as_str(), row.workload_version), ("h2", 2));
+        assert_eq!(row.extrinsic.as_deref(), Some("x2"));
+        assert_eq!(
+            (row.contract_id, row.version),
+            (Some(ContractId(9)), 6),
+            "{row:?}"
+        );
+        assert!(row.state.has_ended());
+    }
+
+    #[test]
+    fn what_was_asked_meanwhile_shows_until_it_is_done() {
+        let (seen, _) = states(&[submitted(), asked(2), created(), updated(2)]);
+        assert_eq!(seen, ["submitted", "submitted", "updating", "created"]);
+        let (seen, _) = states(&[submitted(), end_asked(), created(), ended(), created()]);
+        assert_eq!(
+            seen[1..],
+            ["cancelling", "cancelling", "cancelled", "cancelled"]
+        );
+    }
+
+    #[test]
+    fn what_failed_leaves_the_deployment_as_it_was() {
+        let (seen, row) = states(&[created(), asked(2), asked(2), update_failed(2)]);
+        assert_eq!(seen, ["created", "updating", "updating", "created"]);
+        assert_eq!((row.workload_version, row.wanted_version), (1, 2));
+        assert_eq!(row.reason.as_deref(), Some("never_will"));
+        let (seen, _) = states(&[created(), asked(2), asked(3), update_failed(2), updated(3)]);
+        assert_eq!(seen[3..], ["updating", "created"]);
+        let (seen, _) = states(&[created(), end_asked(), end_failed()]);
+        assert_eq!(seen[1..], ["cancelling", "created"]);
+        let failed = ContractFailed {
+            deployment_id: id(),
+            user_id: user(),
+            request_id: EventId::derive(&["c"]),
+            attempt: 1,
+            code: "never_will".to_owned(),
+            detail: String::new(),
+            operation: Operation::Create,
+        };
+        let (seen, row) = states(&[submitted(), failed.into()]);
+        assert_eq!(seen[1], "submitted");
+        assert_eq!(row.reason.as_deref(), Some("never_will"));
+    }
 }

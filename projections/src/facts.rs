@@ -236,11 +236,48 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "hash": e.hash, "extrinsic": e.extrinsic, "block": e.block,
         }),
         DeploymentEvent::ContractFailed(e) => json!({
-            "deployment_id": e.deployment_id, "attempt": e.attempt, "code": e.code,
-            "detail": e.detail,
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "operation": e.operation,
+            "code": e.code, "detail": e.detail,
         }),
         DeploymentEvent::DeploymentFailed(e) => json!({
             "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentUpdateRequested(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "hash": e.hash,
+        }),
+        DeploymentEvent::ContractUpdateRequested(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "contract_id": e.contract_id,
+            "version": e.version, "hash": e.hash, "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::ContractUpdated(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "version": e.version,
+            "hash": e.hash, "extrinsic": e.extrinsic, "block": e.block,
+        }),
+        DeploymentEvent::DeploymentUpdateRejected(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "reason": e.reason,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentUpdateFailed(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "reason": e.reason,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentCancelRequested(e) => {
+            json!({ "deployment_id": e.deployment_id })
+        }
+        DeploymentEvent::ContractCancelRequested(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "contract_id": e.contract_id,
+            "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::ContractCancelled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id,
+            "extrinsic": e.extrinsic, "block": e.block,
+        }),
+        DeploymentEvent::DeploymentCancelFailed(e) => json!({
+            "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentCancelled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "reason": e.reason,
+            "detail": e.detail,
         }),
         DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DeploymentEvent::DeadLetterReleased(e) => released(e),

@@ -2,19 +2,21 @@
 
 use crate::meet::{Fate, meet};
 use crate::net::Fault;
-use crate::script::{Buyer, Kind, Mishap, Script, Usdc};
+use crate::script::{Buyer, Change, Kind, Mishap, Script, Usdc};
 use crate::trace::Trace;
 use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 6] = [
+const EFFECTS: [&str; 8] = [
     "create intent",
     "create refund",
     "submit swap",
     "submit hand-off",
     "submit return",
     "create contract",
+    "update contract",
+    "cancel contract",
 ];
 
 /// Cases that cannot be.
@@ -86,6 +88,11 @@ fn script(effect: &str) -> Script {
             dispute: None,
             gives_back: None,
             deploys: true,
+            changes: match effect {
+                "update contract" => vec![Change::Update(120_000), Change::Update(1)],
+                "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
+                _ => Vec::new(),
+            },
             usdc: (effect == "submit return").then_some(Usdc::InTwo),
         }],
         mishaps,

@@ -125,6 +125,7 @@ fn script() -> Script {
                 dispute: None,
                 gives_back: None,
                 deploys: true,
+                changes: Vec::new(),
                 usdc: None,
             })
             .collect(),
@@ -324,10 +325,14 @@ impl Read {
 
     fn deployment(&mut self, event: &DeploymentEvent, id: EventId, at: Duration) {
         match event {
-            DeploymentEvent::ContractRequested(_) => {
+            DeploymentEvent::ContractRequested(_)
+            | DeploymentEvent::ContractUpdateRequested(_)
+            | DeploymentEvent::ContractCancelRequested(_) => {
                 self.requests.insert(id, (Who::Tfchain, at));
             }
             DeploymentEvent::DeploymentCreated(e) => self.ended(e.request_id, at),
+            DeploymentEvent::ContractUpdated(e) => self.ended(e.request_id, at),
+            DeploymentEvent::ContractCancelled(e) => self.ended(e.request_id, at),
             _ => {}
         }
     }

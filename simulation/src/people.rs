@@ -3,14 +3,16 @@
 use crate::broker::partition_of;
 use crate::depositors::twin_of;
 use crate::dice::Dice;
-use crate::script::{Buyer, Poison};
+use crate::script::{Buyer, Change, Poison};
 use crate::stellar::cost;
 use crate::stripe::Intent;
 use crate::time;
 use crate::world::World;
 use counterparties_tfchain::deployment_hash;
 use events::dead_letters::{DeadLetterReleased, Release};
-use events::deployments::{DeploymentEvent, DeploymentRequested};
+use events::deployments::{
+    DeploymentCancelRequested, DeploymentEvent, DeploymentRequested, DeploymentUpdateRequested,
+};
 use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat, Tft, Usdc};
 use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
@@ -48,6 +50,7 @@ impl World {
                 let dice = Dice::new(seed, &format!("deployment {number}"));
                 tokio::spawn(async move { world.tell(append, &dice, times).await });
             }
+            tokio::spawn(self.clone().changes(seed, number, buyer.clone()));
         }
         let Some(pays_after) = buyer.pays_after else {
             return;
@@ -136,6 +139,42 @@ impl World {
         });
         let id = EventId::derive(&["deploy", &deployment.to_string()]);
         self.encode(&self.fixture.deployments, &user.to_string(), id, &event)
+    }
+
+    /// Changes their mind about a deployment, as often as they do.
+    async fn changes(self, seed: u64, number: usize, buyer: Buyer) {
+        let (_, user) = ids(seed, number);
+        let deployment = deployment_id(seed, number);
+        for (version, change) in (2..).zip(&buyer.changes) {
+            let (Change::Update(after) | Change::Cancel(after)) = change;
+            tokio::time::sleep(Duration::from_millis(*after)).await;
+            let event = match change {
+                Change::Update(_) => {
+                    let data = format!("{{\"version\":{version}}}");
+                    DeploymentEvent::from(DeploymentUpdateRequested {
+                        deployment_id: deployment,
+                        user_id: user,
+                        version,
+                        hash: deployment_hash(&deployment, version.unsigned_abs(), &data),
+                        data,
+                        requested_at: time::now(),
+                    })
+                }
+                Change::Cancel(_) => DeploymentEvent::from(DeploymentCancelRequested {
+                    deployment_id: deployment,
+                    user_id: user,
+                    requested_at: time::now(),
+                }),
+            };
+            let id = EventId::derive(&["change", &deployment.to_string(), &version.to_string()]);
+            let codec = &self.fixture.deployments;
+            let Ok(append) = self.encode(codec, &user.to_string(), id, &event) else {
+                continue;
+            };
+            let (world, times) = (self.clone(), buyer.tellings);
+            let dice = Dice::new(seed, &format!("change {number} {version}"));
+            tokio::spawn(async move { world.tell(append, &dice, times).await });
+        }
     }
 
     /// Writes a record that nobody can read, and later what an operator says of it.

@@ -81,6 +81,15 @@ impl Usdc {
     ];
 }
 
+/// What somebody does with a deployment after asking for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They want another workload, so many milliseconds later.
+    Update(u64),
+    /// They cancel it, so many milliseconds later.
+    Cancel(u64),
+}
+
 /// A person's behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buyer {
@@ -99,6 +108,8 @@ pub struct Buyer {
     pub gives_back: Option<(u64, i64)>,
     /// Whether they want a deployment.
     pub deploys: bool,
+    /// What they do with it, one after the other.
+    pub changes: Vec<Change>,
     /// How they pay by USDC; `None`: by card.
     pub usdc: Option<Usdc>,
 }
@@ -151,6 +162,7 @@ impl Script {
                 dispute: dice.percent(20).then(|| dice.percent(50)),
                 gives_back: None,
                 deploys: dice.percent(80),
+                changes: Vec::new(),
                 usdc: None,
             })
             .collect();
@@ -167,6 +179,10 @@ impl Script {
         for buyer in &mut buyers {
             let way = usize::try_from(ways.below(Usdc::ALL.len() as u64)).unwrap_or(0);
             buyer.usdc = ways.percent(40).then_some(Usdc::ALL[way]);
+        }
+        let minds = Dice::new(seed, "changes");
+        for buyer in &mut buyers {
+            buyer.changes = changes(&minds);
         }
         let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
         if dice.percent(30) {
@@ -205,6 +221,22 @@ impl Script {
             returns: if dice.percent(15) { 50 } else { 0 },
         }
     }
+}
+
+/// Updates and cancellations: at once, while things are under way, and long after.
+fn changes(dice: &Dice) -> Vec<Change> {
+    let many = [0, 1, 1, 2, 3][usize::try_from(dice.below(5)).unwrap_or(0)];
+    (0..many)
+        .map(|_| {
+            let most = [1_000, 60_000, 400_000][usize::try_from(dice.below(3)).unwrap_or(0)];
+            let after = dice.below(most);
+            if dice.percent(60) {
+                Change::Update(after)
+            } else {
+                Change::Cancel(after)
+            }
+        })
+        .collect()
 }
 
 fn mishap(dice: &Dice) -> Mishap {

@@ -81,6 +81,10 @@ fn candidates(script: &Script) -> Vec<Script> {
         with(&|s| s.buyers[place].tellings = 1);
         with(&|s| s.buyers[place].dispute = None);
         with(&|s| s.buyers[place].deploys = false);
+        with(&|s| s.buyers[place].changes.clear());
+        with(&|s| {
+            s.buyers[place].changes.pop();
+        });
         with(&|s| s.buyers[place].pays_all = false);
         with(&|s| s.buyers[place].usdc = None);
         with(&|s| s.buyers[place].usdc = s.buyers[place].usdc.map(|_| Usdc::Exact));

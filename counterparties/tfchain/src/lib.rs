@@ -12,9 +12,10 @@
 //!   them with the node's metadata before anything is signed.
 
 mod blocks;
+mod calls;
+mod changes;
 pub mod client;
 mod contracts;
-mod creations;
 mod era;
 pub mod guard;
 pub mod keys;
@@ -24,12 +25,13 @@ pub mod outcome;
 pub mod port;
 pub mod shapes;
 mod submitted;
+mod traces;
 mod twins;
 
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
 pub use port::{
-    Block, BlockRef, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof,
-    ReadError, Tfchain, TwinPlan, TwinProof, deployment_hash,
+    Block, BlockRef, CancelPlan, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA,
+    OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan, deployment_hash,
 };
 pub use subxt::utils::AccountId32;

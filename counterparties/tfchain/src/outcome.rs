@@ -46,6 +46,10 @@ const REFUSALS: &[&str] = &[
     "SmartContractModule.NoSuchSolutionProvider",
     "SmartContractModule.SolutionProviderNotApproved",
     "SmartContractModule.MethodIsDeprecated",
+    "SmartContractModule.TwinNotAuthorizedToUpdateContract",
+    "SmartContractModule.TwinNotAuthorizedToCancelContract",
+    "SmartContractModule.CannotUpdateContractInGraceState",
+    "SmartContractModule.InvalidContractType",
     "TfgridModule.InvalidDocumentLinkInput",
     "TfgridModule.InvalidDocumentHashInput",
     "TfgridModule.InvalidRelay",
@@ -56,6 +60,7 @@ const REFUSALS: &[&str] = &[
 /// looking again tells.
 const LOOK_AGAIN: &[&str] = &[
     "SmartContractModule.ContractIsNotUnique",
+    "SmartContractModule.ContractNotExists",
     "TfgridModule.TwinExists",
     "TfgridModule.TwinWithPubkeyExists",
     "TfgridModule.UserDidNotSignTermsAndConditions",
@@ -153,6 +158,11 @@ mod tests {
             ),
             (failed("TfgridModule.InvalidRelay"), "refused InvalidRelay"),
             (failed("SmartContractModule.ContractIsNotUnique"), "unknown"),
+            (failed("SmartContractModule.ContractNotExists"), "unknown"),
+            (
+                failed("SmartContractModule.CannotUpdateContractInGraceState"),
+                "refused CannotUpdateContractInGraceState",
+            ),
             (failed("TfgridModule.TwinExists"), "unknown"),
             (failed("TfgridModule.TwinWithPubkeyExists"), "unknown"),
             (

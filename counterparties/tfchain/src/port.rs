@@ -86,14 +86,49 @@ pub struct ContractPlan {
     pub minimum_balance: Amount<Tft>,
 }
 
-/// A contract that exists.
+/// A node contract that is to carry another workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatePlan {
+    /// The event that asks for it.
+    pub request: EventId,
+    /// When it was asked for; nothing of it can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// The contract.
+    pub contract: ContractId,
+    /// A finalized block in which the contract existed: who has not reached it knows nothing of it.
+    pub known_in: u32,
+    /// The new [`deployment_hash`], 64 hex digits.
+    pub hash: String,
+    /// The new data; at most [`MAX_DEPLOYMENT_DATA`] bytes.
+    pub data: String,
+}
+
+/// A contract of any kind that is to be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelPlan {
+    /// The event that asks for it.
+    pub request: EventId,
+    /// When it was asked for; nothing of it can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// The contract.
+    pub contract: ContractId,
+    /// A finalized block in which the contract existed: who has not reached it knows nothing of it.
+    pub known_in: u32,
+}
+
+/// What was wanted of a contract, done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractProof {
     /// The contract.
     pub contract: ContractId,
-    /// Hash of the transaction that created it, hex; empty when the contract was found by state.
+    /// Hash of the transaction that did it, hex; empty when it is known by the state alone, or the
+    /// chain did it by itself.
     pub extrinsic_hash: String,
-    /// Finalized block at which it was created, or seen when it was found by state.
+    /// Finalized block in which it was done, or seen when it is known by the state alone.
     pub block: u32,
 }
 
@@ -279,6 +314,28 @@ pub trait Tfchain: Send + Sync + 'static {
     async fn create_contract(
         &self,
         plan: &ContractPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof>;
+
+    /// Looks whether the contract carries the workload of the plan, or has carried it.
+    async fn find_update(&self, plan: &UpdatePlan, key: &ChainKey) -> Find<ContractProof>;
+
+    /// Gives the contract the workload of the plan.
+    async fn update_contract(
+        &self,
+        plan: &UpdatePlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof>;
+
+    /// Looks whether the contract is no more, whoever ended it.
+    async fn find_cancel(&self, plan: &CancelPlan, key: &ChainKey) -> Find<ContractProof>;
+
+    /// Cancels the contract.
+    async fn cancel_contract(
+        &self,
+        plan: &CancelPlan,
         key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof>;

@@ -1,20 +1,31 @@
 //! Every rule of deployments. The aggregate is a user: their chain account is one queue.
+//!
+//! Of a deployment one request is open at a time. What is asked meanwhile waits for its outcome:
+//! a cancellation first, else the newest workload. So nobody cancels a contract of which it is
+//! not known whether it exists, and what was cancelled is never asked for again.
 
+use crate::state::{Contract, Deployment, Deployments, Doing, RETRY, Stage, Workload};
 use events::deployments::{
-    ContractFailed, ContractRequested, DeploymentEvent, DeploymentFailed, DeploymentRequested,
-    TimerFired,
+    ContractCancelRequested, ContractFailed, ContractRequested, ContractUpdateRequested,
+    DeploymentCancelFailed, DeploymentCancelled, DeploymentEvent, DeploymentFailed,
+    DeploymentRequested, DeploymentUpdateFailed, DeploymentUpdateRejected,
+    DeploymentUpdateRequested, TimerFired,
 };
 use events::envelope::Record;
-use events::ids::{DeploymentId, PurchaseId, UserId};
+use events::ids::{ContractId, DeploymentId, PurchaseId, UserId};
 use events::time::Timestamp;
-use pipeline::{Decision, Timer};
-use std::collections::{BTreeMap, BTreeSet};
+use pipeline::Decision;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Timer: the next attempt at a contract, followed by the deployment's id.
-pub const RETRY: &str = "retry_contract:";
-/// Attempts at a contract before the deployment is given up.
+/// Attempts at a request before it is given up.
 const ATTEMPTS: i32 = 5;
+/// Why a deployment ended: its owner wished it.
+const BY_USER: &str = "by_user";
+/// Why a deployment ended: somebody else ended its contract.
+const BY_CHAIN: &str = "by_chain";
+
+type Out = Decision<DeploymentEvent>;
 
 /// The policy's figures.
 #[derive(Debug, Clone)]
@@ -34,97 +45,27 @@ impl Default for Rules {
     }
 }
 
-/// How far a deployment is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stage {
-    /// It waits for the TFT of a purchase.
-    WaitingForFunds(PurchaseId),
-    /// A contract is being created.
-    Submitted {
-        /// Attempt under way.
-        attempt: i32,
-    },
-    /// The next attempt waits.
-    Retrying {
-        /// Attempt that failed.
-        attempt: i32,
-        /// When the next one is due.
-        due: Timestamp,
-    },
-    /// The contract exists.
-    Created,
-    /// Given up. Terminal, so that nothing makes it again.
-    Failed,
-}
-
-/// A deployment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployment {
-    /// What was asked for.
-    pub order: DeploymentRequested,
-    /// How far it is.
-    pub stage: Stage,
-}
-
-/// The deployments of a user.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Deployments {
-    /// By id.
-    pub all: BTreeMap<DeploymentId, Deployment>,
-    /// Purchases whose TFT arrived.
-    pub funded: BTreeSet<PurchaseId>,
-    /// Purchases that ended without TFT.
-    pub ended: BTreeSet<PurchaseId>,
-}
-
-impl Deployments {
-    /// The timers that run in this state.
-    #[must_use]
-    pub fn timers(&self) -> Vec<Timer> {
-        self.all
-            .iter()
-            .filter_map(|(id, deployment)| match deployment.stage {
-                Stage::Retrying { due, .. } => Some(Timer {
-                    due,
-                    name: format!("{RETRY}{id}"),
-                }),
-                Stage::WaitingForFunds(_)
-                | Stage::Submitted { .. }
-                | Stage::Created
-                | Stage::Failed => None,
-            })
-            .collect()
-    }
-}
-
 /// The state after the fact, and what is to be appended because of it.
 #[must_use]
 pub fn transition(
     rules: &Rules,
     mut state: Deployments,
     record: &Record<DeploymentEvent>,
-) -> (Deployments, Decision<DeploymentEvent>) {
+) -> (Deployments, Out) {
     let now = record.time();
     let mut out = Decision::nothing();
     match &record.event {
         DeploymentEvent::DeploymentRequested(order) => {
             if !state.all.contains_key(&order.deployment_id) {
-                let (stage, decision) = begin(rules, &state, order, now);
+                let (deployment, decision) = begin(rules, &state, order, now);
                 out = decision;
-                state.all.insert(
-                    order.deployment_id,
-                    Deployment {
-                        order: order.clone(),
-                        stage,
-                    },
-                );
+                state.all.insert(order.deployment_id, deployment);
             }
         }
         DeploymentEvent::FundsArrived(funds) => {
             state.funded.insert(funds.purchase_id);
             for deployment in waiting_for(&mut state.all, funds.purchase_id) {
-                deployment.stage = Stage::Submitted { attempt: 1 };
-                out = out.and(request(rules, &deployment.order, 1, now));
+                out = join(out, submit(rules, deployment, Doing::Create, 1, now));
             }
         }
         DeploymentEvent::PurchaseEnded(ended) => {
@@ -134,9 +75,37 @@ pub fn transition(
                 out = out.and(failed(&deployment.order, "purchase_ended", &ended.detail));
             }
         }
+        DeploymentEvent::DeploymentUpdateRequested(update) => {
+            out = match state.all.get_mut(&update.deployment_id) {
+                Some(deployment) => update_wanted(rules, deployment, update, now),
+                None => rejected(update, "no_deployment", "there is no such deployment"),
+            };
+        }
+        DeploymentEvent::DeploymentCancelRequested(cancel) => {
+            if let Some(deployment) = state.all.get_mut(&cancel.deployment_id) {
+                out = cancel_wanted(rules, deployment, now);
+            }
+        }
         DeploymentEvent::DeploymentCreated(created) => {
-            if let Some(deployment) = state.all.get_mut(&created.deployment_id) {
-                deployment.stage = Stage::Created;
+            if let Some(deployment) = state.all.get_mut(&created.deployment_id)
+                && is_doing(deployment, &Doing::Create)
+            {
+                let contract = Contract {
+                    id: created.contract_id,
+                    block: created.block,
+                };
+                out = rest(rules, deployment, contract, now);
+            }
+        }
+        DeploymentEvent::ContractUpdated(updated) => {
+            if let Some(deployment) = state.all.get_mut(&updated.deployment_id) {
+                out = contract_updated(rules, deployment, updated.version, now);
+            }
+        }
+        DeploymentEvent::ContractCancelled(cancelled) => {
+            if let Some(deployment) = state.all.get_mut(&cancelled.deployment_id) {
+                let contract = Some(cancelled.contract_id);
+                out = end(deployment, contract, BY_USER, "its owner cancelled it");
             }
         }
         DeploymentEvent::ContractFailed(event) => {
@@ -146,10 +115,22 @@ pub fn transition(
         }
         DeploymentEvent::TimerFired(timer) => out = timer_fired(rules, &mut state, timer, now),
         DeploymentEvent::ContractRequested(_)
+        | DeploymentEvent::ContractUpdateRequested(_)
+        | DeploymentEvent::ContractCancelRequested(_)
         | DeploymentEvent::DeploymentFailed(_)
+        | DeploymentEvent::DeploymentUpdateRejected(_)
+        | DeploymentEvent::DeploymentUpdateFailed(_)
+        | DeploymentEvent::DeploymentCancelFailed(_)
+        | DeploymentEvent::DeploymentCancelled(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}
     }
     (state, out)
+}
+
+fn join(mut out: Out, more: Out) -> Out {
+    out.own.extend(more.own);
+    out.forward.extend(more.forward);
+    out
 }
 
 fn begin(
@@ -157,24 +138,27 @@ fn begin(
     state: &Deployments,
     order: &DeploymentRequested,
     now: Timestamp,
-) -> (Stage, Decision<DeploymentEvent>) {
-    match order.waits_for {
-        Some(purchase) if state.ended.contains(&purchase) => (
-            Stage::Failed,
-            Decision::nothing().and(failed(
-                order,
-                "purchase_ended",
-                "the purchase that it waits for has ended",
-            )),
-        ),
+) -> (Deployment, Out) {
+    let mut deployment = Deployment {
+        order: order.clone(),
+        stage: Stage::Failed,
+        latest: order.version,
+        next: None,
+        cancel: false,
+    };
+    let out = match order.waits_for {
+        Some(purchase) if state.ended.contains(&purchase) => Decision::nothing().and(failed(
+            order,
+            "purchase_ended",
+            "the purchase that it waits for has ended",
+        )),
         Some(purchase) if !state.funded.contains(&purchase) => {
-            (Stage::WaitingForFunds(purchase), Decision::nothing())
+            deployment.stage = Stage::WaitingForFunds(purchase);
+            Decision::nothing()
         }
-        Some(_) | None => (
-            Stage::Submitted { attempt: 1 },
-            Decision::nothing().and(request(rules, order, 1, now)),
-        ),
-    }
+        Some(_) | None => submit(rules, &mut deployment, Doing::Create, 1, now),
+    };
+    (deployment, out)
 }
 
 fn waiting_for(
@@ -185,37 +169,220 @@ fn waiting_for(
         .filter(move |d| d.stage == Stage::WaitingForFunds(purchase))
 }
 
+/// Whether the outcome of such a request is awaited.
+fn is_doing(deployment: &Deployment, what: &Doing) -> bool {
+    matches!(&deployment.stage, Stage::Submitted { doing, .. } if doing == what)
+}
+
+fn update_wanted(
+    rules: &Rules,
+    deployment: &mut Deployment,
+    update: &DeploymentUpdateRequested,
+    now: Timestamp,
+) -> Out {
+    if update.version <= deployment.latest {
+        let detail = format!("version {} was asked for before", deployment.latest);
+        return rejected(update, "version_conflict", &detail);
+    }
+    let cancelling = matches!(
+        &deployment.stage,
+        Stage::Submitted {
+            doing: Doing::Cancel(_),
+            ..
+        } | Stage::Retrying {
+            doing: Doing::Cancel(_),
+            ..
+        }
+    );
+    if deployment.cancel || cancelling {
+        return rejected(update, "cancelling", "the deployment is being cancelled");
+    }
+    let workload = Workload {
+        version: update.version,
+        data: update.data.clone(),
+        hash: update.hash.clone(),
+    };
+    match deployment.stage.clone() {
+        Stage::Cancelled | Stage::Failed => {
+            return rejected(update, "ended", "the deployment has ended");
+        }
+        // Nothing of the older workload can come to be any more.
+        Stage::WaitingForFunds(_)
+        | Stage::Retrying {
+            doing: Doing::Create,
+            ..
+        } => {
+            deployment.order.version = workload.version;
+            deployment.order.data = workload.data;
+            deployment.order.hash = workload.hash;
+        }
+        Stage::Submitted { .. } => deployment.next = Some(workload),
+        Stage::Created(contract)
+        | Stage::Retrying {
+            doing: Doing::Update(contract, _) | Doing::Cancel(contract),
+            ..
+        } => {
+            deployment.latest = update.version;
+            let doing = Doing::Update(contract, workload);
+            return submit(rules, deployment, doing, 1, now);
+        }
+    }
+    deployment.latest = update.version;
+    Decision::nothing()
+}
+
+fn cancel_wanted(rules: &Rules, deployment: &mut Deployment, now: Timestamp) -> Out {
+    deployment.next = None;
+    match deployment.stage.clone() {
+        Stage::WaitingForFunds(_)
+        | Stage::Retrying {
+            doing: Doing::Create,
+            ..
+        } => end(
+            deployment,
+            None,
+            BY_USER,
+            "its owner cancelled it before there was a contract",
+        ),
+        Stage::Created(contract)
+        | Stage::Retrying {
+            doing: Doing::Update(contract, _),
+            ..
+        } => submit(rules, deployment, Doing::Cancel(contract), 1, now),
+        Stage::Submitted {
+            doing: Doing::Create | Doing::Update(..),
+            ..
+        } => {
+            deployment.cancel = true;
+            Decision::nothing()
+        }
+        // It is under way already, or over.
+        Stage::Submitted {
+            doing: Doing::Cancel(_),
+            ..
+        }
+        | Stage::Retrying {
+            doing: Doing::Cancel(_),
+            ..
+        }
+        | Stage::Cancelled
+        | Stage::Failed => Decision::nothing(),
+    }
+}
+
+/// The contract stands, and no request about it is open: what was asked meanwhile has its turn.
+fn rest(rules: &Rules, deployment: &mut Deployment, contract: Contract, now: Timestamp) -> Out {
+    deployment.stage = Stage::Created(contract);
+    if deployment.cancel {
+        return submit(rules, deployment, Doing::Cancel(contract), 1, now);
+    }
+    match deployment.next.take() {
+        Some(next) => submit(rules, deployment, Doing::Update(contract, next), 1, now),
+        None => Decision::nothing(),
+    }
+}
+
+fn contract_updated(
+    rules: &Rules,
+    deployment: &mut Deployment,
+    version: i32,
+    now: Timestamp,
+) -> Out {
+    let Stage::Submitted {
+        doing: Doing::Update(contract, workload),
+        ..
+    } = &deployment.stage
+    else {
+        return Decision::nothing();
+    };
+    if workload.version != version {
+        return Decision::nothing();
+    }
+    let contract = *contract;
+    rest(rules, deployment, contract, now)
+}
+
 fn contract_failed(
     rules: &Rules,
     deployment: &mut Deployment,
     event: &ContractFailed,
     now: Timestamp,
-) -> Decision<DeploymentEvent> {
-    let Stage::Submitted { attempt } = deployment.stage else {
+) -> Out {
+    let Stage::Submitted { doing, attempt } = deployment.stage.clone() else {
         return Decision::nothing();
     };
-    if event.attempt != attempt {
+    if event.attempt != attempt || event.operation != doing.operation() {
         return Decision::nothing();
     }
+    // The contract came to be, and others ended it before its outcome was known to us.
+    if event.code == "contract_ended" {
+        let contract = match doing {
+            Doing::Update(contract, _) | Doing::Cancel(contract) => Some(contract.id),
+            Doing::Create => None,
+        };
+        return end(deployment, contract, BY_CHAIN, &event.detail);
+    }
+    let again = event.code == "never_will" && attempt < ATTEMPTS;
+    match doing {
+        Doing::Create if deployment.cancel => {
+            let detail = "its owner cancelled it before there was a contract";
+            return end(deployment, None, BY_USER, detail);
+        }
+        // What is newer, or ends it, need not wait for an attempt that is over.
+        Doing::Update(contract, workload) if deployment.cancel || deployment.next.is_some() => {
+            let out = update_failed(deployment, &workload, event);
+            return join(out, rest(rules, deployment, contract, now));
+        }
+        Doing::Create | Doing::Update(..) | Doing::Cancel(_) => {}
+    }
     // What the chain refuses by name it would refuse again; what never landed may be tried again.
-    if event.code == "never_will" && attempt < ATTEMPTS {
+    if again {
+        if let (Doing::Create, Some(next)) = (&doing, deployment.next.take()) {
+            deployment.order.version = next.version;
+            deployment.order.data = next.data;
+            deployment.order.hash = next.hash;
+        }
         let wait = rules.retry * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10));
         deployment.stage = Stage::Retrying {
+            doing,
             attempt,
             due: now.after(wait),
         };
         return Decision::nothing();
     }
-    deployment.stage = Stage::Failed;
-    Decision::nothing().and(failed(&deployment.order, &event.code, &event.detail))
+    match doing {
+        Doing::Create => {
+            deployment.stage = Stage::Failed;
+            Decision::nothing().and(failed(&deployment.order, &event.code, &event.detail))
+        }
+        Doing::Update(contract, workload) => {
+            deployment.stage = Stage::Created(contract);
+            update_failed(deployment, &workload, event)
+        }
+        Doing::Cancel(contract) => {
+            deployment.stage = Stage::Created(contract);
+            deployment.cancel = false;
+            Decision::nothing().and(DeploymentCancelFailed {
+                deployment_id: deployment.order.deployment_id,
+                user_id: deployment.order.user_id,
+                reason: event.code.clone(),
+                detail: event.detail.clone(),
+            })
+        }
+    }
 }
 
-fn timer_fired(
-    rules: &Rules,
-    state: &mut Deployments,
-    timer: &TimerFired,
-    now: Timestamp,
-) -> Decision<DeploymentEvent> {
+fn update_failed(deployment: &Deployment, workload: &Workload, event: &ContractFailed) -> Out {
+    Decision::nothing().and(DeploymentUpdateFailed {
+        deployment_id: deployment.order.deployment_id,
+        user_id: deployment.order.user_id,
+        version: workload.version,
+        reason: event.code.clone(),
+        detail: event.detail.clone(),
+    })
+}
+
+fn timer_fired(rules: &Rules, state: &mut Deployments, timer: &TimerFired, now: Timestamp) -> Out {
     let id = timer
         .timer
         .strip_prefix(RETRY)
@@ -223,35 +390,103 @@ fn timer_fired(
     let Some(deployment) = id.and_then(|id| state.all.get_mut(&id)) else {
         return Decision::nothing();
     };
-    let Stage::Retrying { attempt, .. } = deployment.stage else {
+    let Stage::Retrying {
+        doing,
+        attempt,
+        due,
+    } = deployment.stage.clone()
+    else {
         return Decision::nothing();
     };
-    deployment.stage = Stage::Submitted {
-        attempt: attempt + 1,
-    };
-    Decision::nothing().and(request(rules, &deployment.order, attempt + 1, now))
+    if due > timer.due {
+        // It belongs to a wait that is over.
+        return Decision::nothing();
+    }
+    submit(rules, deployment, doing, attempt + 1, now)
 }
 
-fn request(
+/// Asks the hand for it.
+fn submit(
     rules: &Rules,
-    order: &DeploymentRequested,
+    deployment: &mut Deployment,
+    doing: Doing,
     attempt: i32,
     now: Timestamp,
-) -> ContractRequested {
-    ContractRequested {
-        deployment_id: order.deployment_id,
-        user_id: order.user_id,
-        twin_id: order.twin_id,
-        attempt,
-        node_id: order.node_id,
-        version: order.version,
-        hash: order.hash.clone(),
-        data: order.data.clone(),
-        public_ips: order.public_ips,
-        solution_provider: order.solution_provider,
-        minimum_balance: order.minimum_balance,
-        deadline: now.after(rules.deadline),
+) -> Out {
+    let order = &deployment.order;
+    let deadline = now.after(rules.deadline);
+    let out = Decision::nothing();
+    let out = match &doing {
+        Doing::Create => out.and(ContractRequested {
+            deployment_id: order.deployment_id,
+            user_id: order.user_id,
+            twin_id: order.twin_id,
+            attempt,
+            node_id: order.node_id,
+            version: order.version,
+            hash: order.hash.clone(),
+            data: order.data.clone(),
+            public_ips: order.public_ips,
+            solution_provider: order.solution_provider,
+            minimum_balance: order.minimum_balance,
+            deadline,
+        }),
+        Doing::Update(contract, workload) => out.and(ContractUpdateRequested {
+            deployment_id: order.deployment_id,
+            user_id: order.user_id,
+            twin_id: order.twin_id,
+            attempt,
+            node_id: order.node_id,
+            contract_id: contract.id,
+            created_block: contract.block,
+            version: workload.version,
+            hash: workload.hash.clone(),
+            data: workload.data.clone(),
+            deadline,
+        }),
+        Doing::Cancel(contract) => out.and(ContractCancelRequested {
+            deployment_id: order.deployment_id,
+            user_id: order.user_id,
+            twin_id: order.twin_id,
+            attempt,
+            contract_id: contract.id,
+            created_block: contract.block,
+            deadline,
+        }),
+    };
+    deployment.stage = Stage::Submitted { doing, attempt };
+    out
+}
+
+/// Ends a deployment for good, once.
+fn end(
+    deployment: &mut Deployment,
+    contract_id: Option<ContractId>,
+    reason: &str,
+    detail: &str,
+) -> Out {
+    if matches!(deployment.stage, Stage::Cancelled | Stage::Failed) {
+        return Decision::nothing();
     }
+    deployment.stage = Stage::Cancelled;
+    (deployment.next, deployment.cancel) = (None, false);
+    Decision::nothing().and(DeploymentCancelled {
+        deployment_id: deployment.order.deployment_id,
+        user_id: deployment.order.user_id,
+        contract_id,
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+    })
+}
+
+fn rejected(update: &DeploymentUpdateRequested, reason: &str, detail: &str) -> Out {
+    Decision::nothing().and(DeploymentUpdateRejected {
+        deployment_id: update.deployment_id,
+        user_id: update.user_id,
+        version: update.version,
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+    })
 }
 
 fn failed(order: &DeploymentRequested, reason: &str, detail: &str) -> DeploymentFailed {

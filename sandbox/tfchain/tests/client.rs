@@ -312,7 +312,7 @@ async fn a_cancelled_contract_is_not_made_again() {
     // Long before the deadline, by a process that never heard of the first one.
     let again = w.client().create_contract(&plan, &key, &Owner(true)).await;
     assert!(
-        matches!(&again, Attempt::Refused(refusal) if refusal.code == "contract_cancelled"),
+        matches!(&again, Attempt::Refused(refusal) if refusal.code == "contract_ended"),
         "{again:?}"
     );
     w.pass(plan.deadline);
@@ -322,7 +322,7 @@ async fn a_cancelled_contract_is_not_made_again() {
     };
     assert_eq!(
         (refusal.code.as_str(), refusal.evidence.as_str()),
-        ("contract_cancelled", "1")
+        ("contract_ended", "1")
     );
     assert!(client.blocks(0, u32::MAX).await.unwrap().iter().flat_map(|b| &b.events).any(
         |event| matches!(event, ChainEvent::ContractCancelled { contract, .. } if *contract == made.contract)

@@ -1,0 +1,220 @@
+//! Contracts of the modelled TFChain, and the transactions about them.
+//!
+//! What keeps a thing from being done twice is what does it on the real chain: a transaction
+//! carries its account's nonce, which is taken once, and a node takes a hash once.
+
+use counterparties_tfchain::{CancelPlan, ChainEvent, ContractPlan, ContractProof, UpdatePlan};
+use events::ids::{ContractId, DeploymentId};
+use events::outcome::{Find, Refusal};
+use events::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// A contract, ended or not.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    /// Its number.
+    pub id: u64,
+    /// Whose it is.
+    pub deployment: DeploymentId,
+    plan: ContractPlan,
+    /// Block and hash of each workload, the first at its creation.
+    pub workloads: Vec<(u32, String)>,
+    /// The block in which it ended.
+    pub ended: Option<u32>,
+}
+
+impl Contract {
+    fn block(&self) -> u32 {
+        self.workloads.first().map_or(0, |(block, _)| *block)
+    }
+
+    fn stands_at(&self, block: u32) -> bool {
+        self.block() <= block && self.ended.is_none_or(|ended| ended > block)
+    }
+}
+
+/// A call about a contract.
+#[derive(Debug, Clone)]
+pub enum Call {
+    /// It is created.
+    Create(ContractPlan),
+    /// It gets another workload.
+    Update(UpdatePlan),
+    /// It is cancelled.
+    Cancel(CancelPlan),
+}
+
+impl Call {
+    fn deadline(&self) -> i64 {
+        match self {
+            Self::Create(plan) => plan.deadline,
+            Self::Update(plan) => plan.deadline,
+            Self::Cancel(plan) => plan.deadline,
+        }
+    }
+}
+
+/// A signed transaction.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Who signs.
+    pub account: String,
+    /// The nonce that was read.
+    pub nonce: usize,
+    /// What it does.
+    pub call: Call,
+}
+
+/// All contracts, and what waits to be done.
+#[derive(Default)]
+pub struct Contracts {
+    all: Vec<Contract>,
+    pool: Vec<Signed>,
+    /// The blocks in which each account's nonces were taken.
+    nonces: BTreeMap<String, Vec<u32>>,
+}
+
+impl Contracts {
+    /// The account's nonce in a block.
+    pub fn nonce(&self, account: &str, block: u32) -> usize {
+        let taken = self.nonces.get(account);
+        taken.map_or(0, |taken| taken.iter().filter(|at| **at <= block).count())
+    }
+
+    /// Takes a transaction into the pool.
+    pub fn submit(&mut self, signed: Signed) {
+        self.pool.push(signed);
+    }
+
+    /// Carries out what waits, in block `number`.
+    pub fn seal(&mut self, number: u32, now: Timestamp, events: &mut Vec<ChainEvent>) {
+        for signed in std::mem::take(&mut self.pool) {
+            let taken = self.nonces.entry(signed.account.clone()).or_default();
+            if now.seconds() > signed.call.deadline() || taken.len() != signed.nonce {
+                continue;
+            }
+            taken.push(number);
+            // A call that fails takes its nonce all the same.
+            events.extend(self.carry_out(&signed.call, number, index(events)));
+        }
+    }
+
+    fn carry_out(&mut self, call: &Call, number: u32, index: u32) -> Option<ChainEvent> {
+        match call {
+            Call::Create(plan) => {
+                let taken = self.all.iter().any(|c| {
+                    c.ended.is_none()
+                        && c.plan.node == plan.node
+                        && c.workloads.last().is_some_and(|(_, h)| *h == plan.hash)
+                });
+                if taken {
+                    return None;
+                }
+                let id = u64::try_from(self.all.len()).unwrap_or(0) + 1;
+                self.all.push(Contract {
+                    id,
+                    deployment: plan.deployment,
+                    plan: plan.clone(),
+                    workloads: vec![(number, plan.hash.clone())],
+                    ended: None,
+                });
+                Some(ChainEvent::ContractCreated {
+                    index,
+                    contract: ContractId(id),
+                    twin: plan.twin,
+                    node: plan.node,
+                    hash: plan.hash.clone(),
+                })
+            }
+            Call::Update(plan) => {
+                let contract = self.standing(plan.contract)?;
+                contract.workloads.push((number, plan.hash.clone()));
+                Some(ChainEvent::ContractUpdated {
+                    index,
+                    contract: plan.contract,
+                    hash: plan.hash.clone(),
+                })
+            }
+            Call::Cancel(plan) => self.end(plan.contract, number, index),
+        }
+    }
+
+    fn standing(&mut self, contract: ContractId) -> Option<&mut Contract> {
+        let mut all = self.all.iter_mut();
+        all.find(|c| c.id == contract.0 && c.ended.is_none())
+    }
+
+    fn end(&mut self, contract: ContractId, number: u32, index: u32) -> Option<ChainEvent> {
+        self.standing(contract)?.ended = Some(number);
+        Some(ChainEvent::ContractCancelled { index, contract })
+    }
+
+    /// Every contract that ever was.
+    pub fn all(&self) -> Vec<Contract> {
+        self.all.clone()
+    }
+
+    /// What a node at block `head` knows of the plan; `None`: that it can be done.
+    pub fn creation(&self, plan: &ContractPlan, head: u32) -> Option<Find<ContractProof>> {
+        let contract = self.all.iter().rev().find(|c| {
+            c.block() <= head
+                && c.plan.node == plan.node
+                && c.workloads.first().is_some_and(|(_, h)| *h == plan.hash)
+        })?;
+        if contract.stands_at(head) {
+            return Some(Find::Landed(proof(contract.id, contract.block())));
+        }
+        Some(Find::Refused(gone(contract.id)))
+    }
+
+    /// The same of an update.
+    pub fn update(&self, plan: &UpdatePlan, head: u32) -> Option<Find<ContractProof>> {
+        let contract = self.all.iter().find(|c| c.id == plan.contract.0);
+        let done = contract.and_then(|c| {
+            let mut workloads = c.workloads.iter();
+            workloads.find(|(block, hash)| *block <= head && *hash == plan.hash)
+        });
+        if let Some((block, _)) = done {
+            return Some(Find::Landed(proof(plan.contract.0, *block)));
+        }
+        if contract.is_some_and(|c| c.stands_at(head)) {
+            return None;
+        }
+        Some(if head < plan.known_in {
+            Find::Pending("the node lags".to_owned())
+        } else {
+            Find::Refused(gone(plan.contract.0))
+        })
+    }
+
+    /// The same of a cancellation.
+    pub fn cancellation(&self, plan: &CancelPlan, head: u32) -> Option<Find<ContractProof>> {
+        let contract = self.all.iter().find(|c| c.id == plan.contract.0);
+        if contract.is_some_and(|c| c.stands_at(head)) {
+            return None;
+        }
+        Some(if head < plan.known_in {
+            Find::Pending("the node lags".to_owned())
+        } else {
+            let block = contract.and_then(|c| c.ended).unwrap_or(head);
+            Find::Landed(proof(plan.contract.0, block))
+        })
+    }
+}
+
+/// Place of the next event of a block.
+pub fn index(events: &[ChainEvent]) -> u32 {
+    u32::try_from(events.len()).unwrap_or(u32::MAX)
+}
+
+fn proof(contract: u64, block: u32) -> ContractProof {
+    ContractProof {
+        contract: ContractId(contract),
+        extrinsic_hash: String::new(),
+        block,
+    }
+}
+
+fn gone(contract: u64) -> Refusal {
+    Refusal::new("contract_ended", format!("contract {contract} is no more"))
+}
