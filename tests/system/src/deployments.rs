@@ -195,7 +195,7 @@ async fn twins(
                 match client.make_twin(&plan, &key, &activator).await {
                     Attempt::Landed(proof) => return anyhow::Ok((n, proof.twin)),
                     Attempt::Refused(refusal) => bail!("{refusal:?}"),
-                    Attempt::NotSent(_) | Attempt::Unknown(_) => {}
+                    Attempt::NotSent(_) | Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
                 }
             }
         });
@@ -235,7 +235,7 @@ async fn deploy(client: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> 
         match client.find_contract(plan, key).await {
             Find::Landed(_) => return Ok(()),
             Find::Absent => {}
-            Find::Pending(_) => {
+            Find::Pending(_) | Find::NoAnswer(_) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -245,7 +245,7 @@ async fn deploy(client: &TfchainClient, plan: &ContractPlan, key: &ChainKey) -> 
         match client.create_contract(plan, key, &Mine).await {
             Attempt::Landed(_) => return Ok(()),
             Attempt::Refused(refusal) => bail!("{refusal:?}"),
-            Attempt::NotSent(_) | Attempt::Unknown(_) => {}
+            Attempt::NotSent(_) | Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
         }
     }
 }

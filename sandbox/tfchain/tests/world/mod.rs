@@ -237,7 +237,7 @@ pub async fn drive_contract(
             match chain.find_contract(plan, key).await {
                 Find::Landed(proof) => return proof,
                 Find::Absent => {}
-                Find::Pending(_) => {
+                Find::Pending(_) | Find::NoAnswer(_) => {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -245,7 +245,7 @@ pub async fn drive_contract(
             }
             match chain.create_contract(plan, key, &Owner(true)).await {
                 Attempt::Landed(proof) => return proof,
-                Attempt::Unknown(_) => {}
+                Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -264,12 +264,12 @@ pub async fn drive_twin(
         loop {
             match chain.find_twin(plan, key).await {
                 Find::Landed(proof) => return proof,
-                Find::Absent | Find::Pending(_) => {}
+                Find::Absent | Find::Pending(_) | Find::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
             match chain.make_twin(plan, key, activator).await {
                 Attempt::Landed(proof) => return proof,
-                Attempt::Unknown(_) => {}
+                Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
         }
