@@ -250,6 +250,8 @@ fn view(d: &Deployment) -> Value {
         "contract_id": d.contract_id,
         "extrinsic": d.extrinsic,
         "block": d.block,
+        "billed_tft": d.billed.to_string(),
+        "grace_since_block": d.grace_since,
         "reason": d.reason,
         "detail": d.detail,
         "created_at": d.created_at,

@@ -25,7 +25,7 @@ pub enum Part {
     /// A processor.
     Processor {
         /// Its name: purchases, payments, swaps, handoffs, tfchain-watcher, reconciler, deployments,
-        /// contracts, users or twins.
+        /// contracts, contract-watcher, users, twins, deposits, deposit-watcher or returns.
         name: String,
         /// Which of the processor's processes this is; each running one has its own.
         #[arg(long, default_value_t = 0)]

@@ -5,6 +5,7 @@ use crate::db;
 use chrono::{DateTime, Utc};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
 use events::ids::{ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
+use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -105,6 +106,10 @@ pub struct Deployment {
     pub extrinsic: Option<String>,
     /// TFChain block of the contract.
     pub block: Option<i64>,
+    /// What the chain has taken for it.
+    pub billed: Amount<Tft>,
+    /// TFChain block since which there is no money for it.
+    pub grace_since: Option<i64>,
     /// Why it failed, or the latest attempt did.
     pub reason: Option<String>,
     /// The same for people.
@@ -142,6 +147,8 @@ impl FromRow<'_, PgRow> for Deployment {
                 .transpose()?,
             extrinsic: row.try_get("extrinsic")?,
             block: row.try_get("block")?,
+            billed: crate::purchases::amount(row, "billed")?,
+            grace_since: row.try_get("grace_since")?,
             reason: row.try_get("reason")?,
             detail: row.try_get("detail")?,
             created_at: row.try_get("created_at")?,
@@ -194,6 +201,8 @@ fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i64) -> Deplo
         contract_id: None,
         extrinsic: None,
         block: None,
+        billed: Amount::ZERO,
+        grace_since: None,
         reason: None,
         detail: None,
         created_at: e.requested_at.to_datetime().unwrap_or(time),
@@ -227,6 +236,12 @@ fn about(event: &DeploymentEvent) -> About {
         DeploymentEvent::ContractCancelled(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::DeploymentCancelFailed(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::DeploymentCancelled(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractAppeared(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractBilled(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::GracePeriodStarted(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::GracePeriodEnded(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractCancelledByChain(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::ContractUpdatedByOther(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
@@ -294,7 +309,22 @@ fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, offset: i64)
             }
             because(d, &e.reason, &e.detail);
         }
+        DeploymentEvent::ContractAppeared(e) => {
+            d.contract_id = d.contract_id.or(Some(e.contract_id));
+        }
+        DeploymentEvent::ContractBilled(e) => {
+            // What does not fit stays at the most that does.
+            d.billed = d.billed.checked_add(e.amount).unwrap_or(d.billed);
+        }
+        DeploymentEvent::GracePeriodStarted(e) => d.grace_since = Some(e.block),
+        DeploymentEvent::GracePeriodEnded(_) => d.grace_since = None,
+        DeploymentEvent::ContractUpdatedByOther(e) => d.hash.clone_from(&e.hash),
+        DeploymentEvent::ContractCancelledByChain(e) => {
+            d.contract_id = Some(e.contract_id);
+            done(d, "", e.block);
+        }
         DeploymentEvent::DeploymentCancelled(e) => {
+            d.grace_since = None;
             d.state = State::Cancelled;
             d.contract_id = d.contract_id.or(e.contract_id);
             because(d, &e.reason, &e.detail);
@@ -393,10 +423,10 @@ pub(crate) async fn apply(
         "INSERT INTO deployments SELECT * FROM jsonb_populate_recordset(NULL::deployments, $1)
          ON CONFLICT (id) DO UPDATE SET
             (hash, workload_version, wanted_version, state, contract_id, extrinsic, block,
-             reason, detail, updated_at, version) =
+             billed, grace_since, reason, detail, updated_at, version) =
             (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version, EXCLUDED.state,
              EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
-             EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
+             EXCLUDED.billed, EXCLUDED.grace_since, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)
@@ -409,12 +439,12 @@ mod tests {
     #![expect(clippy::panic, reason = "tests fail by panicking")]
     use super::*;
     use events::deployments::{
-        ContractFailed, ContractRequested, ContractUpdated, DeploymentCancelFailed,
-        DeploymentCancelRequested, DeploymentCancelled, DeploymentCreated, DeploymentUpdateFailed,
-        DeploymentUpdateRequested, Operation,
+        ContractBilled, ContractCancelledByChain, ContractFailed, ContractRequested,
+        ContractUpdated, DeploymentCancelFailed, DeploymentCancelRequested, DeploymentCancelled,
+        DeploymentCreated, DeploymentUpdateFailed, DeploymentUpdateRequested, GracePeriodEnded,
+        GracePeriodStarted, Operation,
     };
     use events::ids::EventId;
-    use events::money::Amount;
 
     const AT: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -618,5 +648,52 @@ mod tests {
         let (seen, row) = states(&[submitted(), failed.into()]);
         assert_eq!(seen[1], "submitted");
         assert_eq!(row.reason.as_deref(), Some("never_will"));
+    }
+
+    #[test]
+    fn what_the_chain_does_by_itself_shows() {
+        let billed = |amount| {
+            DeploymentEvent::from(ContractBilled {
+                deployment_id: id(),
+                user_id: user(),
+                contract_id: ContractId(9),
+                amount: Amount::from_whole(amount),
+                block: 20,
+                event_index: 1,
+            })
+        };
+        let started = DeploymentEvent::from(GracePeriodStarted {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: ContractId(9),
+            block: 21,
+            event_index: 1,
+        });
+        let before = [created(), billed(2), billed(3), started];
+        let (seen, row) = states(&before);
+        assert!(seen.iter().all(|state| *state == "created"));
+        assert_eq!(
+            (row.billed, row.grace_since),
+            (Amount::from_whole(5), Some(21))
+        );
+        let ended = DeploymentEvent::from(GracePeriodEnded {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: ContractId(9),
+            block: 22,
+            event_index: 1,
+        });
+        let (_, row) = states(&[before.as_slice(), &[ended]].concat());
+        assert_eq!(row.grace_since, None);
+        let gone = DeploymentEvent::from(ContractCancelledByChain {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: ContractId(9),
+            block: 23,
+            event_index: 1,
+        });
+        let (seen, row) = states(&[created(), gone, self::ended()]);
+        assert_eq!(seen, ["created", "created", "cancelled"]);
+        assert_eq!((row.extrinsic.as_deref(), row.block), (Some(""), Some(23)));
     }
 }

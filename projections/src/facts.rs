@@ -279,6 +279,26 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "deployment_id": e.deployment_id, "contract_id": e.contract_id, "reason": e.reason,
             "detail": e.detail,
         }),
+        DeploymentEvent::ContractAppeared(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractBilled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id,
+            "amount": coins(e.amount), "block": e.block,
+        }),
+        DeploymentEvent::GracePeriodStarted(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::GracePeriodEnded(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractCancelledByChain(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractUpdatedByOther(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "hash": e.hash,
+            "block": e.block,
+        }),
         DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DeploymentEvent::DeadLetterReleased(e) => released(e),
     }

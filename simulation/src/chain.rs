@@ -35,6 +35,8 @@ struct Model {
     answered: BTreeSet<String>,
     mints: BTreeMap<String, (u32, i64)>,
     returns: BTreeMap<String, i64>,
+    /// It leaves contracts alone.
+    calm: bool,
 }
 
 /// TFChain. Cloning is cheap.
@@ -62,9 +64,16 @@ impl Chain {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on it leaves contracts alone.
+    pub fn calm(&self) {
+        self.model().calm = true;
+    }
+
     /// Makes blocks for ever; the bridge answers payments, and sends `returns` percent of them back.
-    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64) {
+    /// In `of_itself` percent of the blocks the chain does something to a contract.
+    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64, of_itself: u64) {
         let dice = Dice::new(seed, "bridge");
+        let whims = Dice::new(seed, "whims");
         loop {
             tokio::time::sleep(EVERY).await;
             let mut events = Vec::new();
@@ -100,6 +109,9 @@ impl Chain {
             }
             let now = time::now();
             model.contracts.seal(number, now, &mut events);
+            if !model.calm && whims.percent(of_itself) {
+                model.contracts.of_itself(&whims, number, &mut events);
+            }
             model.blocks.push((now, events));
         }
     }

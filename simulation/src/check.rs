@@ -456,6 +456,7 @@ pub fn at_rest(books: &Books) -> bool {
         && books.deposits.values().all(|seen| !seen.waits)
         && books.sums.credited == books.sums.credit_due
         && books.deployed.values().all(Deployed::at_rest)
+        && deployed::told(&books.deployed, &books.contracts)
         && books.purchases.values().all(|c| {
             let purchase = c.observed("", books);
             let outcome = c.outcomes.first();

@@ -25,6 +25,10 @@ pub struct Deployed {
     settled: i32,
     /// Workloads that the contract got later.
     updates: Vec<String>,
+    /// What the chain billed, in 10^-7 TFT, and its grace periods that began and that ended.
+    billed: Vec<i64>,
+    grace: (u32, u32),
+    by_chain: bool,
     open: BTreeSet<EventId>,
 }
 
@@ -108,11 +112,34 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
         DeploymentEvent::DeploymentFailed(e) => {
             all.entry(e.deployment_id).or_default().failed = true;
         }
+        DeploymentEvent::ContractBilled(e) => {
+            let seen = all.entry(e.deployment_id).or_default();
+            seen.billed.push(e.amount.minor());
+        }
+        DeploymentEvent::GracePeriodStarted(e) => {
+            all.entry(e.deployment_id).or_default().grace.0 += 1;
+        }
+        DeploymentEvent::GracePeriodEnded(e) => {
+            all.entry(e.deployment_id).or_default().grace.1 += 1;
+        }
+        DeploymentEvent::ContractCancelledByChain(e) => {
+            all.entry(e.deployment_id).or_default().by_chain = true;
+        }
         DeploymentEvent::FundsArrived(_)
+        | DeploymentEvent::ContractAppeared(_)
+        | DeploymentEvent::ContractUpdatedByOther(_)
         | DeploymentEvent::PurchaseEnded(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}
     }
+}
+
+/// Whether the log has everything that the chain did to contracts by itself.
+pub fn told(all: &BTreeMap<DeploymentId, Deployed>, contracts: &[Contract]) -> bool {
+    contracts.iter().all(|c| {
+        let seen = all.get(&c.deployment).cloned().unwrap_or_default();
+        seen.billed == c.billed && seen.grace == c.grace && (seen.cancelled || c.ended.is_none())
+    })
 }
 
 /// What must not be.
@@ -141,7 +168,16 @@ pub fn violations(all: &BTreeMap<DeploymentId, Deployed>, contracts: &[Contract]
             wrong.push(format!("deployment {id}: updates {later:?}, told {told:?}"));
         }
     }
+    if !told(all, contracts) {
+        wrong.push("the log lacks what the chain did to contracts, or has it twice".to_owned());
+    }
     for contract in contracts {
+        let by_chain = all
+            .get(&contract.deployment)
+            .is_some_and(|seen| seen.by_chain);
+        if by_chain && !contract.by_chain {
+            wrong.push(format!("contract {} was ended by Gridway", contract.id));
+        }
         if !all.contains_key(&contract.deployment) {
             wrong.push(format!("contract {} is nobody's", contract.id));
         }

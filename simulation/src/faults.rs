@@ -100,5 +100,6 @@ fn script(effect: &str) -> Script {
         network: 0,
         tears: 0,
         returns: 0,
+        of_itself: 0,
     }
 }

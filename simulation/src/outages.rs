@@ -134,6 +134,7 @@ fn script() -> Script {
         network: 0,
         tears: 0,
         returns: 0,
+        of_itself: 0,
     }
 }
 

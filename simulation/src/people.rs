@@ -182,7 +182,7 @@ impl World {
         tokio::time::sleep(Duration::from_millis(poison.at)).await;
         let (purchase, user) = ids(seed, poison.buyer);
         let (key, topic, readers): (String, &str, &[&str]) = if poison.deployment {
-            let readers = &["deployments", "contracts"];
+            let readers = &["deployments", "contracts", "contract-watcher"];
             (user.to_string(), DeploymentEvent::TOPIC, readers)
         } else {
             let readers = &[

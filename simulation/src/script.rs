@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 
 /// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 11] = [
+pub const PROCESSORS: [&str; 12] = [
     "purchases",
     "payments",
     "swaps",
@@ -12,6 +12,7 @@ pub const PROCESSORS: [&str; 11] = [
     "reconciler",
     "deployments",
     "contracts",
+    "contract-watcher",
     "deposits",
     "deposit-watcher",
     "returns",
@@ -142,6 +143,8 @@ pub struct Script {
     pub tears: u64,
     /// Percent of payments that the bridge sends back.
     pub returns: u64,
+    /// In how many percent of the blocks the chain does something to a contract by itself.
+    pub of_itself: u64,
 }
 
 impl Script {
@@ -219,6 +222,7 @@ impl Script {
             network: [0, 8, 100][usize::try_from(dice.below(3)).unwrap_or(0)],
             tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
             returns: if dice.percent(15) { 50 } else { 0 },
+            of_itself: [0, 10, 60][usize::try_from(minds.below(3)).unwrap_or(0)],
         }
     }
 }

@@ -66,6 +66,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
     with(&|s| s.returns = 0);
+    with(&|s| s.of_itself = 0);
     with(&|s| s.network /= 2);
     with(&|s| s.tears /= 2);
     with(&|s| {

@@ -259,7 +259,8 @@ impl World {
         self.open_lanes()?;
         tokio::spawn(self.stellar.clone().run(Duration::from_secs(5)));
         let chain = self.chain.clone();
-        tokio::spawn(chain.run(self.stellar.clone(), seed, script.returns));
+        let (returns, of_itself) = (script.returns, script.of_itself);
+        tokio::spawn(chain.run(self.stellar.clone(), seed, returns, of_itself));
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
@@ -274,6 +275,7 @@ impl World {
         )
         .await;
         self.network.heal();
+        self.chain.calm();
         self.trace.say(|| "healed".to_owned());
         self.settle(script, processes).await;
         let books = self.books(script)?;
@@ -405,7 +407,7 @@ impl World {
         let process = Process::default();
         let name = PROCESSORS[place / SLOTS as usize];
         let topic = match name {
-            "deployments" | "contracts" => DeploymentEvent::TOPIC,
+            "deployments" | "contracts" | "contract-watcher" => DeploymentEvent::TOPIC,
             "deposits" | "deposit-watcher" | "returns" => DepositEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
@@ -494,6 +496,11 @@ impl World {
             "deployments" => {
                 let policy = processor_deployments::DeploymentPolicy::default();
                 simulation::policy(policy, codecs, ground, stop).await
+            }
+            "contract-watcher" => {
+                let chain = Arc::new(self.chain.clone());
+                let source = processor_watcher::ContractWatcher::new(chain, 1);
+                simulation::source(source, codecs, ground, stop).await
             }
             _ => {
                 let hand = processor_deployments::Contracts::new(

@@ -108,6 +108,12 @@ pub fn transition(
                 out = end(deployment, contract, BY_USER, "its owner cancelled it");
             }
         }
+        DeploymentEvent::ContractCancelledByChain(cancelled) => {
+            if let Some(deployment) = state.all.get_mut(&cancelled.deployment_id) {
+                let detail = "others than Gridway ended its contract";
+                out = end(deployment, Some(cancelled.contract_id), BY_CHAIN, detail);
+            }
+        }
         DeploymentEvent::ContractFailed(event) => {
             if let Some(deployment) = state.all.get_mut(&event.deployment_id) {
                 out = contract_failed(rules, deployment, event, now);
@@ -122,6 +128,11 @@ pub fn transition(
         | DeploymentEvent::DeploymentUpdateFailed(_)
         | DeploymentEvent::DeploymentCancelFailed(_)
         | DeploymentEvent::DeploymentCancelled(_)
+        | DeploymentEvent::ContractAppeared(_)
+        | DeploymentEvent::ContractBilled(_)
+        | DeploymentEvent::GracePeriodStarted(_)
+        | DeploymentEvent::GracePeriodEnded(_)
+        | DeploymentEvent::ContractUpdatedByOther(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}
     }
     (state, out)

@@ -86,6 +86,12 @@ fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
         | DeploymentEvent::ContractUpdated(_)
         | DeploymentEvent::DeploymentCancelRequested(_)
         | DeploymentEvent::ContractCancelled(_)
+        | DeploymentEvent::ContractAppeared(_)
+        | DeploymentEvent::ContractBilled(_)
+        | DeploymentEvent::GracePeriodStarted(_)
+        | DeploymentEvent::GracePeriodEnded(_)
+        | DeploymentEvent::ContractCancelledByChain(_)
+        | DeploymentEvent::ContractUpdatedByOther(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => String::new(),
     }

@@ -2,9 +2,9 @@
 #![expect(clippy::panic, reason = "tests fail by panicking")]
 
 use events::deployments::{
-    ContractCancelled, ContractFailed, ContractUpdated, DeploymentCancelRequested,
-    DeploymentCreated, DeploymentEvent, DeploymentRequested, DeploymentUpdateRequested,
-    FundsArrived, Operation, PurchaseEnded, TimerFired,
+    ContractCancelled, ContractCancelledByChain, ContractFailed, ContractUpdated,
+    DeploymentCancelRequested, DeploymentCreated, DeploymentEvent, DeploymentRequested,
+    DeploymentUpdateRequested, FundsArrived, Operation, PurchaseEnded, TimerFired,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
@@ -486,5 +486,41 @@ fn an_outcome_of_another_attempt_changes_nothing() {
         let (after, out) = when(state.clone(), late);
         assert!(out.own.is_empty(), "{out:?}");
         assert_eq!(after, state);
+    }
+}
+
+#[test]
+fn whatever_is_under_way_what_others_end_has_ended() {
+    let by_chain = || ContractCancelledByChain {
+        deployment_id: id(),
+        user_id: user(),
+        contract_id: STANDS.id,
+        block: 80,
+        event_index: 2,
+    };
+    for before in [
+        vec![order(None)],
+        vec![order(None), created()],
+        vec![order(None), created(), update(2)],
+        vec![order(None), created(), cancel()],
+    ] {
+        let (state, out) = when(given(before), by_chain());
+        assert!(matches!(
+            &out.own[0].event,
+            DeploymentEvent::DeploymentCancelled(e)
+                if e.reason == "by_chain" && e.contract_id == Some(STANDS.id)
+        ));
+        // The outcome of what was under way comes later.
+        for late in [
+            created(),
+            updated(2),
+            cancelled(),
+            failed(Operation::Update, 1, "contract_ended"),
+            by_chain().into(),
+        ] {
+            let (after, out) = when(state.clone(), late);
+            assert!(out.own.is_empty(), "{out:?}");
+            assert_eq!(after, state);
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! What keeps a thing from being done twice is what does it on the real chain: a transaction
 //! carries its account's nonce, which is taken once, and a node takes a hash once.
 
+use crate::dice::Dice;
 use counterparties_tfchain::{CancelPlan, ChainEvent, ContractPlan, ContractProof, UpdatePlan};
 use events::ids::{ContractId, DeploymentId};
+use events::money::Amount;
 use events::outcome::{Find, Refusal};
 use events::time::Timestamp;
 use std::collections::BTreeMap;
@@ -21,6 +23,12 @@ pub struct Contract {
     pub workloads: Vec<(u32, String)>,
     /// The block in which it ended.
     pub ended: Option<u32>,
+    /// Whether the chain ended it by itself.
+    pub by_chain: bool,
+    /// What was billed, in 10^-7 TFT.
+    pub billed: Vec<i64>,
+    /// Grace periods that began and that ended.
+    pub grace: (u32, u32),
 }
 
 impl Contract {
@@ -117,6 +125,9 @@ impl Contracts {
                     plan: plan.clone(),
                     workloads: vec![(number, plan.hash.clone())],
                     ended: None,
+                    by_chain: false,
+                    billed: Vec::new(),
+                    grace: (0, 0),
                 });
                 Some(ChainEvent::ContractCreated {
                     index,
@@ -147,6 +158,56 @@ impl Contracts {
     fn end(&mut self, contract: ContractId, number: u32, index: u32) -> Option<ChainEvent> {
         self.standing(contract)?.ended = Some(number);
         Some(ChainEvent::ContractCancelled { index, contract })
+    }
+
+    /// Does something to one of the contracts that stand.
+    pub fn of_itself(&mut self, dice: &Dice, number: u32, events: &mut Vec<ChainEvent>) {
+        let standing = self.all.iter_mut().filter(|c| c.ended.is_none());
+        let mut standing: Vec<&mut Contract> = standing.collect();
+        if standing.is_empty() {
+            return;
+        }
+        let place = dice.below(standing.len() as u64);
+        let Some(contract) = usize::try_from(place)
+            .ok()
+            .and_then(|p| standing.get_mut(p))
+        else {
+            return;
+        };
+        let (index, id) = (index(events), ContractId(contract.id));
+        let in_grace = contract.grace.0 > contract.grace.1;
+        match dice.below(100) {
+            0..=3 => {
+                (contract.ended, contract.by_chain) = (Some(number), true);
+                events.push(ChainEvent::ContractCancelled {
+                    index,
+                    contract: id,
+                });
+            }
+            4..=29 if in_grace => {
+                contract.grace.1 += 1;
+                events.push(ChainEvent::GracePeriodEnded {
+                    index,
+                    contract: id,
+                });
+            }
+            4..=29 => {
+                contract.grace.0 += 1;
+                events.push(ChainEvent::GracePeriodStarted {
+                    index,
+                    contract: id,
+                });
+            }
+            _ => {
+                let amount = 1 + i64::try_from(dice.below(1_000)).unwrap_or(0);
+                contract.billed.push(amount);
+                events.push(ChainEvent::ContractBilled {
+                    index,
+                    contract: id,
+                    amount: Amount::from_minor(amount).unwrap_or(Amount::ZERO),
+                });
+            }
+        }
     }
 
     /// Every contract that ever was.
