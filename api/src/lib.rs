@@ -60,6 +60,8 @@ pub fn router(state: ApiState) -> Router {
             "/deployments",
             post(deployments::create).get(deployments::list),
         )
+        .route("/deployments/batch", post(deployments::create_batch))
+        .route("/deployments/batch/{id}", get(deployments::show_batch))
         .route(
             "/deployments/{id}",
             get(deployments::show)

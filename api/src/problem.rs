@@ -31,6 +31,7 @@ pub enum Kind {
     MarketUnavailable,
     UnknownPurchase,
     DeploymentEnded,
+    NoWorkload,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -47,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -67,6 +68,7 @@ impl Kind {
         Self::MarketUnavailable,
         Self::UnknownPurchase,
         Self::DeploymentEnded,
+        Self::NoWorkload,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -145,6 +147,11 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE,
                 "market-unavailable",
                 "The market cannot be asked for now",
+            ),
+            Self::NoWorkload => (
+                S::CONFLICT,
+                "no-workload",
+                "This deployment carries no workload",
             ),
             Self::DeploymentEnded => (S::CONFLICT, "deployment-ended", "The deployment has ended"),
             Self::UnknownPurchase => (

@@ -1,7 +1,7 @@
 //! Events of the `deployments` topic, keyed by user id, because a user's chain account is one queue.
 
 pub use crate::dead_letters::DeadLetterReleased;
-use crate::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use crate::ids::{BatchId, ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use crate::money::{Amount, Tft};
 use crate::schema::event_set;
 use crate::time::Timestamp;
@@ -27,6 +27,10 @@ event_set! {
         ContractCancelled,
         DeploymentCancelFailed,
         DeploymentCancelled,
+        BatchRequested,
+        BatchContractsRequested,
+        BatchCreated,
+        BatchFailed,
         ContractAppeared,
         ContractBilled,
         GracePeriodStarted,
@@ -65,6 +69,22 @@ pub struct DeploymentRequested {
     pub minimum_balance: Amount<Tft>,
     /// Requested at.
     pub requested_at: Timestamp,
+    /// A workload on a node, a name, or a whole node.
+    pub kind: DeploymentKind,
+    /// The name, of a name.
+    pub name: Option<String>,
+}
+
+/// Kinds of deployments, each with a kind of contract of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DeploymentKind {
+    /// A workload on a node.
+    Node,
+    /// A name for the grid's gateways.
+    Name,
+    /// A whole node.
+    Rent,
 }
 
 /// TFT of a purchase arrived at the account of the user.
@@ -118,6 +138,12 @@ pub struct ContractRequested {
     pub minimum_balance: Amount<Tft>,
     /// After this the attempt is over.
     pub deadline: Timestamp,
+    /// A workload on a node, a name, or a whole node.
+    pub kind: DeploymentKind,
+    /// The name, of a name.
+    pub name: Option<String>,
+    /// Contracts of the twin with this number or a lower one belong to earlier deployments.
+    pub above: i64,
 }
 
 /// The contract is in a finalized block.
@@ -447,6 +473,116 @@ pub struct ContractUpdatedByOther {
     pub block: i64,
     /// Place of the event in the block.
     pub event_index: i32,
+}
+
+/// One deployment of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchMember {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// A workload on a node, a name, or a whole node.
+    pub kind: DeploymentKind,
+    /// The node on TFChain; 0 for a name.
+    pub node_id: NodeId,
+    /// The name, of a name.
+    pub name: Option<String>,
+    /// Version of the workload.
+    pub version: i32,
+    /// At most 512 bytes, kept on chain.
+    pub data: String,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+    /// Public ips.
+    pub public_ips: i32,
+    /// Solution provider.
+    pub solution_provider: Option<i64>,
+    /// Contracts of the twin with this number or a lower one belong to earlier deployments.
+    pub above: i64,
+}
+
+/// A person wants several deployments, all or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRequested {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// Its deployments.
+    pub members: Vec<BatchMember>,
+    /// Nothing is done before the TFT of this purchase arrived.
+    pub waits_for: Option<PurchaseId>,
+    /// What the account must hold. In 10^-7 units.
+    pub minimum_balance: Amount<Tft>,
+    /// When the command was accepted.
+    pub requested_at: Timestamp,
+}
+
+/// Contracts are to be created on TFChain by one transaction, all or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchContractsRequested {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The twin on TFChain.
+    pub twin_id: TwinId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Its deployments.
+    pub members: Vec<BatchMember>,
+    /// What the account must hold. In 10^-7 units.
+    pub minimum_balance: Amount<Tft>,
+    /// After this the attempt is over.
+    pub deadline: Timestamp,
+}
+
+/// A contract of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedContract {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The node on TFChain; 0 for a name.
+    pub node_id: NodeId,
+    /// The contract on TFChain.
+    pub contract_id: ContractId,
+    /// Hash of id, version and data, 64 hex digits; unique per node.
+    pub hash: String,
+}
+
+/// The contracts of a batch are in a finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchCreated {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Its contracts.
+    pub contracts: Vec<CreatedContract>,
+    /// Hash, hex; empty when it is known by the chain's state alone.
+    pub extrinsic: String,
+    /// TFChain block, finalized.
+    pub block: i64,
+}
+
+/// This attempt created no contract of the batch and never will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchFailed {
+    /// The batch.
+    pub batch_id: BatchId,
+    /// The user; also the record key.
+    pub user_id: UserId,
+    /// The request that this answers.
+    pub request_id: EventId,
+    /// Number of the attempt, 1 for the first.
+    pub attempt: i32,
+    /// Dispatch error by name, or never_will.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
 }
 
 /// A timer of the user's deployments became due.

@@ -1,12 +1,14 @@
 //! Read model `deployments`: one row per deployment. From topic `deployments`.
 
+mod fold;
+
 use crate::batch::{AnyEvent, Entry};
 use crate::db;
 use chrono::{DateTime, Utc};
-use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
+use events::deployments::{DeploymentEvent, DeploymentKind};
+use events::ids::{BatchId, ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
 use events::money::{Amount, Tft};
-use events::time::Timestamp;
+use fold::{About, about, fold, member, requested};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
@@ -79,11 +81,61 @@ impl State {
     }
 }
 
+/// What is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A workload on a node.
+    #[default]
+    Node,
+    /// A name for the grid's gateways.
+    Name,
+    /// A whole node.
+    Rent,
+}
+
+impl Kind {
+    /// Whether it is a workload on a node.
+    #[must_use]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde hands a reference to what decides whether a field is left out"
+    )]
+    pub const fn is_node(&self) -> bool {
+        matches!(self, Self::Node)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "node" => Some(Self::Node),
+            "name" => Some(Self::Name),
+            "rent" => Some(Self::Rent),
+            _ => None,
+        }
+    }
+}
+
+impl From<DeploymentKind> for Kind {
+    fn from(kind: DeploymentKind) -> Self {
+        match kind {
+            DeploymentKind::Node => Self::Node,
+            DeploymentKind::Name => Self::Name,
+            DeploymentKind::Rent => Self::Rent,
+        }
+    }
+}
+
 /// A deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deployment {
     /// The deployment.
     pub id: DeploymentId,
+    /// What is deployed.
+    pub kind: Kind,
+    /// The name, of a name.
+    pub name: Option<String>,
+    /// The batch that it was made in.
+    pub batch_id: Option<BatchId>,
     /// Whose it is.
     pub user_id: UserId,
     /// The twin that holds the contract.
@@ -125,9 +177,15 @@ pub struct Deployment {
 impl FromRow<'_, PgRow> for Deployment {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let state: String = row.try_get("state")?;
+        let kind: String = row.try_get("kind")?;
         let contract: Option<i64> = row.try_get("contract_id")?;
         Ok(Self {
             id: DeploymentId::from_uuid(row.try_get("id")?),
+            kind: Kind::parse(&kind).ok_or_else(|| db::unreadable("kind", &kind))?,
+            name: row.try_get("name")?,
+            batch_id: row
+                .try_get::<Option<Uuid>, _>("batch_id")?
+                .map(BatchId::from_uuid),
             user_id: UserId::from_uuid(row.try_get("user_id")?),
             twin_id: TwinId(db::small("twin_id", row.try_get("twin_id")?)?),
             purchase_id: row
@@ -183,188 +241,15 @@ pub async fn list(pool: &PgPool, user: UserId, limit: i64) -> Result<Vec<Deploym
     .await
 }
 
-fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i64) -> Deployment {
-    Deployment {
-        id: e.deployment_id,
-        user_id: e.user_id,
-        twin_id: e.twin_id,
-        purchase_id: e.waits_for,
-        node_id: e.node_id,
-        hash: e.hash.clone(),
-        workload_version: e.version,
-        wanted_version: e.version,
-        state: if e.waits_for.is_some() {
-            State::WaitingForFunds
-        } else {
-            State::Requested
-        },
-        contract_id: None,
-        extrinsic: None,
-        block: None,
-        billed: Amount::ZERO,
-        grace_since: None,
-        reason: None,
-        detail: None,
-        created_at: e.requested_at.to_datetime().unwrap_or(time),
-        updated_at: time,
-        version: offset,
-    }
-}
-
-/// What an event is about.
-enum About {
-    Deployment(DeploymentId),
-    /// Every deployment that waits for the purchase.
-    Purchase(PurchaseId),
-    Nothing,
-}
-
-fn about(event: &DeploymentEvent) -> About {
-    match event {
-        DeploymentEvent::DeploymentRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentCreated(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentUpdateRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractUpdateRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractUpdated(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentUpdateRejected(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentUpdateFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentCancelRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractCancelRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractCancelled(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentCancelFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentCancelled(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractAppeared(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractBilled(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::GracePeriodStarted(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::GracePeriodEnded(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractCancelledByChain(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractUpdatedByOther(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
-    }
-}
-
-/// Changes a row that exists by an event that is about it.
-fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, offset: i64) {
-    match event {
-        DeploymentEvent::DeploymentRequested(_)
-        | DeploymentEvent::TimerFired(_)
-        | DeploymentEvent::DeadLetterReleased(_) => {}
-        DeploymentEvent::FundsArrived(_) => {
-            if d.state != State::WaitingForFunds {
-                return;
-            }
-            d.state = State::Requested;
-        }
-        DeploymentEvent::PurchaseEnded(e) => {
-            if d.state != State::WaitingForFunds {
-                return;
-            }
-            d.detail = Some(e.detail.clone());
-        }
-        DeploymentEvent::DeploymentUpdateRequested(e) => {
-            // What does not raise the version is rejected.
-            if d.state == State::Created && e.version > d.wanted_version {
-                d.state = State::Updating;
-            }
-            d.wanted_version = d.wanted_version.max(e.version);
-        }
-        DeploymentEvent::DeploymentCancelRequested(_) => {
-            if !d.state.has_ended() {
-                d.state = State::Cancelling;
-            }
-        }
-        DeploymentEvent::ContractRequested(e) => {
-            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
-            under_way(d, State::Submitted);
-        }
-        DeploymentEvent::DeploymentCreated(e) => {
-            d.contract_id = Some(e.contract_id);
-            done(d, &e.extrinsic, e.block);
-            came_to_be(d);
-        }
-        DeploymentEvent::ContractUpdateRequested(_) => under_way(d, State::Updating),
-        DeploymentEvent::ContractUpdated(e) => {
-            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
-            done(d, &e.extrinsic, e.block);
-            came_to_be(d);
-        }
-        DeploymentEvent::ContractCancelRequested(_) => under_way(d, State::Cancelling),
-        DeploymentEvent::ContractCancelled(e) => done(d, &e.extrinsic, e.block),
-        DeploymentEvent::ContractFailed(e) => because(d, &e.code, &e.detail),
-        DeploymentEvent::DeploymentUpdateRejected(e) => because(d, &e.reason, &e.detail),
-        DeploymentEvent::DeploymentUpdateFailed(e) => {
-            if e.version >= d.wanted_version {
-                under_way(d, State::Created);
-            }
-            because(d, &e.reason, &e.detail);
-        }
-        DeploymentEvent::DeploymentCancelFailed(e) => {
-            if d.state == State::Cancelling {
-                d.state = State::Created;
-            }
-            because(d, &e.reason, &e.detail);
-        }
-        DeploymentEvent::ContractAppeared(e) => {
-            d.contract_id = d.contract_id.or(Some(e.contract_id));
-        }
-        DeploymentEvent::ContractBilled(e) => {
-            // What does not fit stays at the most that does.
-            d.billed = d.billed.checked_add(e.amount).unwrap_or(d.billed);
-        }
-        DeploymentEvent::GracePeriodStarted(e) => d.grace_since = Some(e.block),
-        DeploymentEvent::GracePeriodEnded(_) => d.grace_since = None,
-        DeploymentEvent::ContractUpdatedByOther(e) => d.hash.clone_from(&e.hash),
-        DeploymentEvent::ContractCancelledByChain(e) => {
-            d.contract_id = Some(e.contract_id);
-            done(d, "", e.block);
-        }
-        DeploymentEvent::DeploymentCancelled(e) => {
-            d.grace_since = None;
-            d.state = State::Cancelled;
-            d.contract_id = d.contract_id.or(e.contract_id);
-            because(d, &e.reason, &e.detail);
-        }
-        DeploymentEvent::DeploymentFailed(e) => {
-            d.state = State::Failed;
-            because(d, &e.reason, &e.detail);
-        }
-    }
-    d.updated_at = at.to_datetime().unwrap_or_default();
-    d.version = offset;
-}
-
-/// A request is open. Of what is being cancelled people see that, whatever is awaited before.
-fn under_way(d: &mut Deployment, state: State) {
-    if !d.state.has_ended() && d.state != State::Cancelling {
-        d.state = state;
-    }
-}
-
-/// A workload stands. A newer one may wait for its turn.
-fn came_to_be(d: &mut Deployment) {
-    under_way(
-        d,
-        if d.wanted_version > d.workload_version {
-            State::Updating
-        } else {
-            State::Created
-        },
-    );
-}
-
-/// The chain has done something.
-fn done(d: &mut Deployment, extrinsic: &str, block: i64) {
-    (d.extrinsic, d.block) = (Some(extrinsic.to_owned()), Some(block));
-    (d.reason, d.detail) = (None, None);
-}
-
-fn because(d: &mut Deployment, reason: &str, detail: &str) {
-    (d.reason, d.detail) = (Some(reason.to_owned()), Some(detail.to_owned()));
+/// The deployments of a batch, in the order of their ids.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn of_batch(pool: &PgPool, batch: BatchId) -> Result<Vec<Deployment>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM deployments WHERE batch_id = $1 ORDER BY id")
+        .bind(batch.uuid())
+        .fetch_all(pool)
+        .await
 }
 
 /// Folds the fresh entries; gives the ids of the deployments that changed.
@@ -373,7 +258,7 @@ pub(crate) async fn apply(
     fresh: &[&Entry],
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let mut entries: Vec<(&Entry, &DeploymentEvent)> = Vec::new();
-    let (mut ids, mut purchases) = (BTreeSet::new(), BTreeSet::new());
+    let (mut ids, mut purchases, mut batches) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for entry in fresh {
         let AnyEvent::Deployment(event) = &entry.event else {
             continue;
@@ -381,6 +266,7 @@ pub(crate) async fn apply(
         match about(event) {
             About::Deployment(id) => ids.insert(id.uuid()),
             About::Purchase(id) => purchases.insert(id.uuid()),
+            About::Batch(id) => batches.insert(id.uuid()),
             About::Nothing => continue,
         };
         entries.push((entry, event.as_ref()));
@@ -389,10 +275,12 @@ pub(crate) async fn apply(
         return Ok(BTreeSet::new());
     }
     let mut rows: BTreeMap<Uuid, Deployment> = sqlx::query_as::<_, Deployment>(
-        "SELECT * FROM deployments WHERE id = ANY($1) OR purchase_id = ANY($2)",
+        "SELECT * FROM deployments
+          WHERE id = ANY($1) OR purchase_id = ANY($2) OR batch_id = ANY($3)",
     )
     .bind(ids.into_iter().collect::<Vec<_>>())
     .bind(purchases.into_iter().collect::<Vec<_>>())
+    .bind(batches.into_iter().collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await?
     .into_iter()
@@ -410,6 +298,18 @@ pub(crate) async fn apply(
                 if let Some(d) = rows.get_mut(&id.uuid()) {
                     fold(d, event, at, offset);
                 }
+            }
+            About::Batch(id) => {
+                if let DeploymentEvent::BatchRequested(e) = event {
+                    let time = at.to_datetime().unwrap_or_default();
+                    for m in &e.members {
+                        rows.entry(m.deployment_id.uuid())
+                            .or_insert_with(|| member(e, m, time, offset));
+                    }
+                }
+                rows.values_mut()
+                    .filter(|d| d.batch_id == Some(id))
+                    .for_each(|d| fold(d, event, at, offset));
             }
             About::Purchase(id) => rows
                 .values_mut()
@@ -432,268 +332,4 @@ pub(crate) async fn apply(
     .execute(tx)
     .await?;
     Ok(changed.iter().map(|d| d.id.uuid()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(clippy::panic, reason = "tests fail by panicking")]
-    use super::*;
-    use events::deployments::{
-        ContractBilled, ContractCancelledByChain, ContractFailed, ContractRequested,
-        ContractUpdated, DeploymentCancelFailed, DeploymentCancelRequested, DeploymentCancelled,
-        DeploymentCreated, DeploymentUpdateFailed, DeploymentUpdateRequested, GracePeriodEnded,
-        GracePeriodStarted, Operation,
-    };
-    use events::ids::EventId;
-
-    const AT: Timestamp = Timestamp(1_790_000_000_000);
-
-    fn id() -> DeploymentId {
-        DeploymentId::derive(&["d"])
-    }
-
-    fn user() -> UserId {
-        UserId::derive(&["u"])
-    }
-
-    fn order() -> DeploymentRequested {
-        DeploymentRequested {
-            deployment_id: id(),
-            user_id: user(),
-            twin_id: TwinId(7),
-            node_id: NodeId(3),
-            version: 1,
-            data: String::new(),
-            hash: "h1".to_owned(),
-            public_ips: 0,
-            solution_provider: None,
-            waits_for: None,
-            minimum_balance: Amount::ZERO,
-            requested_at: AT,
-        }
-    }
-
-    fn asked(version: i32) -> DeploymentEvent {
-        DeploymentUpdateRequested {
-            deployment_id: id(),
-            user_id: user(),
-            version,
-            data: String::new(),
-            hash: format!("h{version}"),
-            requested_at: AT,
-        }
-        .into()
-    }
-
-    fn submitted() -> DeploymentEvent {
-        ContractRequested {
-            deployment_id: id(),
-            user_id: user(),
-            twin_id: TwinId(7),
-            attempt: 1,
-            node_id: NodeId(3),
-            version: 1,
-            hash: "h1".to_owned(),
-            data: String::new(),
-            public_ips: 0,
-            solution_provider: None,
-            minimum_balance: Amount::ZERO,
-            deadline: AT,
-        }
-        .into()
-    }
-
-    fn created() -> DeploymentEvent {
-        DeploymentCreated {
-            deployment_id: id(),
-            user_id: user(),
-            request_id: EventId::derive(&["c"]),
-            node_id: NodeId(3),
-            contract_id: ContractId(9),
-            hash: "h1".to_owned(),
-            extrinsic: "x1".to_owned(),
-            block: 5,
-        }
-        .into()
-    }
-
-    fn updated(version: i32) -> DeploymentEvent {
-        ContractUpdated {
-            deployment_id: id(),
-            user_id: user(),
-            request_id: EventId::derive(&["u"]),
-            contract_id: ContractId(9),
-            version,
-            hash: format!("h{version}"),
-            extrinsic: format!("x{version}"),
-            block: 6,
-        }
-        .into()
-    }
-
-    fn update_failed(version: i32) -> DeploymentEvent {
-        DeploymentUpdateFailed {
-            deployment_id: id(),
-            user_id: user(),
-            version,
-            reason: "never_will".to_owned(),
-            detail: String::new(),
-        }
-        .into()
-    }
-
-    fn end_asked() -> DeploymentEvent {
-        DeploymentCancelRequested {
-            deployment_id: id(),
-            user_id: user(),
-            requested_at: AT,
-        }
-        .into()
-    }
-
-    fn end_failed() -> DeploymentEvent {
-        DeploymentCancelFailed {
-            deployment_id: id(),
-            user_id: user(),
-            reason: "NodeHasActiveContracts".to_owned(),
-            detail: String::new(),
-        }
-        .into()
-    }
-
-    fn ended() -> DeploymentEvent {
-        DeploymentCancelled {
-            deployment_id: id(),
-            user_id: user(),
-            contract_id: Some(ContractId(9)),
-            reason: "by_user".to_owned(),
-            detail: String::new(),
-        }
-        .into()
-    }
-
-    /// The states after each event of a deployment that was asked for, and the row in the end.
-    fn states(events: &[DeploymentEvent]) -> (Vec<&'static str>, Deployment) {
-        let Some(at) = AT.to_datetime() else {
-            panic!("no time")
-        };
-        let mut row = requested(&order(), at, 0);
-        let states = (1..).zip(events).map(|(offset, event)| {
-            fold(&mut row, event, AT, offset);
-            row.state.as_str()
-        });
-        (states.collect(), row)
-    }
-
-    #[test]
-    fn a_deployment_goes_from_workload_to_workload_to_its_end() {
-        let way = [
-            submitted(),
-            created(),
-            asked(2),
-            updated(2),
-            end_asked(),
-            ended(),
-        ];
-        let (seen, row) = states(&way);
-        let wanted = [
-            "submitted",
-            "created",
-            "updating",
-            "created",
-            "cancelling",
-            "cancelled",
-        ];
-        assert_eq!(seen, wanted);
-        assert_eq!((row.hash.as_str(), row.workload_version), ("h2", 2));
-        assert_eq!(row.extrinsic.as_deref(), Some("x2"));
-        assert_eq!(
-            (row.contract_id, row.version),
-            (Some(ContractId(9)), 6),
-            "{row:?}"
-        );
-        assert!(row.state.has_ended());
-    }
-
-    #[test]
-    fn what_was_asked_meanwhile_shows_until_it_is_done() {
-        let (seen, _) = states(&[submitted(), asked(2), created(), updated(2)]);
-        assert_eq!(seen, ["submitted", "submitted", "updating", "created"]);
-        let (seen, _) = states(&[submitted(), end_asked(), created(), ended(), created()]);
-        assert_eq!(
-            seen[1..],
-            ["cancelling", "cancelling", "cancelled", "cancelled"]
-        );
-    }
-
-    #[test]
-    fn what_failed_leaves_the_deployment_as_it_was() {
-        let (seen, row) = states(&[created(), asked(2), asked(2), update_failed(2)]);
-        assert_eq!(seen, ["created", "updating", "updating", "created"]);
-        assert_eq!((row.workload_version, row.wanted_version), (1, 2));
-        assert_eq!(row.reason.as_deref(), Some("never_will"));
-        let (seen, _) = states(&[created(), asked(2), asked(3), update_failed(2), updated(3)]);
-        assert_eq!(seen[3..], ["updating", "created"]);
-        let (seen, _) = states(&[created(), end_asked(), end_failed()]);
-        assert_eq!(seen[1..], ["cancelling", "created"]);
-        let failed = ContractFailed {
-            deployment_id: id(),
-            user_id: user(),
-            request_id: EventId::derive(&["c"]),
-            attempt: 1,
-            code: "never_will".to_owned(),
-            detail: String::new(),
-            operation: Operation::Create,
-        };
-        let (seen, row) = states(&[submitted(), failed.into()]);
-        assert_eq!(seen[1], "submitted");
-        assert_eq!(row.reason.as_deref(), Some("never_will"));
-    }
-
-    #[test]
-    fn what_the_chain_does_by_itself_shows() {
-        let billed = |amount| {
-            DeploymentEvent::from(ContractBilled {
-                deployment_id: id(),
-                user_id: user(),
-                contract_id: ContractId(9),
-                amount: Amount::from_whole(amount),
-                block: 20,
-                event_index: 1,
-            })
-        };
-        let started = DeploymentEvent::from(GracePeriodStarted {
-            deployment_id: id(),
-            user_id: user(),
-            contract_id: ContractId(9),
-            block: 21,
-            event_index: 1,
-        });
-        let before = [created(), billed(2), billed(3), started];
-        let (seen, row) = states(&before);
-        assert!(seen.iter().all(|state| *state == "created"));
-        assert_eq!(
-            (row.billed, row.grace_since),
-            (Amount::from_whole(5), Some(21))
-        );
-        let ended = DeploymentEvent::from(GracePeriodEnded {
-            deployment_id: id(),
-            user_id: user(),
-            contract_id: ContractId(9),
-            block: 22,
-            event_index: 1,
-        });
-        let (_, row) = states(&[before.as_slice(), &[ended]].concat());
-        assert_eq!(row.grace_since, None);
-        let gone = DeploymentEvent::from(ContractCancelledByChain {
-            deployment_id: id(),
-            user_id: user(),
-            contract_id: ContractId(9),
-            block: 23,
-            event_index: 1,
-        });
-        let (seen, row) = states(&[created(), gone, self::ended()]);
-        assert_eq!(seen, ["created", "created", "cancelled"]);
-        assert_eq!((row.extrinsic.as_deref(), row.block), (Some(""), Some(23)));
-    }
 }

@@ -279,6 +279,21 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "deployment_id": e.deployment_id, "contract_id": e.contract_id, "reason": e.reason,
             "detail": e.detail,
         }),
+        DeploymentEvent::BatchRequested(e) => json!({
+            "batch_id": e.batch_id, "twin_id": e.twin_id, "deployments": e.members.len(),
+            "minimum_balance": coins(e.minimum_balance),
+        }),
+        DeploymentEvent::BatchContractsRequested(e) => json!({
+            "batch_id": e.batch_id, "attempt": e.attempt, "contracts": e.members.len(),
+            "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::BatchCreated(e) => json!({
+            "batch_id": e.batch_id, "extrinsic": e.extrinsic, "block": e.block,
+            "contracts": e.contracts.iter().map(|c| c.contract_id).collect::<Vec<_>>(),
+        }),
+        DeploymentEvent::BatchFailed(e) => json!({
+            "batch_id": e.batch_id, "attempt": e.attempt, "code": e.code, "detail": e.detail,
+        }),
         DeploymentEvent::ContractAppeared(e) => json!({
             "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
         }),

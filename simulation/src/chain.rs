@@ -9,8 +9,9 @@ use crate::stellar::Stellar;
 use crate::time;
 use async_trait::async_trait;
 use counterparties_tfchain::{
-    AccountId32, ActivatorKey, Block, BlockRef, CancelPlan, ChainEvent, ChainKey, ContractPlan,
-    ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan,
+    AccountId32, ActivatorKey, BatchPlan, Block, BlockRef, CancelPlan, ChainEvent, ChainKey,
+    ContractKind, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan,
+    TwinProof, UpdatePlan,
 };
 use events::ids::TwinId;
 use events::money::{Amount, Tft};
@@ -157,7 +158,7 @@ fn unreachable(_: Unanswered) -> ReadError {
 }
 
 /// What a node knows of a plan that has not been carried out.
-fn open(head: &BlockRef, deadline: i64) -> Find<ContractProof> {
+fn open(head: &BlockRef, deadline: i64) -> Find<Vec<ContractProof>> {
     // Past the deadline at a final block, nothing signed before can land.
     if head.timestamp.seconds() > deadline {
         return Find::NeverWill("its era is over".to_owned());
@@ -168,13 +169,49 @@ fn open(head: &BlockRef, deadline: i64) -> Find<ContractProof> {
     Find::Absent
 }
 
+fn one(find: Find<Vec<ContractProof>>) -> Find<ContractProof> {
+    match find {
+        Find::Landed(proofs) => match proofs.into_iter().next() {
+            Some(proof) => Find::Landed(proof),
+            None => Find::Pending("no proof".to_owned()),
+        },
+        Find::Refused(refusal) => Find::Refused(refusal),
+        Find::Absent => Find::Absent,
+        Find::Pending(reason) => Find::Pending(reason),
+        Find::NoAnswer(reason) => Find::NoAnswer(reason),
+        Find::NeverWill(reason) => Find::NeverWill(reason),
+    }
+}
+
+fn first(attempt: Attempt<Vec<ContractProof>>) -> Attempt<ContractProof> {
+    match attempt {
+        Attempt::Landed(proofs) => match proofs.into_iter().next() {
+            Some(proof) => Attempt::Landed(proof),
+            None => Attempt::Unknown("no proof".to_owned()),
+        },
+        Attempt::Refused(refusal) => Attempt::Refused(refusal),
+        Attempt::NotSent(reason) => Attempt::NotSent(reason),
+        Attempt::Unknown(reason) => Attempt::Unknown(reason),
+        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
+    }
+}
+
+/// A request for a contract, by its kind.
+fn creating(kind: &ContractKind) -> &'static str {
+    match kind {
+        ContractKind::Node => "create contract",
+        ContractKind::Name(_) => "create name",
+        ContractKind::Rent => "create rent",
+    }
+}
+
 impl Chain {
     async fn find(
         &self,
         what: &'static str,
         deadline: i64,
-        known: impl Fn(&Contracts, u32) -> Option<Find<ContractProof>> + Send + Sync + 'static,
-    ) -> Find<ContractProof> {
+        known: impl Fn(&Contracts, u32) -> Option<Find<Vec<ContractProof>>> + Send + Sync + 'static,
+    ) -> Find<Vec<ContractProof>> {
         let chain = self.clone();
         let answer = self
             .network
@@ -194,12 +231,13 @@ impl Chain {
         key: &ChainKey,
         owner: &dyn OwnershipProof,
         call: Call,
-    ) -> Attempt<ContractProof> {
+    ) -> Attempt<Vec<ContractProof>> {
         let (head, account) = (self.head().number, key.ss58());
         let nonce = {
             let model = self.model();
             let known = match &call {
                 Call::Create(plan) => model.contracts.creation(plan, head),
+                Call::Batch(plan) => model.contracts.batch(plan, head),
                 Call::Update(plan) => model.contracts.update(plan, head),
                 Call::Cancel(plan) => model.contracts.cancellation(plan, head),
             };
@@ -247,7 +285,7 @@ impl Tfchain for Chain {
     async fn find_contract(&self, plan: &ContractPlan, _: &ChainKey) -> Find<ContractProof> {
         let (plan, deadline) = (plan.clone(), plan.deadline);
         let known = move |contracts: &Contracts, head| contracts.creation(&plan, head);
-        self.find("find contract", deadline, known).await
+        one(self.find("find contract", deadline, known).await)
     }
 
     async fn create_contract(
@@ -257,13 +295,29 @@ impl Tfchain for Chain {
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
         let call = Call::Create(plan.clone());
-        self.send("create contract", key, owner, call).await
+        first(self.send(creating(&plan.kind), key, owner, call).await)
+    }
+
+    async fn find_batch(&self, plan: &BatchPlan, _: &ChainKey) -> Find<Vec<ContractProof>> {
+        let (plan, deadline) = (plan.clone(), plan.deadline);
+        let known = move |contracts: &Contracts, head| contracts.batch(&plan, head);
+        self.find("find batch", deadline, known).await
+    }
+
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>> {
+        let call = Call::Batch(plan.clone());
+        self.send("create batch", key, owner, call).await
     }
 
     async fn find_update(&self, plan: &UpdatePlan, _: &ChainKey) -> Find<ContractProof> {
         let (plan, deadline) = (plan.clone(), plan.deadline);
         let known = move |contracts: &Contracts, head| contracts.update(&plan, head);
-        self.find("find update", deadline, known).await
+        one(self.find("find update", deadline, known).await)
     }
 
     async fn update_contract(
@@ -273,13 +327,13 @@ impl Tfchain for Chain {
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
         let call = Call::Update(plan.clone());
-        self.send("update contract", key, owner, call).await
+        first(self.send("update contract", key, owner, call).await)
     }
 
     async fn find_cancel(&self, plan: &CancelPlan, _: &ChainKey) -> Find<ContractProof> {
         let (plan, deadline) = (plan.clone(), plan.deadline);
         let known = move |contracts: &Contracts, head| contracts.cancellation(&plan, head);
-        self.find("find cancel", deadline, known).await
+        one(self.find("find cancel", deadline, known).await)
     }
 
     async fn cancel_contract(
@@ -289,7 +343,7 @@ impl Tfchain for Chain {
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
         let call = Call::Cancel(plan.clone());
-        self.send("cancel contract", key, owner, call).await
+        first(self.send("cancel contract", key, owner, call).await)
     }
 
     async fn finalized_head(&self) -> Result<BlockRef, ReadError> {

@@ -430,6 +430,13 @@ impl Books {
             let counts = self.purchases.entry(purchase).or_default();
             counts.deployments.push(e.deployment_id);
         }
+        if let DeploymentEvent::BatchRequested(e) = event
+            && let Some(purchase) = e.waits_for
+        {
+            let counts = self.purchases.entry(purchase).or_default();
+            let members = e.members.iter().map(|member| member.deployment_id);
+            counts.deployments.extend(members);
+        }
         deployed::take(&mut self.deployed, event, id);
     }
 }

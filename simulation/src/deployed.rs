@@ -54,6 +54,33 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
             seen.hash.clone_from(&e.hash);
             (seen.wanted, seen.settled) = (e.version, e.version);
         }
+        DeploymentEvent::BatchRequested(e) => {
+            for member in &e.members {
+                let seen = all.entry(member.deployment_id).or_default();
+                seen.hash.clone_from(&member.hash);
+                (seen.wanted, seen.settled) = (member.version, member.version);
+            }
+        }
+        DeploymentEvent::BatchContractsRequested(e) => {
+            for member in &e.members {
+                let seen = all.entry(member.deployment_id).or_default();
+                seen.open.insert(id);
+                seen.asked = true;
+                seen.settled = seen.settled.max(member.version);
+            }
+        }
+        DeploymentEvent::BatchCreated(e) => {
+            for made in &e.contracts {
+                let seen = all.entry(made.deployment_id).or_default();
+                seen.open.remove(&e.request_id);
+                seen.created = true;
+            }
+        }
+        DeploymentEvent::BatchFailed(e) => {
+            for seen in all.values_mut() {
+                seen.open.remove(&e.request_id);
+            }
+        }
         DeploymentEvent::DeploymentUpdateRequested(e) => {
             if let Some(seen) = all.get_mut(&e.deployment_id) {
                 seen.wanted = seen.wanted.max(e.version);

@@ -2,19 +2,22 @@
 
 use crate::meet::{Fate, meet};
 use crate::net::Fault;
-use crate::script::{Buyer, Change, Kind, Mishap, Script, Usdc};
+use crate::script::{Buyer, Change, Kind, Mishap, Script, Usdc, What};
 use crate::trace::Trace;
 use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 8] = [
+const EFFECTS: [&str; 11] = [
     "create intent",
     "create refund",
     "submit swap",
     "submit hand-off",
     "submit return",
     "create contract",
+    "create name",
+    "create rent",
+    "create batch",
     "update contract",
     "cancel contract",
 ];
@@ -88,6 +91,12 @@ fn script(effect: &str) -> Script {
             dispute: None,
             gives_back: None,
             deploys: true,
+            what: match effect {
+                "create name" => What::Name,
+                "create rent" => What::Rent,
+                "create batch" => What::Batch,
+                _ => What::Node,
+            },
             changes: match effect {
                 "update contract" => vec![Change::Update(120_000), Change::Update(1)],
                 "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],

@@ -82,6 +82,19 @@ impl Usdc {
     ];
 }
 
+/// What somebody deploys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A workload on a node.
+    Node,
+    /// A name.
+    Name,
+    /// A whole node.
+    Rent,
+    /// One of each, all or none.
+    Batch,
+}
+
 /// What somebody does with a deployment after asking for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
@@ -109,6 +122,8 @@ pub struct Buyer {
     pub gives_back: Option<(u64, i64)>,
     /// Whether they want a deployment.
     pub deploys: bool,
+    /// What that is.
+    pub what: What,
     /// What they do with it, one after the other.
     pub changes: Vec<Change>,
     /// How they pay by USDC; `None`: by card.
@@ -165,6 +180,7 @@ impl Script {
                 dispute: dice.percent(20).then(|| dice.percent(50)),
                 gives_back: None,
                 deploys: dice.percent(80),
+                what: What::Node,
                 changes: Vec::new(),
                 usdc: None,
             })
@@ -186,6 +202,12 @@ impl Script {
         let minds = Dice::new(seed, "changes");
         for buyer in &mut buyers {
             buyer.changes = changes(&minds);
+            buyer.what = match minds.below(10) {
+                0..=4 => What::Node,
+                5 => What::Name,
+                6 => What::Rent,
+                _ => What::Batch,
+            };
         }
         let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
         if dice.percent(30) {

@@ -1,6 +1,6 @@
 //! Makes a failing world small enough to be read.
 
-use crate::script::{Script, Usdc};
+use crate::script::{Script, Usdc, What};
 use crate::trace::Trace;
 use crate::world::{Fixture, live};
 use anyhow::Result;
@@ -82,6 +82,7 @@ fn candidates(script: &Script) -> Vec<Script> {
         with(&|s| s.buyers[place].tellings = 1);
         with(&|s| s.buyers[place].dispute = None);
         with(&|s| s.buyers[place].deploys = false);
+        with(&|s| s.buyers[place].what = What::Node);
         with(&|s| s.buyers[place].changes.clear());
         with(&|s| {
             s.buyers[place].changes.pop();

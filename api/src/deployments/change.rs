@@ -12,7 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use events::deployments::{DeploymentCancelRequested, DeploymentEvent, DeploymentUpdateRequested};
-use projections::deployments::{Deployment, State as Stage};
+use projections::deployments::{Deployment, Kind as What, State as Stage};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub(crate) async fn update(
 ) -> Result<Response, Problem> {
     fits(&update.data)?;
     let deployment = own(&state, user, &id).await?;
+    if deployment.kind != What::Node {
+        let detail = "only a deployment on a node carries a workload; DELETE ends this one";
+        return Err(Problem::new(Kind::NoWorkload, detail));
+    }
     let fingerprint = Fingerprint::of("deployments/update", &(deployment.id, &update))?;
     let (hit, claim) = claimed(&state, &key, &deployment, &fingerprint, |stage| {
         stage == Stage::Cancelling || stage.has_ended()

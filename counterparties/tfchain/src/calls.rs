@@ -1,10 +1,10 @@
 //! The one way of every call about a contract: look, prove, sign with exactly the nonce that was
 //! read, submit.
 
-use crate::client::{AccountState, Executed, TfchainClient};
+use crate::client::{AccountState, Executed, Signed, TfchainClient};
 use crate::era::{Deadline, TOO_NEAR, first_block_at, mortality, standing};
 use crate::keys::ChainKey;
-use crate::node::{NodeClient, View};
+use crate::node::NodeClient;
 use crate::outcome::meaning;
 use crate::port::{MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError};
 use crate::shapes::{Contract, ContractState, Named};
@@ -43,10 +43,25 @@ pub(crate) enum Known<P> {
     Open,
 }
 
+/// As whom, at which nonce and for how long something is signed.
+pub(crate) struct Signing<'a> {
+    pub key: &'a ChainKey,
+    pub state: &'a AccountState,
+    pub period: u32,
+}
+
+impl Signing<'_> {
+    pub(crate) fn call<C: Named + EncodeAsFields>(
+        &self,
+        chain: &TfchainClient,
+        call: C,
+    ) -> Result<Signed, ReadError> {
+        chain.sign(self.key, self.state, self.period, call)
+    }
+}
+
 /// Something that one transaction does.
 pub(crate) trait Wanted: Sync {
-    /// The call.
-    type Call: Named + EncodeAsFields + Send;
     /// What shows that it was done.
     type Proof: Send;
 
@@ -62,7 +77,8 @@ pub(crate) trait Wanted: Sync {
         state: &AccountState,
     ) -> impl Future<Output = Result<Known<Self::Proof>, ReadError>> + Send;
 
-    fn call(&self, view: &View) -> Result<Self::Call, ReadError>;
+    /// Signs its call with the nonce of the state, for so many blocks.
+    fn sign(&self, chain: &TfchainClient, signing: &Signing<'_>) -> Result<Signed, ReadError>;
 
     /// What the events of the transaction show.
     fn proof(&self, executed: &Executed) -> Option<Self::Proof>;
@@ -198,15 +214,18 @@ async fn send<W: Wanted>(
             "the work is no longer this process's".to_owned(),
         ));
     }
-    let call = wanted.call(&state.view)?;
-    let signed = chain.sign(key, &state, period, call)?;
+    let signing = Signing {
+        key,
+        state: &state,
+        period,
+    };
+    let signed = wanted.sign(chain, &signing)?;
     chain.remember(terms.request, &signed, &state, period);
     tracing::debug!(
         request = %terms.request,
         account = %key.ss58(),
         nonce = state.nonce,
         transaction = signed.hash(),
-        call = W::Call::NAME,
         "submitting a call about a contract"
     );
     let executed = match chain.submit(&signed).await {
@@ -228,10 +247,11 @@ pub(crate) async fn since(
     terms: &Terms,
     state: &AccountState,
     trace: &Trace,
+    above: u64,
 ) -> Result<Option<Traced>, ReadError> {
     let since = terms.requested_at.0.saturating_sub(CLOCKS_APART_MS);
     let from = first_block_at(chain, since, &state.at).await?;
-    chain.traced(trace, from, state.at.number).await
+    chain.traced(trace, above, from, state.at.number).await
 }
 
 /// A contract that stands at a view. The chain keeps one that was cancelled for a while.

@@ -1,10 +1,10 @@
 //! Changing contracts that exist: another workload, or their end.
 
 use crate::calls::{
-    Known, Terms, Wanted, ended, hash_bytes, malformed_workload, since, standing_contract,
+    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, since, standing_contract,
 };
-use crate::client::{AccountState, Executed, TfchainClient};
-use crate::node::{View, malformed};
+use crate::client::{AccountState, Executed, Signed, TfchainClient};
+use crate::node::malformed;
 use crate::port::{CancelPlan, ChainEvent, ContractProof, ReadError, UpdatePlan};
 use crate::shapes::{CancelContract, ContractData, UpdateNodeContract};
 use crate::traces::{Trace, Traced};
@@ -36,7 +36,6 @@ async fn proof_of(
 }
 
 impl Wanted for UpdatePlan {
-    type Call = UpdateNodeContract;
     type Proof = ContractProof;
 
     fn terms(&self) -> Terms {
@@ -60,7 +59,7 @@ impl Wanted for UpdatePlan {
         state: &AccountState,
     ) -> Result<Known<ContractProof>, ReadError> {
         let trace = Trace::Updated(self.contract.0, self.hash.clone());
-        if let Some(traced) = since(chain, &self.terms(), state, &trace).await? {
+        if let Some(traced) = since(chain, &self.terms(), state, &trace, 0).await? {
             let proof = proof_of(chain, self.contract, Some(&traced), state).await?;
             return Ok(Known::Done(proof));
         }
@@ -86,13 +85,14 @@ impl Wanted for UpdatePlan {
         Ok(Known::Open)
     }
 
-    fn call(&self, _: &View) -> Result<UpdateNodeContract, ReadError> {
-        Ok(UpdateNodeContract {
+    fn sign(&self, chain: &TfchainClient, signing: &Signing<'_>) -> Result<Signed, ReadError> {
+        let call = UpdateNodeContract {
             contract_id: self.contract.0,
             deployment_hash: hash_bytes(&self.hash)
                 .ok_or_else(|| malformed("a deployment's hash"))?,
             deployment_data: self.data.as_bytes().to_vec(),
-        })
+        };
+        signing.call(chain, call)
     }
 
     fn proof(&self, executed: &Executed) -> Option<ContractProof> {
@@ -110,7 +110,6 @@ impl Wanted for UpdatePlan {
 }
 
 impl Wanted for CancelPlan {
-    type Call = CancelContract;
     type Proof = ContractProof;
 
     fn terms(&self) -> Terms {
@@ -142,15 +141,16 @@ impl Wanted for CancelPlan {
             return Ok(Known::Behind(reason));
         }
         let trace = Trace::Ended(self.contract.0);
-        let traced = since(chain, &self.terms(), state, &trace).await?;
+        let traced = since(chain, &self.terms(), state, &trace, 0).await?;
         let proof = proof_of(chain, self.contract, traced.as_ref(), state).await?;
         Ok(Known::Done(proof))
     }
 
-    fn call(&self, _: &View) -> Result<CancelContract, ReadError> {
-        Ok(CancelContract {
+    fn sign(&self, chain: &TfchainClient, signing: &Signing<'_>) -> Result<Signed, ReadError> {
+        let call = CancelContract {
             contract_id: self.contract.0,
-        })
+        };
+        signing.call(chain, call)
     }
 
     fn proof(&self, executed: &Executed) -> Option<ContractProof> {

@@ -5,8 +5,8 @@ use crate::keys::{ActivatorKey, ChainKey};
 use crate::node::{NodeClient, View, malformed, told, unreachable};
 use crate::outcome::Answer;
 use crate::port::{
-    Block, BlockRef, CancelPlan, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain,
-    TwinPlan, TwinProof, UpdatePlan,
+    BatchPlan, Block, BlockRef, CancelPlan, ContractPlan, ContractProof, OwnershipProof, ReadError,
+    Tfchain, TwinPlan, TwinProof, UpdatePlan,
 };
 use crate::shapes::{Accepted, AccountInfo, Named};
 use crate::submitted::Submitted;
@@ -416,6 +416,19 @@ impl Tfchain for TfchainClient {
         key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
+        crate::calls::attempt(self, plan, key, owner).await
+    }
+
+    async fn find_batch(&self, plan: &BatchPlan, key: &ChainKey) -> Find<Vec<ContractProof>> {
+        crate::calls::find(self, plan, key).await
+    }
+
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>> {
         crate::calls::attempt(self, plan, key, owner).await
     }
 

@@ -11,6 +11,7 @@
 //! - [`shapes`] are the calls, events and storage entries that are used, and [`guard`] compares
 //!   them with the node's metadata before anything is signed.
 
+mod batches;
 mod blocks;
 mod calls;
 mod changes;
@@ -31,7 +32,8 @@ mod twins;
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
 pub use port::{
-    Block, BlockRef, CancelPlan, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA,
-    OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan, deployment_hash,
+    BatchPlan, Block, BlockRef, CancelPlan, ChainEvent, ContractKind, ContractPlan, ContractProof,
+    MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan,
+    deployment_hash,
 };
 pub use subxt::utils::AccountId32;

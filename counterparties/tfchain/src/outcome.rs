@@ -50,6 +50,9 @@ const REFUSALS: &[&str] = &[
     "SmartContractModule.TwinNotAuthorizedToCancelContract",
     "SmartContractModule.CannotUpdateContractInGraceState",
     "SmartContractModule.InvalidContractType",
+    "SmartContractModule.NameNotValid",
+    "SmartContractModule.NameContractNameTooShort",
+    "SmartContractModule.NameContractNameTooLong",
     "TfgridModule.InvalidDocumentLinkInput",
     "TfgridModule.InvalidDocumentHashInput",
     "TfgridModule.InvalidRelay",
@@ -61,6 +64,7 @@ const REFUSALS: &[&str] = &[
 const LOOK_AGAIN: &[&str] = &[
     "SmartContractModule.ContractIsNotUnique",
     "SmartContractModule.ContractNotExists",
+    "SmartContractModule.NameExists",
     "TfgridModule.TwinExists",
     "TfgridModule.TwinWithPubkeyExists",
     "TfgridModule.UserDidNotSignTermsAndConditions",
@@ -159,6 +163,11 @@ mod tests {
             (failed("TfgridModule.InvalidRelay"), "refused InvalidRelay"),
             (failed("SmartContractModule.ContractIsNotUnique"), "unknown"),
             (failed("SmartContractModule.ContractNotExists"), "unknown"),
+            (failed("SmartContractModule.NameExists"), "unknown"),
+            (
+                failed("SmartContractModule.NameNotValid"),
+                "refused NameNotValid",
+            ),
             (
                 failed("SmartContractModule.CannotUpdateContractInGraceState"),
                 "refused CannotUpdateContractInGraceState",

@@ -55,11 +55,27 @@ pub struct TwinProof {
     pub block: u32,
 }
 
-/// A node contract to be created.
+/// Kinds of contracts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContractKind {
+    /// A workload on a node.
+    Node,
+    /// A name for the grid's gateways.
+    Name(String),
+    /// A whole node.
+    Rent,
+}
+
+/// A contract to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractPlan {
     /// The deployment.
     pub deployment: DeploymentId,
+    /// What kind of contract.
+    pub kind: ContractKind,
+    /// The account's contracts with this number or a lower one belong to earlier deployments: a
+    /// name, or a node as a whole, may be had again.
+    pub above: u64,
     /// Version of its workload.
     pub version: u32,
     /// The event that asks for it.
@@ -70,11 +86,11 @@ pub struct ContractPlan {
     pub user: UserId,
     /// The user's twin.
     pub twin: TwinId,
-    /// The node.
+    /// The node; of no meaning for a name.
     pub node: NodeId,
-    /// [`deployment_hash`], 64 hex digits.
+    /// [`deployment_hash`], 64 hex digits; of no meaning but for a workload.
     pub hash: String,
-    /// Kept on chain; at most [`MAX_DEPLOYMENT_DATA`] bytes.
+    /// Kept on chain with a workload; at most [`MAX_DEPLOYMENT_DATA`] bytes.
     pub data: String,
     /// Public addresses to reserve.
     pub public_ips: u32,
@@ -84,6 +100,21 @@ pub struct ContractPlan {
     pub deadline: i64,
     /// What the account must hold before the contract is created.
     pub minimum_balance: Amount<Tft>,
+}
+
+/// Contracts of one account that are to be created by one transaction: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// The event that asks for them.
+    pub request: EventId,
+    /// When they were asked for; nothing of them can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// What the account must hold before they are created.
+    pub minimum_balance: Amount<Tft>,
+    /// The contracts.
+    pub members: Vec<ContractPlan>,
 }
 
 /// A node contract that is to carry another workload.
@@ -317,6 +348,17 @@ pub trait Tfchain: Send + Sync + 'static {
         key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof>;
+
+    /// Looks for the contracts of a batch; their proofs stand in the order of the plan.
+    async fn find_batch(&self, plan: &BatchPlan, key: &ChainKey) -> Find<Vec<ContractProof>>;
+
+    /// Creates the contracts of a batch by one transaction.
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>>;
 
     /// Looks whether the contract carries the workload of the plan, or has carried it.
     async fn find_update(&self, plan: &UpdatePlan, key: &ChainKey) -> Find<ContractProof>;

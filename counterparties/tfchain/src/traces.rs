@@ -83,7 +83,8 @@ impl Traces {
     }
 }
 
-fn trace_of(event: &ChainEvent) -> Option<(Trace, ContractId)> {
+/// What an event tells, if it is of use here.
+pub(crate) fn trace_of(event: &ChainEvent) -> Option<(Trace, ContractId)> {
     Some(match event {
         ChainEvent::ContractCreated {
             contract,
@@ -118,10 +119,12 @@ fn trace_of(event: &ChainEvent) -> Option<(Trace, ContractId)> {
 }
 
 impl TfchainClient {
-    /// Where this happened last, from block `from` to `head`, both final.
+    /// Where this happened last to a contract with a number above `above`, from block `from` to
+    /// `head`, both final.
     pub(crate) async fn traced(
         &self,
         trace: &Trace,
+        above: u64,
         from: u32,
         head: u32,
     ) -> Result<Option<Traced>, ReadError> {
@@ -148,7 +151,9 @@ impl TfchainClient {
         traces.prune();
         let newest = traces.seen.get(trace).and_then(|seen| {
             let mut newest = seen.iter().rev();
-            newest.find(|c| c.block >= from && c.block <= head).cloned()
+            newest
+                .find(|c| c.block >= from && c.block <= head && c.contract.0 > above)
+                .cloned()
         });
         Ok(newest)
     }

@@ -4,18 +4,18 @@
 //! a cancellation first, else the newest workload. So nobody cancels a contract of which it is
 //! not known whether it exists, and what was cancelled is never asked for again.
 
-use crate::state::{Contract, Deployment, Deployments, Doing, RETRY, Stage, Workload};
+mod create;
+
+use crate::state::{Contract, Deployment, Deployments, Doing, RETRY, RETRY_BATCH, Stage, Workload};
 use events::deployments::{
-    ContractCancelRequested, ContractFailed, ContractRequested, ContractUpdateRequested,
-    DeploymentCancelFailed, DeploymentCancelled, DeploymentEvent, DeploymentFailed,
-    DeploymentRequested, DeploymentUpdateFailed, DeploymentUpdateRejected,
-    DeploymentUpdateRequested, TimerFired,
+    ContractCancelRequested, ContractFailed, ContractUpdateRequested, DeploymentCancelFailed,
+    DeploymentCancelled, DeploymentEvent, DeploymentFailed, DeploymentKind, DeploymentRequested,
+    DeploymentUpdateFailed, DeploymentUpdateRejected, DeploymentUpdateRequested, TimerFired,
 };
 use events::envelope::Record;
-use events::ids::{ContractId, DeploymentId, PurchaseId, UserId};
+use events::ids::{BatchId, ContractId, DeploymentId, UserId};
 use events::time::Timestamp;
 use pipeline::Decision;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Attempts at a request before it is given up.
@@ -56,23 +56,30 @@ pub fn transition(
     let mut out = Decision::nothing();
     match &record.event {
         DeploymentEvent::DeploymentRequested(order) => {
-            if !state.all.contains_key(&order.deployment_id) {
-                let (deployment, decision) = begin(rules, &state, order, now);
-                out = decision;
-                state.all.insert(order.deployment_id, deployment);
-            }
+            out = create::order(rules, &mut state, order, now);
         }
+        DeploymentEvent::BatchRequested(batch) => {
+            out = create::batch(rules, &mut state, batch, now);
+        }
+        DeploymentEvent::BatchCreated(created) => {
+            out = create::batch_created(rules, &mut state, created, now);
+        }
+        DeploymentEvent::BatchFailed(event) => {
+            out = create::batch_failed(rules, &mut state, event, now);
+        }
+        DeploymentEvent::ContractAppeared(appeared) => state.saw(appeared.contract_id),
         DeploymentEvent::FundsArrived(funds) => {
             state.funded.insert(funds.purchase_id);
-            for deployment in waiting_for(&mut state.all, funds.purchase_id) {
-                out = join(out, submit(rules, deployment, Doing::Create, 1, now));
-            }
+            let waiting = create::waiting_for(&state, funds.purchase_id);
+            out = create::create(rules, &mut state, &waiting, 1, now);
         }
         DeploymentEvent::PurchaseEnded(ended) => {
             state.ended.insert(ended.purchase_id);
-            for deployment in waiting_for(&mut state.all, ended.purchase_id) {
-                deployment.stage = Stage::Failed;
-                out = out.and(failed(&deployment.order, "purchase_ended", &ended.detail));
+            for id in create::waiting_for(&state, ended.purchase_id) {
+                if let Some(deployment) = state.all.get_mut(&id) {
+                    deployment.stage = Stage::Failed;
+                    out = out.and(failed(&deployment.order, "purchase_ended", &ended.detail));
+                }
             }
         }
         DeploymentEvent::DeploymentUpdateRequested(update) => {
@@ -87,15 +94,12 @@ pub fn transition(
             }
         }
         DeploymentEvent::DeploymentCreated(created) => {
-            if let Some(deployment) = state.all.get_mut(&created.deployment_id)
-                && is_doing(deployment, &Doing::Create)
-            {
-                let contract = Contract {
-                    id: created.contract_id,
-                    block: created.block,
-                };
-                out = rest(rules, deployment, contract, now);
-            }
+            let contract = Contract {
+                id: created.contract_id,
+                block: created.block,
+            };
+            let id = created.deployment_id;
+            out = create::came_to_be(rules, &mut state, id, contract, now);
         }
         DeploymentEvent::ContractUpdated(updated) => {
             if let Some(deployment) = state.all.get_mut(&updated.deployment_id) {
@@ -128,7 +132,7 @@ pub fn transition(
         | DeploymentEvent::DeploymentUpdateFailed(_)
         | DeploymentEvent::DeploymentCancelFailed(_)
         | DeploymentEvent::DeploymentCancelled(_)
-        | DeploymentEvent::ContractAppeared(_)
+        | DeploymentEvent::BatchContractsRequested(_)
         | DeploymentEvent::ContractBilled(_)
         | DeploymentEvent::GracePeriodStarted(_)
         | DeploymentEvent::GracePeriodEnded(_)
@@ -142,47 +146,6 @@ fn join(mut out: Out, more: Out) -> Out {
     out.own.extend(more.own);
     out.forward.extend(more.forward);
     out
-}
-
-fn begin(
-    rules: &Rules,
-    state: &Deployments,
-    order: &DeploymentRequested,
-    now: Timestamp,
-) -> (Deployment, Out) {
-    let mut deployment = Deployment {
-        order: order.clone(),
-        stage: Stage::Failed,
-        latest: order.version,
-        next: None,
-        cancel: false,
-    };
-    let out = match order.waits_for {
-        Some(purchase) if state.ended.contains(&purchase) => Decision::nothing().and(failed(
-            order,
-            "purchase_ended",
-            "the purchase that it waits for has ended",
-        )),
-        Some(purchase) if !state.funded.contains(&purchase) => {
-            deployment.stage = Stage::WaitingForFunds(purchase);
-            Decision::nothing()
-        }
-        Some(_) | None => submit(rules, &mut deployment, Doing::Create, 1, now),
-    };
-    (deployment, out)
-}
-
-fn waiting_for(
-    all: &mut BTreeMap<DeploymentId, Deployment>,
-    purchase: PurchaseId,
-) -> impl Iterator<Item = &mut Deployment> {
-    all.values_mut()
-        .filter(move |d| d.stage == Stage::WaitingForFunds(purchase))
-}
-
-/// Whether the outcome of such a request is awaited.
-fn is_doing(deployment: &Deployment, what: &Doing) -> bool {
-    matches!(&deployment.stage, Stage::Submitted { doing, .. } if doing == what)
 }
 
 fn update_wanted(
@@ -208,6 +171,13 @@ fn update_wanted(
     if deployment.cancel || cancelling {
         return rejected(update, "cancelling", "the deployment is being cancelled");
     }
+    if deployment.order.kind != DeploymentKind::Node {
+        return rejected(
+            update,
+            "no_workload",
+            "only a deployment on a node has a workload",
+        );
+    }
     let workload = Workload {
         version: update.version,
         data: update.data.clone(),
@@ -223,9 +193,8 @@ fn update_wanted(
             doing: Doing::Create,
             ..
         } => {
-            deployment.order.version = workload.version;
-            deployment.order.data = workload.data;
-            deployment.order.hash = workload.hash;
+            deployment.next = Some(workload);
+            deployment.renew();
         }
         Stage::Submitted { .. } => deployment.next = Some(workload),
         Stage::Created(contract)
@@ -348,16 +317,13 @@ fn contract_failed(
     }
     // What the chain refuses by name it would refuse again; what never landed may be tried again.
     if again {
-        if let (Doing::Create, Some(next)) = (&doing, deployment.next.take()) {
-            deployment.order.version = next.version;
-            deployment.order.data = next.data;
-            deployment.order.hash = next.hash;
+        if doing == Doing::Create {
+            deployment.renew();
         }
-        let wait = rules.retry * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10));
         deployment.stage = Stage::Retrying {
             doing,
             attempt,
-            due: now.after(wait),
+            due: now.after(backoff(rules, attempt)),
         };
         return Decision::nothing();
     }
@@ -393,7 +359,39 @@ fn update_failed(deployment: &Deployment, workload: &Workload, event: &ContractF
     })
 }
 
+fn backoff(rules: &Rules, attempt: i32) -> Duration {
+    rules.retry * 2_u32.saturating_pow(u32::try_from(attempt).unwrap_or(1).min(10))
+}
+
 fn timer_fired(rules: &Rules, state: &mut Deployments, timer: &TimerFired, now: Timestamp) -> Out {
+    // A timer that fires late may belong to a wait that is over.
+    let due = |deployment: &Deployment| match &deployment.stage {
+        Stage::Retrying {
+            doing,
+            attempt,
+            due,
+        } if *due <= timer.due => Some((doing.clone(), *attempt)),
+        Stage::Retrying { .. }
+        | Stage::WaitingForFunds(_)
+        | Stage::Submitted { .. }
+        | Stage::Created(_)
+        | Stage::Cancelled
+        | Stage::Failed => None,
+    };
+    if let Some(batch) = timer.timer.strip_prefix(RETRY_BATCH) {
+        let Ok(batch) = batch.parse::<BatchId>() else {
+            return Decision::nothing();
+        };
+        let members = state.all.iter().filter(|(_, d)| d.batch == Some(batch));
+        let ready = members.filter_map(|(id, deployment)| match due(deployment)? {
+            (Doing::Create, attempt) => Some((*id, attempt)),
+            (Doing::Update(..) | Doing::Cancel(_), _) => None,
+        });
+        let ready: Vec<(DeploymentId, i32)> = ready.collect();
+        let attempt = ready.iter().map(|(_, attempt)| attempt + 1).max();
+        let ids: Vec<DeploymentId> = ready.into_iter().map(|(id, _)| id).collect();
+        return create::create(rules, state, &ids, attempt.unwrap_or(1), now);
+    }
     let id = timer
         .timer
         .strip_prefix(RETRY)
@@ -401,19 +399,15 @@ fn timer_fired(rules: &Rules, state: &mut Deployments, timer: &TimerFired, now: 
     let Some(deployment) = id.and_then(|id| state.all.get_mut(&id)) else {
         return Decision::nothing();
     };
-    let Stage::Retrying {
-        doing,
-        attempt,
-        due,
-    } = deployment.stage.clone()
-    else {
-        return Decision::nothing();
-    };
-    if due > timer.due {
-        // It belongs to a wait that is over.
-        return Decision::nothing();
+    match (due(deployment), id) {
+        (Some((Doing::Create, attempt)), Some(id)) => {
+            create::create(rules, state, &[id], attempt + 1, now)
+        }
+        (Some((doing @ (Doing::Update(..) | Doing::Cancel(_)), attempt)), Some(_)) => {
+            submit(rules, deployment, doing, attempt + 1, now)
+        }
+        (None, _) | (_, None) => Decision::nothing(),
     }
-    submit(rules, deployment, doing, attempt + 1, now)
 }
 
 /// Asks the hand for it.
@@ -428,20 +422,8 @@ fn submit(
     let deadline = now.after(rules.deadline);
     let out = Decision::nothing();
     let out = match &doing {
-        Doing::Create => out.and(ContractRequested {
-            deployment_id: order.deployment_id,
-            user_id: order.user_id,
-            twin_id: order.twin_id,
-            attempt,
-            node_id: order.node_id,
-            version: order.version,
-            hash: order.hash.clone(),
-            data: order.data.clone(),
-            public_ips: order.public_ips,
-            solution_provider: order.solution_provider,
-            minimum_balance: order.minimum_balance,
-            deadline,
-        }),
+        // Contracts are created by batches, too.
+        Doing::Create => out,
         Doing::Update(contract, workload) => out.and(ContractUpdateRequested {
             deployment_id: order.deployment_id,
             user_id: order.user_id,

@@ -1,14 +1,15 @@
 //! The hand `contracts`: it does with contracts on TFChain what the policy asks for.
 
 use counterparties_tfchain::{
-    CancelPlan, ContractPlan, ContractProof, Tfchain, UpdatePlan, UserSeed,
+    BatchPlan, CancelPlan, ContractKind, ContractPlan, ContractProof, Tfchain, UpdatePlan, UserSeed,
 };
 use events::deployments::{
-    ContractCancelRequested, ContractCancelled, ContractFailed, ContractRequested,
-    ContractUpdateRequested, ContractUpdated, DeploymentCreated, DeploymentEvent, Operation,
+    BatchContractsRequested, BatchCreated, BatchFailed, BatchMember, ContractCancelRequested,
+    ContractCancelled, ContractFailed, ContractRequested, ContractUpdateRequested, ContractUpdated,
+    CreatedContract, DeploymentCreated, DeploymentEvent, DeploymentKind, Operation,
 };
 use events::envelope::Record;
-use events::ids::{DeploymentId, EventId, UserId};
+use events::ids::{EventId, UserId};
 use events::outcome::{Attempt, Find, Refusal};
 use pipeline::{Executor, Job, Owner, Verdict};
 use std::sync::Arc;
@@ -24,37 +25,24 @@ pub struct Contracts {
 pub enum Wish {
     /// A contract is to be created.
     Create(ContractRequested),
+    /// Contracts are to be created by one transaction.
+    Batch(BatchContractsRequested),
     /// A contract is to get another workload.
     Update(ContractUpdateRequested),
     /// A contract is to be cancelled.
     Cancel(ContractCancelRequested),
 }
 
-/// What shows that it was done.
-pub type Proof = ContractProof;
+/// What shows that it was done: for each contract, in the order of the request.
+pub type Proof = Vec<ContractProof>;
 
 impl Wish {
     const fn user(&self) -> UserId {
         match self {
             Self::Create(request) => request.user_id,
+            Self::Batch(request) => request.user_id,
             Self::Update(request) => request.user_id,
             Self::Cancel(request) => request.user_id,
-        }
-    }
-
-    const fn deployment(&self) -> DeploymentId {
-        match self {
-            Self::Create(request) => request.deployment_id,
-            Self::Update(request) => request.deployment_id,
-            Self::Cancel(request) => request.deployment_id,
-        }
-    }
-
-    const fn attempt(&self) -> (Operation, i32) {
-        match self {
-            Self::Create(request) => (Operation::Create, request.attempt),
-            Self::Update(request) => (Operation::Update, request.attempt),
-            Self::Cancel(request) => (Operation::Cancel, request.attempt),
         }
     }
 }
@@ -67,9 +55,19 @@ impl Contracts {
     }
 }
 
+fn kind(kind: DeploymentKind, name: Option<&String>) -> ContractKind {
+    match kind {
+        DeploymentKind::Node => ContractKind::Node,
+        DeploymentKind::Name => ContractKind::Name(name.cloned().unwrap_or_default()),
+        DeploymentKind::Rent => ContractKind::Rent,
+    }
+}
+
 fn creation(record: &Record<DeploymentEvent>, request: &ContractRequested) -> ContractPlan {
     ContractPlan {
         deployment: request.deployment_id,
+        kind: kind(request.kind, request.name.as_ref()),
+        above: u64::try_from(request.above).unwrap_or_default(),
         version: u32::try_from(request.version).unwrap_or_default(),
         request: record.id(),
         user: request.user_id,
@@ -84,6 +82,36 @@ fn creation(record: &Record<DeploymentEvent>, request: &ContractRequested) -> Co
         deadline: request.deadline.seconds(),
         minimum_balance: request.minimum_balance,
         requested_at: record.time(),
+    }
+}
+
+fn batch(record: &Record<DeploymentEvent>, request: &BatchContractsRequested) -> BatchPlan {
+    let member = |member: &BatchMember| {
+        let single = ContractRequested {
+            deployment_id: member.deployment_id,
+            user_id: request.user_id,
+            twin_id: request.twin_id,
+            attempt: request.attempt,
+            node_id: member.node_id,
+            version: member.version,
+            hash: member.hash.clone(),
+            data: member.data.clone(),
+            public_ips: member.public_ips,
+            solution_provider: member.solution_provider,
+            minimum_balance: request.minimum_balance,
+            deadline: request.deadline,
+            kind: member.kind,
+            name: member.name.clone(),
+            above: member.above,
+        };
+        creation(record, &single)
+    };
+    BatchPlan {
+        request: record.id(),
+        requested_at: record.time(),
+        deadline: request.deadline.seconds(),
+        minimum_balance: request.minimum_balance,
+        members: request.members.iter().map(member).collect(),
     }
 }
 
@@ -133,6 +161,7 @@ impl Executor for Contracts {
     fn request(&self, record: &Record<DeploymentEvent>) -> Option<Wish> {
         match &record.event {
             DeploymentEvent::ContractRequested(e) => Some(Wish::Create(e.clone())),
+            DeploymentEvent::BatchContractsRequested(e) => Some(Wish::Batch(e.clone())),
             DeploymentEvent::ContractUpdateRequested(e) => Some(Wish::Update(e.clone())),
             DeploymentEvent::ContractCancelRequested(e) => Some(Wish::Cancel(e.clone())),
             _ => None,
@@ -142,6 +171,8 @@ impl Executor for Contracts {
     fn closes(&self, event: &DeploymentEvent) -> Option<EventId> {
         match event {
             DeploymentEvent::DeploymentCreated(e) => Some(e.request_id),
+            DeploymentEvent::BatchCreated(e) => Some(e.request_id),
+            DeploymentEvent::BatchFailed(e) => Some(e.request_id),
             DeploymentEvent::ContractUpdated(e) => Some(e.request_id),
             DeploymentEvent::ContractCancelled(e) => Some(e.request_id),
             DeploymentEvent::ContractFailed(e) => Some(e.request_id),
@@ -156,10 +187,12 @@ impl Executor for Contracts {
 
     async fn find(&self, job: &Job<Self>) -> Find<Proof> {
         let (record, key) = (&job.record, self.seed.user_key(&job.request.user()));
+        let chain = &self.chain;
         match &job.request {
-            Wish::Create(e) => self.chain.find_contract(&creation(record, e), &key).await,
-            Wish::Update(e) => self.chain.find_update(&update(record, e), &key).await,
-            Wish::Cancel(e) => self.chain.find_cancel(&cancel(record, e), &key).await,
+            Wish::Create(e) => found(chain.find_contract(&creation(record, e), &key).await),
+            Wish::Batch(e) => chain.find_batch(&batch(record, e), &key).await,
+            Wish::Update(e) => found(chain.find_update(&update(record, e), &key).await),
+            Wish::Cancel(e) => found(chain.find_cancel(&cancel(record, e), &key).await),
         }
     }
 
@@ -169,15 +202,16 @@ impl Executor for Contracts {
         match &job.request {
             Wish::Create(e) => {
                 let plan = creation(record, e);
-                chain.create_contract(&plan, &key, &owner).await
+                tried(chain.create_contract(&plan, &key, &owner).await)
             }
+            Wish::Batch(e) => chain.create_batch(&batch(record, e), &key, &owner).await,
             Wish::Update(e) => {
                 let plan = update(record, e);
-                chain.update_contract(&plan, &key, &owner).await
+                tried(chain.update_contract(&plan, &key, &owner).await)
             }
             Wish::Cancel(e) => {
                 let plan = cancel(record, e);
-                chain.cancel_contract(&plan, &key, &owner).await
+                tried(chain.cancel_contract(&plan, &key, &owner).await)
             }
         }
     }
@@ -185,38 +219,107 @@ impl Executor for Contracts {
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<Proof>) -> DeploymentEvent {
         let request_id = job.record.id();
         let refusal = match verdict {
-            Verdict::Landed(proof) => return done(&job.request, request_id, proof),
+            Verdict::Landed(proofs) => match done(&job.request, request_id, &proofs) {
+                Some(event) => return event,
+                None => Refusal::new(
+                    "no_proof",
+                    "the chain shows other contracts than were wanted",
+                ),
+            },
             Verdict::Refused(refusal) => refusal,
             Verdict::NeverWill(reason) => Refusal::new("never_will", reason),
         };
-        let (operation, attempt) = job.request.attempt();
-        ContractFailed {
-            deployment_id: job.request.deployment(),
-            user_id: job.request.user(),
-            request_id,
-            attempt,
-            code: refusal.code,
-            detail: refusal.detail,
-            operation,
-        }
-        .into()
+        failed(&job.request, request_id, refusal)
     }
 }
 
-fn done(wish: &Wish, request_id: EventId, proof: Proof) -> DeploymentEvent {
-    let (extrinsic, block) = (proof.extrinsic_hash, i64::from(proof.block));
-    match wish {
+fn found(find: Find<ContractProof>) -> Find<Proof> {
+    match find {
+        Find::Landed(proof) => Find::Landed(vec![proof]),
+        Find::Refused(refusal) => Find::Refused(refusal),
+        Find::Absent => Find::Absent,
+        Find::Pending(reason) => Find::Pending(reason),
+        Find::NoAnswer(reason) => Find::NoAnswer(reason),
+        Find::NeverWill(reason) => Find::NeverWill(reason),
+    }
+}
+
+fn tried(attempt: Attempt<ContractProof>) -> Attempt<Proof> {
+    match attempt {
+        Attempt::Landed(proof) => Attempt::Landed(vec![proof]),
+        Attempt::Refused(refusal) => Attempt::Refused(refusal),
+        Attempt::NotSent(reason) => Attempt::NotSent(reason),
+        Attempt::Unknown(reason) => Attempt::Unknown(reason),
+        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
+    }
+}
+
+fn failed(wish: &Wish, request_id: EventId, refusal: Refusal) -> DeploymentEvent {
+    let (deployment_id, user_id, attempt, operation) = match wish {
+        Wish::Create(e) => (e.deployment_id, e.user_id, e.attempt, Operation::Create),
+        Wish::Update(e) => (e.deployment_id, e.user_id, e.attempt, Operation::Update),
+        Wish::Cancel(e) => (e.deployment_id, e.user_id, e.attempt, Operation::Cancel),
+        Wish::Batch(e) => {
+            return BatchFailed {
+                batch_id: e.batch_id,
+                user_id: e.user_id,
+                request_id,
+                attempt: e.attempt,
+                code: refusal.code,
+                detail: refusal.detail,
+            }
+            .into();
+        }
+    };
+    ContractFailed {
+        deployment_id,
+        user_id,
+        request_id,
+        attempt,
+        code: refusal.code,
+        detail: refusal.detail,
+        operation,
+    }
+    .into()
+}
+
+/// The outcome, if there is a proof for each contract.
+fn done(wish: &Wish, request_id: EventId, proofs: &[ContractProof]) -> Option<DeploymentEvent> {
+    let first = proofs.first()?;
+    let (extrinsic, block) = (first.extrinsic_hash.clone(), i64::from(first.block));
+    Some(match wish {
         Wish::Create(request) => DeploymentCreated {
             deployment_id: request.deployment_id,
             user_id: request.user_id,
             request_id,
             node_id: request.node_id,
-            contract_id: proof.contract,
+            contract_id: first.contract,
             hash: request.hash.clone(),
             extrinsic,
             block,
         }
         .into(),
+        Wish::Batch(request) => {
+            if proofs.len() != request.members.len() {
+                return None;
+            }
+            let members = request.members.iter().zip(proofs);
+            let contracts = members.map(|(member, proof)| CreatedContract {
+                deployment_id: member.deployment_id,
+                node_id: member.node_id,
+                contract_id: proof.contract,
+                hash: member.hash.clone(),
+            });
+            BatchCreated {
+                batch_id: request.batch_id,
+                user_id: request.user_id,
+                request_id,
+                contracts: contracts.collect(),
+                extrinsic,
+                block,
+            }
+            .into()
+        }
         Wish::Update(request) => ContractUpdated {
             deployment_id: request.deployment_id,
             user_id: request.user_id,
@@ -237,5 +340,5 @@ fn done(wish: &Wish, request_id: EventId, proof: Proof) -> DeploymentEvent {
             block,
         }
         .into(),
-    }
+    })
 }

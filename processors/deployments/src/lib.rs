@@ -69,6 +69,7 @@ impl Policy for DeploymentPolicy {
 fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
     match &planned.event {
         DeploymentEvent::ContractRequested(e) => e.deployment_id.to_string(),
+        DeploymentEvent::BatchContractsRequested(e) => e.batch_id.to_string(),
         DeploymentEvent::ContractUpdateRequested(e) => e.deployment_id.to_string(),
         DeploymentEvent::ContractCancelRequested(e) => e.deployment_id.to_string(),
         DeploymentEvent::DeploymentFailed(e) => e.deployment_id.to_string(),
@@ -86,6 +87,9 @@ fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
         | DeploymentEvent::ContractUpdated(_)
         | DeploymentEvent::DeploymentCancelRequested(_)
         | DeploymentEvent::ContractCancelled(_)
+        | DeploymentEvent::BatchRequested(_)
+        | DeploymentEvent::BatchCreated(_)
+        | DeploymentEvent::BatchFailed(_)
         | DeploymentEvent::ContractAppeared(_)
         | DeploymentEvent::ContractBilled(_)
         | DeploymentEvent::GracePeriodStarted(_)

@@ -1,13 +1,15 @@
 //! How far each deployment of a user is.
 
 use events::deployments::{DeploymentRequested, Operation};
-use events::ids::{ContractId, DeploymentId, PurchaseId};
+use events::ids::{BatchId, ContractId, DeploymentId, PurchaseId};
 use events::time::Timestamp;
 use pipeline::Timer;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Timer: the next attempt at a contract, followed by the deployment's id.
 pub const RETRY: &str = "retry_contract:";
+/// Timer: the next attempt at the contracts of a batch, followed by the batch's id.
+pub const RETRY_BATCH: &str = "retry_batch:";
 
 /// What is deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,8 @@ pub enum Stage {
 pub struct Deployment {
     /// What was asked for, with the workload that is to be created.
     pub order: DeploymentRequested,
+    /// The batch in which its contract is created.
+    pub batch: Option<BatchId>,
     /// How far it is.
     pub stage: Stage,
     /// The highest version that was asked for.
@@ -94,6 +98,29 @@ pub struct Deployment {
     pub next: Option<Workload>,
     /// It is to be cancelled once the open request has its outcome.
     pub cancel: bool,
+}
+
+impl Deployment {
+    /// Whether the outcome of its creation is awaited.
+    #[must_use]
+    pub fn awaits_creation(&self) -> bool {
+        matches!(
+            &self.stage,
+            Stage::Submitted {
+                doing: Doing::Create,
+                ..
+            }
+        )
+    }
+
+    /// Nothing of its older workload can come to be any more: the newest one takes its place.
+    pub fn renew(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.order.version = next.version;
+            self.order.data = next.data;
+            self.order.hash = next.hash;
+        }
+    }
 }
 
 /// The deployments of a user.
@@ -105,25 +132,39 @@ pub struct Deployments {
     pub funded: BTreeSet<PurchaseId>,
     /// Purchases that ended without TFT.
     pub ended: BTreeSet<PurchaseId>,
+    /// The highest number of a contract of the user's.
+    pub highest: i64,
 }
 
 impl Deployments {
-    /// The timers that run in this state.
+    /// The timers that run in this state: one for each deployment, or for its batch.
     #[must_use]
     pub fn timers(&self) -> Vec<Timer> {
-        self.all
-            .iter()
-            .filter_map(|(id, deployment)| match deployment.stage {
-                Stage::Retrying { due, .. } => Some(Timer {
-                    due,
-                    name: format!("{RETRY}{id}"),
-                }),
+        let all = self.all.iter();
+        let timers: BTreeSet<Timer> = all
+            .filter_map(|(id, deployment)| match &deployment.stage {
+                Stage::Retrying { doing, due, .. } => {
+                    let name = match (doing, deployment.batch) {
+                        (Doing::Create, Some(batch)) => format!("{RETRY_BATCH}{batch}"),
+                        (Doing::Create | Doing::Update(..) | Doing::Cancel(_), _) => {
+                            format!("{RETRY}{id}")
+                        }
+                    };
+                    Some(Timer { due: *due, name })
+                }
                 Stage::WaitingForFunds(_)
                 | Stage::Submitted { .. }
                 | Stage::Created(_)
                 | Stage::Cancelled
                 | Stage::Failed => None,
             })
-            .collect()
+            .collect();
+        timers.into_iter().collect()
+    }
+
+    /// A contract of the user's is known.
+    pub fn saw(&mut self, contract: ContractId) {
+        let number = i64::try_from(contract.0).unwrap_or(i64::MAX);
+        self.highest = self.highest.max(number);
     }
 }

@@ -3,8 +3,9 @@
 
 use events::deployments::{
     ContractCancelled, ContractCancelledByChain, ContractFailed, ContractUpdated,
-    DeploymentCancelRequested, DeploymentCreated, DeploymentEvent, DeploymentRequested,
-    DeploymentUpdateRequested, FundsArrived, Operation, PurchaseEnded, TimerFired,
+    DeploymentCancelRequested, DeploymentCreated, DeploymentEvent, DeploymentKind,
+    DeploymentRequested, DeploymentUpdateRequested, FundsArrived, Operation, PurchaseEnded,
+    TimerFired,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
@@ -94,6 +95,8 @@ fn order(waits_for: Option<PurchaseId>) -> DeploymentEvent {
         waits_for,
         minimum_balance: Amount::from_whole(2),
         requested_at: START,
+        kind: DeploymentKind::Node,
+        name: None,
     }
     .into()
 }

@@ -11,10 +11,10 @@ use crate::blocks::Blocks;
 use counterparties_tfchain::{ChainEvent, Tfchain};
 use events::deployments::{
     ContractAppeared, ContractBilled, ContractCancelledByChain, ContractUpdatedByOther,
-    DeploymentEvent, GracePeriodEnded, GracePeriodStarted, Operation,
+    DeploymentEvent, DeploymentKind, GracePeriodEnded, GracePeriodStarted, Operation,
 };
 use events::envelope::Record;
-use events::ids::{ContractId, DeploymentId, EventId, UserId};
+use events::ids::{ContractId, DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::{Amount, Tft};
 use pipeline::{Claim, Planned, Reading, Source};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -34,9 +34,29 @@ pub struct ContractWatcher {
 
 /// What tells a contract apart before it has a number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Made {
-    node: u32,
-    hash: String,
+pub enum Made {
+    /// A workload, by its node and hash.
+    Node(u32, String),
+    /// A name, by itself and its twin.
+    Name(String, u32),
+    /// A whole node, by its number and the twin.
+    Rent(u32, u32),
+}
+
+impl Made {
+    fn of(
+        kind: DeploymentKind,
+        name: Option<&String>,
+        node: NodeId,
+        hash: &str,
+        twin: TwinId,
+    ) -> Self {
+        match kind {
+            DeploymentKind::Node => Self::Node(node.0, hash.to_owned()),
+            DeploymentKind::Name => Self::Name(name.cloned().unwrap_or_default(), twin.0),
+            DeploymentKind::Rent => Self::Rent(node.0, twin.0),
+        }
+    }
 }
 
 /// What happened to a contract.
@@ -70,6 +90,8 @@ struct Owned {
     hashes: HashSet<String>,
     /// Gridway was asked to cancel it.
     ending: bool,
+    /// Contracts up to this number are earlier ones.
+    above: u64,
 }
 
 /// The contracts of a partition, and those that are being created.
@@ -101,6 +123,10 @@ impl Contracts {
         }
     }
 
+    fn want(&mut self, made: Made, owned: Owned) {
+        self.wanted.insert(made, owned);
+    }
+
     /// The contract of a request has a number now.
     fn appeared(&mut self, deployment: DeploymentId, contract: ContractId) {
         let made = self
@@ -113,9 +139,24 @@ impl Contracts {
         }
     }
 
+    fn created(
+        &mut self,
+        deployment: DeploymentId,
+        contract: ContractId,
+        record: &Record<DeploymentEvent>,
+    ) {
+        self.appeared(deployment, contract);
+        if let Some(owned) = self.of(deployment) {
+            owned.cause = record.clone();
+        }
+    }
+
     fn owned(&self, fact: &ContractFact) -> Option<&Owned> {
-        let known = self.known.get(&fact.contract);
-        known.or_else(|| self.wanted.get(fact.made.as_ref()?))
+        let wanted = || {
+            let owned = self.wanted.get(fact.made.as_ref()?)?;
+            (fact.contract.0 > owned.above).then_some(owned)
+        };
+        self.known.get(&fact.contract).or_else(wanted)
     }
 }
 
@@ -151,11 +192,25 @@ impl ContractWatcher {
                 hash,
                 ..
             } => {
-                let made = Made {
-                    node: node.0,
-                    hash: hash.clone(),
-                };
-                self.remember(*contract, made);
+                self.remember(*contract, Made::Node(node.0, hash.clone()));
+                (*contract, *index, Happened::Created)
+            }
+            ChainEvent::NameContractCreated {
+                index,
+                contract,
+                twin,
+                name,
+            } => {
+                self.remember(*contract, Made::Name(name.clone(), twin.0));
+                (*contract, *index, Happened::Created)
+            }
+            ChainEvent::RentContractCreated {
+                index,
+                contract,
+                twin,
+                node,
+            } => {
+                self.remember(*contract, Made::Rent(node.0, twin.0));
                 (*contract, *index, Happened::Created)
             }
             ChainEvent::ContractUpdated {
@@ -177,9 +232,7 @@ impl ContractWatcher {
             ChainEvent::GracePeriodEnded { index, contract } => {
                 (*contract, *index, Happened::GraceEnded)
             }
-            ChainEvent::NameContractCreated { .. }
-            | ChainEvent::RentContractCreated { .. }
-            | ChainEvent::BridgeMinted { .. }
+            ChainEvent::BridgeMinted { .. }
             | ChainEvent::BridgeRefunded { .. }
             | ChainEvent::TwinCreated { .. }
             | ChainEvent::Other { .. } => return None,
@@ -205,25 +258,39 @@ impl Source for ContractWatcher {
     fn evolve(&self, state: &mut Contracts, record: &Record<DeploymentEvent>) {
         match &record.event {
             DeploymentEvent::ContractRequested(e) => {
-                let made = Made {
-                    node: e.node_id.0,
-                    hash: e.hash.clone(),
-                };
+                let made = Made::of(e.kind, e.name.as_ref(), e.node_id, &e.hash, e.twin_id);
                 let owned = Owned {
                     deployment: e.deployment_id,
                     user: e.user_id,
                     cause: record.clone(),
                     hashes: HashSet::from([e.hash.clone()]),
                     ending: false,
+                    above: u64::try_from(e.above).unwrap_or_default(),
                 };
-                state.wanted.insert(made, owned);
+                state.want(made, owned);
+            }
+            DeploymentEvent::BatchContractsRequested(e) => {
+                for m in &e.members {
+                    let made = Made::of(m.kind, m.name.as_ref(), m.node_id, &m.hash, e.twin_id);
+                    let owned = Owned {
+                        deployment: m.deployment_id,
+                        user: e.user_id,
+                        cause: record.clone(),
+                        hashes: HashSet::from([m.hash.clone()]),
+                        ending: false,
+                        above: u64::try_from(m.above).unwrap_or_default(),
+                    };
+                    state.want(made, owned);
+                }
+            }
+            DeploymentEvent::BatchCreated(e) => {
+                for made in &e.contracts {
+                    state.created(made.deployment_id, made.contract_id, record);
+                }
             }
             DeploymentEvent::ContractAppeared(e) => state.appeared(e.deployment_id, e.contract_id),
             DeploymentEvent::DeploymentCreated(e) => {
-                state.appeared(e.deployment_id, e.contract_id);
-                if let Some(owned) = state.of(e.deployment_id) {
-                    owned.cause = record.clone();
-                }
+                state.created(e.deployment_id, e.contract_id, record);
             }
             DeploymentEvent::ContractUpdateRequested(e) => {
                 if let Some(owned) = state.of(e.deployment_id) {
@@ -254,6 +321,8 @@ impl Source for ContractWatcher {
             DeploymentEvent::DeploymentRequested(_)
             | DeploymentEvent::FundsArrived(_)
             | DeploymentEvent::PurchaseEnded(_)
+            | DeploymentEvent::BatchRequested(_)
+            | DeploymentEvent::BatchFailed(_)
             | DeploymentEvent::DeploymentFailed(_)
             | DeploymentEvent::DeploymentUpdateRequested(_)
             | DeploymentEvent::ContractUpdated(_)

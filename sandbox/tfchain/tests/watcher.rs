@@ -7,7 +7,7 @@ mod world;
 use counterparties_tfchain::{ContractPlan, ContractProof, Tfchain};
 use events::deployments::{
     ContractAppeared, ContractCancelRequested, ContractRequested, ContractUpdateRequested,
-    DeploymentCreated, DeploymentEvent,
+    DeploymentCreated, DeploymentEvent, DeploymentKind,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::EventId;
@@ -99,6 +99,9 @@ fn wanted(plan: &ContractPlan) -> ContractRequested {
         solution_provider: None,
         minimum_balance: Amount::ZERO,
         deadline: Timestamp(1),
+        kind: DeploymentKind::Node,
+        name: None,
+        above: 0,
     }
 }
 

@@ -4,7 +4,9 @@
 //! carries its account's nonce, which is taken once, and a node takes a hash once.
 
 use crate::dice::Dice;
-use counterparties_tfchain::{CancelPlan, ChainEvent, ContractPlan, ContractProof, UpdatePlan};
+use counterparties_tfchain::{
+    BatchPlan, CancelPlan, ChainEvent, ContractKind, ContractPlan, ContractProof, UpdatePlan,
+};
 use events::ids::{ContractId, DeploymentId};
 use events::money::Amount;
 use events::outcome::{Find, Refusal};
@@ -36,6 +38,33 @@ impl Contract {
         self.workloads.first().map_or(0, |(block, _)| *block)
     }
 
+    /// Whether a contract of the plan would stand in this one's place.
+    fn is_in_place_of(&self, plan: &ContractPlan) -> bool {
+        match (&self.plan.kind, &plan.kind) {
+            (ContractKind::Node, ContractKind::Node) => {
+                self.plan.node == plan.node
+                    && self.workloads.last().is_some_and(|(_, h)| *h == plan.hash)
+            }
+            (ContractKind::Name(ours), ContractKind::Name(theirs)) => ours == theirs,
+            (ContractKind::Rent, ContractKind::Rent) => self.plan.node == plan.node,
+            (ContractKind::Node | ContractKind::Name(_) | ContractKind::Rent, _) => false,
+        }
+    }
+
+    /// Whether it is the plan's own, as the chain shows it.
+    fn is_of(&self, plan: &ContractPlan) -> bool {
+        match (&self.plan.kind, &plan.kind) {
+            (ContractKind::Node, ContractKind::Node) => {
+                self.plan.node == plan.node
+                    && self.workloads.first().is_some_and(|(_, h)| *h == plan.hash)
+            }
+            (ContractKind::Name(_) | ContractKind::Rent, _) => {
+                self.is_in_place_of(plan) && self.plan.twin == plan.twin && self.id > plan.above
+            }
+            (ContractKind::Node, _) => false,
+        }
+    }
+
     fn stands_at(&self, block: u32) -> bool {
         self.block() <= block && self.ended.is_none_or(|ended| ended > block)
     }
@@ -46,6 +75,8 @@ impl Contract {
 pub enum Call {
     /// It is created.
     Create(ContractPlan),
+    /// They are created, all or none.
+    Batch(BatchPlan),
     /// It gets another workload.
     Update(UpdatePlan),
     /// It is cancelled.
@@ -56,6 +87,7 @@ impl Call {
     fn deadline(&self) -> i64 {
         match self {
             Self::Create(plan) => plan.deadline,
+            Self::Batch(plan) => plan.deadline,
             Self::Update(plan) => plan.deadline,
             Self::Cancel(plan) => plan.deadline,
         }
@@ -103,50 +135,70 @@ impl Contracts {
             }
             taken.push(number);
             // A call that fails takes its nonce all the same.
-            events.extend(self.carry_out(&signed.call, number, index(events)));
+            self.carry_out(&signed.call, number, events);
         }
     }
 
-    fn carry_out(&mut self, call: &Call, number: u32, index: u32) -> Option<ChainEvent> {
+    fn carry_out(&mut self, call: &Call, number: u32, events: &mut Vec<ChainEvent>) {
+        let place = index(events);
         match call {
-            Call::Create(plan) => {
-                let taken = self.all.iter().any(|c| {
-                    c.ended.is_none()
-                        && c.plan.node == plan.node
-                        && c.workloads.last().is_some_and(|(_, h)| *h == plan.hash)
-                });
-                if taken {
-                    return None;
-                }
-                let id = u64::try_from(self.all.len()).unwrap_or(0) + 1;
-                self.all.push(Contract {
-                    id,
-                    deployment: plan.deployment,
-                    plan: plan.clone(),
-                    workloads: vec![(number, plan.hash.clone())],
-                    ended: None,
-                    by_chain: false,
-                    billed: Vec::new(),
-                    grace: (0, 0),
-                });
-                Some(ChainEvent::ContractCreated {
-                    index,
-                    contract: ContractId(id),
-                    twin: plan.twin,
-                    node: plan.node,
-                    hash: plan.hash.clone(),
-                })
-            }
+            Call::Create(plan) => self.create(std::slice::from_ref(plan), number, events),
+            Call::Batch(plan) => self.create(&plan.members, number, events),
             Call::Update(plan) => {
-                let contract = self.standing(plan.contract)?;
+                let Some(contract) = self.standing(plan.contract) else {
+                    return;
+                };
                 contract.workloads.push((number, plan.hash.clone()));
-                Some(ChainEvent::ContractUpdated {
-                    index,
+                events.push(ChainEvent::ContractUpdated {
+                    index: place,
                     contract: plan.contract,
                     hash: plan.hash.clone(),
-                })
+                });
             }
-            Call::Cancel(plan) => self.end(plan.contract, number, index),
+            Call::Cancel(plan) => events.extend(self.end(plan.contract, number, place)),
+        }
+    }
+
+    /// All of them, or none.
+    fn create(&mut self, plans: &[ContractPlan], number: u32, events: &mut Vec<ChainEvent>) {
+        let mut standing = self.all.iter().filter(|c| c.ended.is_none());
+        if standing.any(|c| plans.iter().any(|plan| c.is_in_place_of(plan))) {
+            return;
+        }
+        for plan in plans {
+            let id = u64::try_from(self.all.len()).unwrap_or(0) + 1;
+            self.all.push(Contract {
+                id,
+                deployment: plan.deployment,
+                plan: plan.clone(),
+                workloads: vec![(number, plan.hash.clone())],
+                ended: None,
+                by_chain: false,
+                billed: Vec::new(),
+                grace: (0, 0),
+            });
+            let (index, contract, twin) = (index(events), ContractId(id), plan.twin);
+            events.push(match &plan.kind {
+                ContractKind::Node => ChainEvent::ContractCreated {
+                    index,
+                    contract,
+                    twin,
+                    node: plan.node,
+                    hash: plan.hash.clone(),
+                },
+                ContractKind::Name(name) => ChainEvent::NameContractCreated {
+                    index,
+                    contract,
+                    twin,
+                    name: name.clone(),
+                },
+                ContractKind::Rent => ChainEvent::RentContractCreated {
+                    index,
+                    contract,
+                    twin,
+                    node: plan.node,
+                },
+            });
         }
     }
 
@@ -216,20 +268,41 @@ impl Contracts {
     }
 
     /// What a node at block `head` knows of the plan; `None`: that it can be done.
-    pub fn creation(&self, plan: &ContractPlan, head: u32) -> Option<Find<ContractProof>> {
-        let contract = self.all.iter().rev().find(|c| {
-            c.block() <= head
-                && c.plan.node == plan.node
-                && c.workloads.first().is_some_and(|(_, h)| *h == plan.hash)
-        })?;
-        if contract.stands_at(head) {
-            return Some(Find::Landed(proof(contract.id, contract.block())));
+    pub fn creation(&self, plan: &ContractPlan, head: u32) -> Option<Find<Vec<ContractProof>>> {
+        let known = || self.all.iter().rev().filter(|c| c.block() <= head);
+        if let Some(contract) = known().find(|c| c.is_of(plan)) {
+            if contract.stands_at(head) {
+                return Some(Find::Landed(proof(contract.id, contract.block())));
+            }
+            return Some(Find::Refused(gone(contract.id)));
         }
-        Some(Find::Refused(gone(contract.id)))
+        let taken = known().any(|c| c.stands_at(head) && c.is_in_place_of(plan));
+        taken.then(|| Find::Refused(Refusal::new("NameExists", "it is taken")))
+    }
+
+    /// The same of a batch. Some of its contracts may have ended since.
+    pub fn batch(&self, plan: &BatchPlan, head: u32) -> Option<Find<Vec<ContractProof>>> {
+        let known = || self.all.iter().rev().filter(|c| c.block() <= head);
+        let mut proofs = Vec::new();
+        for member in &plan.members {
+            match known().find(|c| c.is_of(member)) {
+                Some(contract) => proofs.extend(proof(contract.id, contract.block())),
+                None => {
+                    if let Some(refused) = self.creation(member, head) {
+                        return Some(refused);
+                    }
+                }
+            }
+        }
+        (!proofs.is_empty()).then_some(if proofs.len() == plan.members.len() {
+            Find::Landed(proofs)
+        } else {
+            Find::Refused(Refusal::new("batch_in_part", "some are there"))
+        })
     }
 
     /// The same of an update.
-    pub fn update(&self, plan: &UpdatePlan, head: u32) -> Option<Find<ContractProof>> {
+    pub fn update(&self, plan: &UpdatePlan, head: u32) -> Option<Find<Vec<ContractProof>>> {
         let contract = self.all.iter().find(|c| c.id == plan.contract.0);
         let done = contract.and_then(|c| {
             let mut workloads = c.workloads.iter();
@@ -249,7 +322,7 @@ impl Contracts {
     }
 
     /// The same of a cancellation.
-    pub fn cancellation(&self, plan: &CancelPlan, head: u32) -> Option<Find<ContractProof>> {
+    pub fn cancellation(&self, plan: &CancelPlan, head: u32) -> Option<Find<Vec<ContractProof>>> {
         let contract = self.all.iter().find(|c| c.id == plan.contract.0);
         if contract.is_some_and(|c| c.stands_at(head)) {
             return None;
@@ -268,12 +341,12 @@ pub fn index(events: &[ChainEvent]) -> u32 {
     u32::try_from(events.len()).unwrap_or(u32::MAX)
 }
 
-fn proof(contract: u64, block: u32) -> ContractProof {
-    ContractProof {
+fn proof(contract: u64, block: u32) -> Vec<ContractProof> {
+    vec![ContractProof {
         contract: ContractId(contract),
         extrinsic_hash: String::new(),
         block,
-    }
+    }]
 }
 
 fn gone(contract: u64) -> Refusal {

@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use counterparties_tfchain::{
-    ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient,
-    TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
+    ActivatorKey, ChainKey, ContractKind, ContractPlan, ContractProof, OwnershipProof, Tfchain,
+    TfchainClient, TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
 };
 use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::Amount;
@@ -137,6 +137,8 @@ impl World {
         let data = format!(r#"{{"name":"{name}"}}"#);
         ContractPlan {
             deployment,
+            kind: ContractKind::Node,
+            above: 0,
             version: 1,
             request: EventId::derive(&["contract", user, name]),
             requested_at: Timestamp(self.chain.finalized().timestamp_ms),

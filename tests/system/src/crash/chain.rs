@@ -21,10 +21,10 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
                 "/_control/fork",
                 json!({ "depth": 1 + dice.below(2), "lose": dice.percent(40) }),
             ),
-            5 | 6 => (
-                "/_control/pool",
-                json!({ "drop_each": [0, 0, 3, 5][usize::try_from(dice.below(4)).unwrap_or(0)] }),
-            ),
+            5 | 6 => {
+                let each = [0, 0, 3, 5][usize::try_from(dice.below(4)).unwrap_or(0)];
+                ("/_control/pool", json!({ "drop_each": each }))
+            }
             7 => (
                 "/_control/restart",
                 json!({ "down_ms": 100 + dice.below(900) }),
