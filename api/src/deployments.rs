@@ -281,6 +281,7 @@ fn view(d: &Deployment) -> Value {
         "hash": d.hash,
         "version": d.workload_version,
         "wanted_version": d.wanted_version,
+        "workload": d.workload,
         "contract_id": d.contract_id,
         "extrinsic": d.extrinsic,
         "block": d.block,

@@ -1,11 +1,19 @@
 //! Events of the `deployments` topic, keyed by user id, because a user's chain account is one queue.
 
+mod chain;
+mod workloads;
+
 pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{BatchId, ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use crate::money::{Amount, Tft};
 use crate::schema::event_set;
 use crate::time::Timestamp;
+pub use chain::{
+    ContractAppeared, ContractBilled, ContractCancelledByChain, ContractUpdatedByOther,
+    GracePeriodEnded, GracePeriodStarted,
+};
 use serde::{Deserialize, Serialize};
+pub use workloads::{WorkloadDelivered, WorkloadFailed, WorkloadRunning};
 
 event_set! {
     /// Any event of the `deployments` topic.
@@ -37,6 +45,9 @@ event_set! {
         GracePeriodEnded,
         ContractCancelledByChain,
         ContractUpdatedByOther,
+        WorkloadDelivered,
+        WorkloadRunning,
+        WorkloadFailed,
         TimerFired,
         DeadLetterReleased,
     ]
@@ -379,100 +390,6 @@ pub struct DeploymentCancelled {
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
-}
-
-/// The contract of a deployment was seen in a finalized block before the outcome of its request was known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContractAppeared {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
-}
-
-/// The chain took money for a contract.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContractBilled {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// In 10^-7 units.
-    pub amount: Amount<Tft>,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
-}
-
-/// There is no money for a contract: the chain ends it unless there is some soon.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GracePeriodStarted {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
-}
-
-/// There is money for a contract again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GracePeriodEnded {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
-}
-
-/// Others than Gridway ended a contract: the chain for want of money, or its council.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContractCancelledByChain {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
-}
-
-/// Others than Gridway gave a contract another workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContractUpdatedByOther {
-    /// The deployment.
-    pub deployment_id: DeploymentId,
-    /// The user; also the record key.
-    pub user_id: UserId,
-    /// The contract on TFChain.
-    pub contract_id: ContractId,
-    /// Hash of id, version and data, 64 hex digits; unique per node.
-    pub hash: String,
-    /// TFChain block, finalized.
-    pub block: i64,
-    /// Place of the event in the block.
-    pub event_index: i32,
 }
 
 /// One deployment of a batch.

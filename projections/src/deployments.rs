@@ -97,10 +97,6 @@ pub enum Kind {
 impl Kind {
     /// Whether it is a workload on a node.
     #[must_use]
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "serde hands a reference to what decides whether a field is left out"
-    )]
     pub const fn is_node(&self) -> bool {
         matches!(self, Self::Node)
     }
@@ -121,6 +117,32 @@ impl From<DeploymentKind> for Kind {
             DeploymentKind::Node => Self::Node,
             DeploymentKind::Name => Self::Name,
             DeploymentKind::Rent => Self::Rent,
+        }
+    }
+}
+
+/// What the node has said of the workload. A contract alone runs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// Nothing yet.
+    None,
+    /// It has the workload.
+    Delivered,
+    /// The workload runs.
+    Running,
+    /// It cannot run the workload.
+    Failed,
+}
+
+impl Workload {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "delivered" => Some(Self::Delivered),
+            "running" => Some(Self::Running),
+            "failed" => Some(Self::Failed),
+            _ => None,
         }
     }
 }
@@ -150,6 +172,8 @@ pub struct Deployment {
     pub workload_version: i32,
     /// The highest version that was asked for.
     pub wanted_version: i32,
+    /// What the node has said of the workload.
+    pub workload: Workload,
     /// How far it has come.
     pub state: State,
     /// The node contract.
@@ -178,6 +202,7 @@ impl FromRow<'_, PgRow> for Deployment {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let state: String = row.try_get("state")?;
         let kind: String = row.try_get("kind")?;
+        let workload: String = row.try_get("workload")?;
         let contract: Option<i64> = row.try_get("contract_id")?;
         Ok(Self {
             id: DeploymentId::from_uuid(row.try_get("id")?),
@@ -195,6 +220,8 @@ impl FromRow<'_, PgRow> for Deployment {
             hash: row.try_get("hash")?,
             workload_version: row.try_get("workload_version")?,
             wanted_version: row.try_get("wanted_version")?,
+            workload: Workload::parse(&workload)
+                .ok_or_else(|| db::unreadable("workload", &workload))?,
             state: State::parse(&state).ok_or_else(|| db::unreadable("state", &state))?,
             contract_id: contract
                 .map(|id| {
@@ -322,9 +349,10 @@ pub(crate) async fn apply(
     sqlx::query(
         "INSERT INTO deployments SELECT * FROM jsonb_populate_recordset(NULL::deployments, $1)
          ON CONFLICT (id) DO UPDATE SET
-            (hash, workload_version, wanted_version, state, contract_id, extrinsic, block,
+            (hash, workload_version, wanted_version, workload, state, contract_id, extrinsic, block,
              billed, grace_since, reason, detail, updated_at, version) =
-            (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version, EXCLUDED.state,
+            (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version,
+             EXCLUDED.workload, EXCLUDED.state,
              EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
              EXCLUDED.billed, EXCLUDED.grace_since, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
     )

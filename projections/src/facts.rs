@@ -294,6 +294,16 @@ fn deployment(event: &DeploymentEvent) -> Value {
         DeploymentEvent::BatchFailed(e) => json!({
             "batch_id": e.batch_id, "attempt": e.attempt, "code": e.code, "detail": e.detail,
         }),
+        DeploymentEvent::WorkloadDelivered(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+        }),
+        DeploymentEvent::WorkloadRunning(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+        }),
+        DeploymentEvent::WorkloadFailed(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+            "reason": e.reason, "detail": e.detail,
+        }),
         DeploymentEvent::ContractAppeared(e) => json!({
             "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
         }),

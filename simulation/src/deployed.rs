@@ -155,6 +155,9 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
         DeploymentEvent::FundsArrived(_)
         | DeploymentEvent::ContractAppeared(_)
         | DeploymentEvent::ContractUpdatedByOther(_)
+        | DeploymentEvent::WorkloadDelivered(_)
+        | DeploymentEvent::WorkloadRunning(_)
+        | DeploymentEvent::WorkloadFailed(_)
         | DeploymentEvent::PurchaseEnded(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}

@@ -2,7 +2,8 @@
 
 use crate::support::{ANNA, Answer, BERT, World, eventually, user};
 use events::deployments::{
-    ContractUpdateRequested, ContractUpdated, DeploymentCancelled, DeploymentEvent,
+    BatchCreated, ContractUpdateRequested, ContractUpdated, CreatedContract, DeploymentCancelled,
+    DeploymentEvent,
 };
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, TwinId};
 use events::time::Timestamp;
@@ -167,4 +168,98 @@ pub async fn a_deployment_is_changed_and_ended(world: &World) {
         (202, "true")
     );
     assert_eq!(again.json()["state"], "cancelled");
+}
+
+pub async fn a_batch_is_requested_and_shown(world: &World) {
+    let anna = user("anna");
+    let node = json!({"node_id": 3, "data": "{}"});
+    let many = vec![node.clone(); 101];
+    for wrong in [
+        json!({"deployments": []}),
+        json!({"deployments": many}),
+        json!({"deployments": [node, {"kind": "name", "name": "No"}]}),
+        json!({"deployments": [{"kind": "rent"}]}),
+        json!({"deployments": [{"kind": "cloud", "node_id": 3}]}),
+        json!({"deployments": [node], "hours": 0}),
+    ] {
+        world
+            .post("/deployments/batch", ANNA, "odd batch", &wrong)
+            .await
+            .is_problem(422, "invalid-field");
+    }
+    let body = json!({"deployments": [
+        node,
+        {"kind": "name", "name": "a-name"},
+        {"kind": "rent", "node_id": 4},
+    ]});
+    let taken = world.post("/deployments/batch", ANNA, "batch", &body).await;
+    assert_eq!(taken.status, 202, "{}", taken.text);
+    let ids: Vec<DeploymentId> = taken.json()["deployment_ids"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_str().unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 3);
+    let path = taken.header("location").to_owned();
+    let all = |state: &'static str| {
+        let path = &path;
+        async move {
+            eventually(|| async {
+                let shown = world.get(path, ANNA).await.json();
+                let members = shown["deployments"].as_array()?.clone();
+                let done = members.len() == 3 && members.iter().all(|d| d["state"] == state);
+                done.then_some(members)
+            })
+            .await
+        }
+    };
+    let members = all("requested").await;
+    let kinds: Vec<&Value> = ids
+        .iter()
+        .filter_map(|id| members.iter().find(|d| d["id"] == json!(id)))
+        .map(|d| &d["kind"])
+        .collect();
+    assert_eq!(kinds, ["node", "name", "rent"]);
+    world.get(&path, BERT).await.is_problem(404, "not-found");
+    let again = world.post("/deployments/batch", ANNA, "batch", &body).await;
+    assert_eq!(again.header("idempotency-hit"), "true");
+    assert_eq!(
+        again.json()["deployment_ids"],
+        taken.json()["deployment_ids"]
+    );
+
+    let contracts = (31..).zip(&ids).map(|(number, id)| CreatedContract {
+        deployment_id: *id,
+        node_id: NodeId(3),
+        contract_id: ContractId(number),
+        hash: String::new(),
+    });
+    let created = BatchCreated {
+        batch_id: path.rsplit('/').next().unwrap().parse().unwrap(),
+        user_id: anna,
+        request_id: EventId::derive(&["batch"]),
+        contracts: contracts.collect(),
+        extrinsic: "ee".repeat(32),
+        block: 140,
+    };
+    tell(world, "batch", created).await;
+    let members = all("created").await;
+    let mut numbers: Vec<u64> = members
+        .iter()
+        .filter_map(|d| d["contract_id"].as_u64())
+        .collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, [31, 32, 33]);
+    // A name carries no workload.
+    let name = format!("/deployments/{}", ids[1]);
+    change(
+        world,
+        "PUT",
+        &name,
+        "no workload",
+        Some(&json!({"data": ""})),
+    )
+    .await
+    .is_problem(409, "no-workload");
 }

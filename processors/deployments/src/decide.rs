@@ -137,6 +137,9 @@ pub fn transition(
         | DeploymentEvent::GracePeriodStarted(_)
         | DeploymentEvent::GracePeriodEnded(_)
         | DeploymentEvent::ContractUpdatedByOther(_)
+        | DeploymentEvent::WorkloadDelivered(_)
+        | DeploymentEvent::WorkloadRunning(_)
+        | DeploymentEvent::WorkloadFailed(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}
     }
     (state, out)

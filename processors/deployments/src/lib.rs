@@ -96,6 +96,9 @@ fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
         | DeploymentEvent::GracePeriodEnded(_)
         | DeploymentEvent::ContractCancelledByChain(_)
         | DeploymentEvent::ContractUpdatedByOther(_)
+        | DeploymentEvent::WorkloadDelivered(_)
+        | DeploymentEvent::WorkloadRunning(_)
+        | DeploymentEvent::WorkloadFailed(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => String::new(),
     }

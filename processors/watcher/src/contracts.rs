@@ -336,6 +336,9 @@ impl Source for ContractWatcher {
             | DeploymentEvent::GracePeriodStarted(_)
             | DeploymentEvent::GracePeriodEnded(_)
             | DeploymentEvent::ContractUpdatedByOther(_)
+            | DeploymentEvent::WorkloadDelivered(_)
+            | DeploymentEvent::WorkloadRunning(_)
+            | DeploymentEvent::WorkloadFailed(_)
             | DeploymentEvent::TimerFired(_)
             | DeploymentEvent::DeadLetterReleased(_) => {}
         }

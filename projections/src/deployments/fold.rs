@@ -1,6 +1,6 @@
 //! What each event changes in a row.
 
-use super::{Deployment, State};
+use super::{Deployment, State, Workload};
 use chrono::{DateTime, Utc};
 use events::deployments::{BatchMember, BatchRequested, DeploymentEvent, DeploymentRequested};
 use events::ids::{BatchId, DeploymentId, PurchaseId};
@@ -56,6 +56,7 @@ pub(super) fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i6
         contract_id: None,
         extrinsic: None,
         block: None,
+        workload: Workload::None,
         billed: Amount::ZERO,
         grace_since: None,
         reason: None,
@@ -103,6 +104,9 @@ pub(super) fn about(event: &DeploymentEvent) -> About {
         DeploymentEvent::BatchContractsRequested(e) => About::Batch(e.batch_id),
         DeploymentEvent::BatchCreated(e) => About::Batch(e.batch_id),
         DeploymentEvent::BatchFailed(e) => About::Batch(e.batch_id),
+        DeploymentEvent::WorkloadDelivered(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::WorkloadRunning(e) => About::Deployment(e.deployment_id),
+        DeploymentEvent::WorkloadFailed(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
@@ -141,14 +145,14 @@ pub(super) fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, o
             }
         }
         DeploymentEvent::ContractRequested(e) => {
-            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
+            stands(d, &e.hash, e.version);
             under_way(d, State::Submitted);
         }
         DeploymentEvent::BatchContractsRequested(e) => {
             let Some(m) = e.members.iter().find(|m| m.deployment_id == d.id) else {
                 return;
             };
-            (d.hash, d.workload_version) = (m.hash.clone(), m.version);
+            stands(d, &m.hash, m.version);
             under_way(d, State::Submitted);
         }
         DeploymentEvent::BatchCreated(e) => {
@@ -172,7 +176,7 @@ pub(super) fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, o
         }
         DeploymentEvent::ContractUpdateRequested(_) => under_way(d, State::Updating),
         DeploymentEvent::ContractUpdated(e) => {
-            (d.hash, d.workload_version) = (e.hash.clone(), e.version);
+            stands(d, &e.hash, e.version);
             done(d, &e.extrinsic, e.block);
             came_to_be(d);
         }
@@ -191,6 +195,14 @@ pub(super) fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, o
                 d.state = State::Created;
             }
             because(d, &e.reason, &e.detail);
+        }
+        DeploymentEvent::WorkloadDelivered(e) => node_says(d, e.version, Workload::Delivered),
+        DeploymentEvent::WorkloadRunning(e) => node_says(d, e.version, Workload::Running),
+        DeploymentEvent::WorkloadFailed(e) => {
+            node_says(d, e.version, Workload::Failed);
+            if e.version == d.workload_version {
+                because(d, &e.reason, &e.detail);
+            }
         }
         DeploymentEvent::ContractAppeared(e) => {
             d.contract_id = d.contract_id.or(Some(e.contract_id));
@@ -238,6 +250,22 @@ fn came_to_be(d: &mut Deployment) {
             State::Created
         },
     );
+}
+
+/// Another workload stands, or is to. The node has heard nothing of it.
+fn stands(d: &mut Deployment, hash: &str, version: i32) {
+    if version != d.workload_version {
+        d.workload = Workload::None;
+    }
+    hash.clone_into(&mut d.hash);
+    d.workload_version = version;
+}
+
+/// What the node says of a workload that was replaced is of no meaning any more.
+fn node_says(d: &mut Deployment, version: i32, workload: Workload) {
+    if version == d.workload_version {
+        d.workload = workload;
+    }
 }
 
 /// The chain has done something.

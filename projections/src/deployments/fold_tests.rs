@@ -2,13 +2,13 @@
 #![expect(clippy::panic, reason = "tests fail by panicking")]
 
 use super::*;
-use events::deployments::DeploymentKind;
 use events::deployments::{
     ContractBilled, ContractCancelledByChain, ContractFailed, ContractRequested, ContractUpdated,
     DeploymentCancelFailed, DeploymentCancelRequested, DeploymentCancelled, DeploymentCreated,
     DeploymentUpdateFailed, DeploymentUpdateRequested, GracePeriodEnded, GracePeriodStarted,
     Operation,
 };
+use events::deployments::{DeploymentKind, WorkloadDelivered, WorkloadFailed, WorkloadRunning};
 use events::ids::EventId;
 use events::ids::{ContractId, NodeId, TwinId, UserId};
 
@@ -266,4 +266,63 @@ fn what_the_chain_does_by_itself_shows() {
     let (seen, row) = states(&[created(), gone, self::ended()]);
     assert_eq!(seen, ["created", "created", "cancelled"]);
     assert_eq!((row.extrinsic.as_deref(), row.block), (Some(""), Some(23)));
+}
+
+#[test]
+fn created_is_not_yet_running() {
+    let delivered = |version| {
+        DeploymentEvent::from(WorkloadDelivered {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: ContractId(9),
+            node_id: NodeId(3),
+            version,
+        })
+    };
+    let running = |version| {
+        DeploymentEvent::from(WorkloadRunning {
+            deployment_id: id(),
+            user_id: user(),
+            contract_id: ContractId(9),
+            node_id: NodeId(3),
+            version,
+        })
+    };
+    let failed = DeploymentEvent::from(WorkloadFailed {
+        deployment_id: id(),
+        user_id: user(),
+        contract_id: ContractId(9),
+        node_id: NodeId(3),
+        version: 2,
+        reason: "no_image".to_owned(),
+        detail: "the node does not find the image".to_owned(),
+    });
+    let way = [
+        submitted(),
+        created(),
+        delivered(1),
+        running(1),
+        asked(2),
+        updated(2),
+    ];
+    let workloads: Vec<Workload> = (1..=way.len())
+        .map(|steps| states(&way[..steps]).1.workload)
+        .collect();
+    assert_eq!(
+        workloads,
+        [
+            Workload::None,
+            Workload::None,
+            Workload::Delivered,
+            Workload::Running,
+            Workload::Running,
+            Workload::None,
+        ]
+    );
+    // The node still speaks of the workload before.
+    let (_, row) = states(&[way.as_slice(), &[running(1)]].concat());
+    assert_eq!(row.workload, Workload::None);
+    let (seen, row) = states(&[way.as_slice(), &[delivered(2), failed]].concat());
+    assert_eq!((seen[7], row.workload), ("created", Workload::Failed));
+    assert_eq!(row.reason.as_deref(), Some("no_image"));
 }

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use counterparties_stellar::{
     AccountId, AccountView, AssetId, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation,
-    LanePlan, LaneSeed, Payment, PaymentsPage, QuoteError, ReadError, SecretKey, SetupOperation,
-    SignedTransaction, Stellar, StrictReceiveQuote, TransactionView, base, fee_bump, lane_index,
-    sign, sign_setup,
+    LanePlan, LaneSeed, PathAsset, Payment, PaymentsPage, QuoteError, ReadError, SecretKey,
+    SetupOperation, SignedTransaction, Stellar, StrictReceiveQuote, TransactionView, base,
+    fee_bump, lane_index, sign, sign_setup,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::{EventId, PurchaseId, TwinId};
