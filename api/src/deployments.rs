@@ -1,11 +1,18 @@
-//! Deployments: the command to make one, and queries about the caller's own.
+//! Deployments: the commands to make, change and end one, and queries about the caller's own.
+
+mod batch;
+mod change;
+mod order;
+
+pub(crate) use batch::{create as create_batch, show as show_batch};
+pub(crate) use change::{cancel, update};
 
 use crate::auth::Caller;
 use crate::body::Command;
-use crate::idempotency::{self, Claim, Fingerprint, Key};
+use crate::idempotency::{self, Fingerprint, Key};
 use crate::log::Append;
 use crate::payments;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind as ProblemKind, Problem};
 use crate::state::ApiState;
 use crate::trace;
 use crate::wait::{self, CaughtUp};
@@ -16,28 +23,48 @@ use axum::response::{IntoResponse, Response};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
 use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use events::money::{Amount, Tft};
-use projections::deployments::Deployment;
+use events::time::Timestamp;
+use order::{Order, Wanted};
+use projections::deployments::{Deployment, Kind};
 use projections::progress::Position;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The chain keeps no more.
+/// The chain keeps no more of a workload.
 const DATA_LIMIT: usize = 512;
 /// More are not listed; the latest come first.
 const LISTED: i64 = 100;
-/// More public addresses than this no node has to give.
-const PUBLIC_IPS: u8 = 16;
+/// Version of the first workload.
+const FIRST: i32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateDeployment {
-    node_id: NodeId,
-    data: String,
+    // Told apart by what is written, so that what is not leaves older keys as they are.
+    #[serde(default, skip_serializing_if = "Kind::is_node")]
+    kind: Kind,
+    node_id: Option<NodeId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    data: Option<String>,
     #[serde(default)]
     public_ips: u8,
     solution_provider: Option<u32>,
     purchase_id: Option<PurchaseId>,
     hours: Option<u32>,
+}
+
+impl CreateDeployment {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            kind: self.kind,
+            node_id: self.node_id,
+            name: self.name.clone(),
+            data: self.data.clone(),
+            public_ips: self.public_ips,
+            solution_provider: self.solution_provider,
+        }
+    }
 }
 
 /// `POST /deployments`
@@ -49,7 +76,8 @@ pub(crate) async fn create(
     headers: HeaderMap,
     Command(command): Command<CreateDeployment>,
 ) -> Result<Response, Problem> {
-    let minimum_balance = checked(&state, &command)?;
+    let order = command.wanted().checked()?;
+    let minimum_balance = balance(&state, command.hours)?;
     let fingerprint = Fingerprint::of("deployments", &command)?;
     let id = DeploymentId::derive(&[&user.to_string(), key.as_str()]);
     let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
@@ -73,7 +101,9 @@ pub(crate) async fn create(
             state.now(),
         )
         .await?;
-        let event = requested(&state, (id, user, twin), &command, minimum_balance, claim);
+        let about = (id, user, twin);
+        let (waits_for, at) = (command.purchase_id, claim.at);
+        let event = requested(&state, about, order, waits_for, minimum_balance, at);
         let position = append(&state, &key, event, &headers).await?;
         (claim.hit, Some(position))
     };
@@ -106,27 +136,23 @@ pub(crate) async fn create(
     ))
 }
 
-/// What the account must hold, if the command can be meant.
-fn checked(state: &ApiState, command: &CreateDeployment) -> Result<Amount<Tft>, Problem> {
-    if command.data.len() > DATA_LIMIT {
-        return Err(Problem::field(
-            "data",
-            format!(
-                "the chain keeps at most {DATA_LIMIT} bytes, these are {}",
-                command.data.len()
-            ),
-        ));
+/// Refuses data that no contract can carry.
+fn fits(data: &str) -> Result<(), Problem> {
+    if data.len() <= DATA_LIMIT {
+        return Ok(());
     }
-    if command.node_id.0 == 0 {
-        return Err(Problem::field("node_id", "nodes count from 1"));
-    }
-    if command.public_ips > PUBLIC_IPS {
-        return Err(Problem::field(
-            "public_ips",
-            format!("at most {PUBLIC_IPS} public addresses can be had"),
-        ));
-    }
-    if command.hours == Some(0) {
+    Err(Problem::field(
+        "data",
+        format!(
+            "the chain keeps at most {DATA_LIMIT} bytes, these are {}",
+            data.len()
+        ),
+    ))
+}
+
+/// What the account must hold for a deployment.
+fn balance(state: &ApiState, hours: Option<u32>) -> Result<Amount<Tft>, Problem> {
+    if hours == Some(0) {
         return Err(Problem::field(
             "hours",
             "a deployment runs for at least an hour",
@@ -134,7 +160,7 @@ fn checked(state: &ApiState, command: &CreateDeployment) -> Result<Amount<Tft>, 
     }
     state
         .terms
-        .deployment_balance(command.hours)
+        .deployment_balance(hours)
         .map_err(|_| Problem::field("hours", "that many hours cannot be paid for"))
 }
 
@@ -144,7 +170,7 @@ async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
         .and_then(|user| user.twin_id)
         .ok_or_else(|| {
             Problem::new(
-                Kind::NoTwinYet,
+                ProblemKind::NoTwinYet,
                 "only a twin can hold a deployment; POST /users makes one, GET /users/me shows it",
             )
             .with("next", "POST /users")
@@ -163,33 +189,36 @@ async fn belongs(state: &ApiState, user: UserId, purchase: PurchaseId) -> Result
     if found.is_some_and(|p| p.user_id == user) {
         return Ok(());
     }
-    Err(
-        Problem::new(Kind::UnknownPurchase, "you have no purchase with this id")
-            .with("field", "purchase_id"),
+    Err(Problem::new(
+        ProblemKind::UnknownPurchase,
+        "you have no purchase with this id",
     )
+    .with("field", "purchase_id"))
 }
 
 fn requested(
     state: &ApiState,
     (id, user, twin): (DeploymentId, UserId, TwinId),
-    command: &CreateDeployment,
+    order: Order,
+    waits_for: Option<PurchaseId>,
     minimum_balance: Amount<Tft>,
-    claim: Claim,
+    at: Timestamp,
 ) -> DeploymentRequested {
-    let version = 1;
     DeploymentRequested {
         deployment_id: id,
         user_id: user,
         twin_id: twin,
-        node_id: command.node_id,
-        version,
-        data: command.data.clone(),
-        hash: (state.deployment_hash)(id, version, &command.data),
-        public_ips: i32::from(command.public_ips),
-        solution_provider: command.solution_provider.map(i64::from),
-        waits_for: command.purchase_id,
+        node_id: order.node_id,
+        version: FIRST,
+        hash: order.hash(state, id),
+        data: order.data,
+        public_ips: order.public_ips,
+        solution_provider: order.solution_provider,
+        waits_for,
         minimum_balance,
-        requested_at: claim.at,
+        requested_at: at,
+        kind: order.kind,
+        name: order.name,
     }
 }
 
@@ -199,18 +228,42 @@ async fn append(
     event: DeploymentRequested,
     headers: &HeaderMap,
 ) -> Result<Position, Problem> {
-    let user = event.user_id.to_string();
-    let correlation = match event.waits_for {
+    let (user, deployment, purchase) = (event.user_id, event.deployment_id, event.waits_for);
+    command(state, key, (user, deployment, purchase), event, headers).await
+}
+
+/// Appends a command about a deployment.
+async fn command(
+    state: &ApiState,
+    key: &Key,
+    (user, deployment, purchase): (UserId, DeploymentId, Option<PurchaseId>),
+    event: impl Into<DeploymentEvent>,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let correlation = match purchase {
         Some(purchase) => purchase.to_string(),
-        None => event.deployment_id.to_string(),
+        None => deployment.to_string(),
     };
+    command_of(state, key, user, correlation, event, headers).await
+}
+
+/// Appends a command of a user.
+async fn command_of(
+    state: &ApiState,
+    key: &Key,
+    user: UserId,
+    correlation: String,
+    event: impl Into<DeploymentEvent>,
+    headers: &HeaderMap,
+) -> Result<Position, Problem> {
+    let user = user.to_string();
     let append = Append {
         key: user.clone(),
         id: EventId::derive(&["command", &user, key.as_str()]),
         correlation,
         trace: trace::of(headers),
         time: state.now(),
-        event: DeploymentEvent::from(event),
+        event: event.into(),
     };
     Ok(state.log.append(append).await?)
 }
@@ -218,14 +271,22 @@ async fn append(
 fn view(d: &Deployment) -> Value {
     json!({
         "id": d.id,
+        "kind": d.kind,
+        "name": d.name,
+        "batch_id": d.batch_id,
         "state": d.state,
         "node_id": d.node_id,
         "twin_id": d.twin_id,
         "purchase_id": d.purchase_id,
         "hash": d.hash,
+        "version": d.workload_version,
+        "wanted_version": d.wanted_version,
+        "workload": d.workload,
         "contract_id": d.contract_id,
         "extrinsic": d.extrinsic,
         "block": d.block,
+        "billed_tft": d.billed.to_string(),
+        "grace_since_block": d.grace_since,
         "reason": d.reason,
         "detail": d.detail,
         "created_at": d.created_at,
@@ -251,11 +312,15 @@ pub(crate) async fn show(
     _: CaughtUp,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let missing = || Problem::new(Kind::NotFound, "you have no deployment with this id");
+    own(&state, user, &id).await.map(|d| Json(view(&d)))
+}
+
+/// A deployment of the caller's.
+async fn own(state: &ApiState, user: UserId, id: &str) -> Result<Deployment, Problem> {
+    let missing = || Problem::new(ProblemKind::NotFound, "you have no deployment with this id");
     let id = id.parse().map_err(|_| missing())?;
-    let deployment = projections::deployments::get(&state.pool, id)
+    projections::deployments::get(&state.pool, id)
         .await?
         .filter(|deployment| deployment.user_id == user)
-        .ok_or_else(missing)?;
-    Ok(Json(view(&deployment)))
+        .ok_or_else(missing)
 }

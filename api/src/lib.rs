@@ -61,7 +61,14 @@ pub fn router(state: ApiState) -> Router {
             "/deployments",
             post(deployments::create).get(deployments::list),
         )
-        .route("/deployments/{id}", get(deployments::show))
+        .route("/deployments/batch", post(deployments::create_batch))
+        .route("/deployments/batch/{id}", get(deployments::show_batch))
+        .route(
+            "/deployments/{id}",
+            get(deployments::show)
+                .put(deployments::update)
+                .delete(deployments::cancel),
+        )
         .route("/deposits", get(deposits::list))
         .route("/deposits/instructions", get(deposits::instructions))
         .route("/treasury", get(treasury::show))

@@ -31,6 +31,8 @@ pub enum Kind {
     PriceImpact,
     MarketUnavailable,
     UnknownPurchase,
+    DeploymentEnded,
+    NoWorkload,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -47,7 +49,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -67,6 +69,8 @@ impl Kind {
         Self::PriceImpact,
         Self::MarketUnavailable,
         Self::UnknownPurchase,
+        Self::DeploymentEnded,
+        Self::NoWorkload,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -147,6 +151,12 @@ impl Kind {
                 "market-unavailable",
                 "The market cannot be asked for now",
             ),
+            Self::NoWorkload => (
+                S::CONFLICT,
+                "no-workload",
+                "This deployment carries no workload",
+            ),
+            Self::DeploymentEnded => (S::CONFLICT, "deployment-ended", "The deployment has ended"),
             Self::UnknownPurchase => (
                 S::UNPROCESSABLE_ENTITY,
                 "unknown-purchase",

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod changes;
 mod support;
 
 use events::deployments::{DeploymentCreated, DeploymentEvent};
@@ -857,6 +858,8 @@ async fn commands_and_queries_over_http() {
     let purchase = an_accepted_quote_becomes_a_purchase(&world, &quote).await;
     a_webhook_is_in_the_log_before_it_is_answered(&world, purchase).await;
     a_deployment_is_requested_and_shown(&world, purchase).await;
+    changes::a_deployment_is_changed_and_ended(&world).await;
+    changes::a_batch_is_requested_and_shown(&world).await;
     an_expired_quote_is_not_accepted(&world).await;
     a_hasty_buyer_buys_once(&world).await;
     a_lost_append_is_made_good(&world).await;

@@ -127,6 +127,11 @@ uuid_id!(
     DeploymentId
 );
 
+uuid_id!(
+    /// Deployments that are made together, all or none.
+    BatchId
+);
+
 /// A W3C trace id: the aggregate that a trace is about, or the trace of an outside caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(Uuid);

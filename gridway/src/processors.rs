@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 14] = [
+pub const ALL: [(&str, Topic); 15] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -37,6 +37,7 @@ pub const ALL: [(&str, Topic); 14] = [
     ("returns", topics::DEPOSITS),
     ("deployments", topics::DEPLOYMENTS),
     ("contracts", topics::DEPLOYMENTS),
+    ("contract-watcher", topics::DEPLOYMENTS),
     ("users", topics::USERS),
     ("twins", topics::USERS),
     ("treasury-watcher", topics::TREASURY),
@@ -245,6 +246,12 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         "contracts" => {
             let hand = processor_deployments::Contracts::new(Arc::new(tfchain()?), user_seed()?);
             run_executor(hand, tfchain_limit()?, codecs, kafka, slot, stop).await?;
+        }
+        "contract-watcher" => {
+            let chain: Arc<dyn Tfchain> = Arc::new(tfchain()?);
+            let first_block = Config::parse("GRIDWAY_TFCHAIN_FIRST_BLOCK")?;
+            let source = processor_watcher::ContractWatcher::new(chain, first_block);
+            run_source(source, codecs, kafka, slot, stop).await?;
         }
         "users" => run_policy(processor_twins::Users::default(), codecs, kafka, slot, stop).await?,
         "twins" => {

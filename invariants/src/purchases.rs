@@ -26,6 +26,8 @@ pub struct Contract {
     pub recorded: bool,
     /// Whether the log says that it was given up.
     pub given_up: bool,
+    /// Whether the log says that it was cancelled, by its owner or by others.
+    pub cancelled: bool,
 }
 
 /// What was done for a purchase, counted at the counterparties.
@@ -248,9 +250,10 @@ impl Purchase {
     fn of_deployment(&self, deployment: &Contract, outcome: Option<Outcome>) -> Option<Violation> {
         let about = |detail: String| format!("deployment {}: {detail}", deployment.hash);
         let wanted = match outcome {
-            Some(Outcome::Settled) => 1,
+            // What was cancelled may have been created before, or never.
+            Some(Outcome::Settled) if !deployment.cancelled => 1,
             Some(Outcome::Refunded | Outcome::NotPaid | Outcome::Lost) => 0,
-            None => {
+            Some(Outcome::Settled) | None => {
                 return (deployment.created > 1).then(|| {
                     self.found(
                         Harm::Doubled,
@@ -259,7 +262,8 @@ impl Purchase {
                 });
             }
         };
-        let ended = (deployment.recorded, deployment.given_up) == (wanted == 1, wanted == 0);
+        let given_up = deployment.given_up || deployment.cancelled;
+        let ended = (deployment.recorded, given_up) == (wanted == 1, wanted == 0);
         exactly(
             &self.id,
             &about("contracts".to_owned()),
@@ -303,7 +307,7 @@ mod tests {
                 hash: "h".to_owned(),
                 created: 1,
                 recorded: true,
-                given_up: false,
+                ..Contract::default()
             }],
             ..Purchase::default()
         }
@@ -490,6 +494,28 @@ mod tests {
             ..settled()
         };
         assert_eq!(stopped.violations()[0].harm, Harm::Unbalanced);
+    }
+
+    #[test]
+    fn what_was_cancelled_was_made_once_or_never() {
+        let with = |created, recorded| {
+            let mut purchase = settled();
+            purchase.deployments[0] = Contract {
+                hash: "h".to_owned(),
+                created,
+                recorded,
+                cancelled: true,
+                ..Contract::default()
+            };
+            purchase.violations()
+        };
+        assert!(with(0, false).is_empty() && with(1, true).is_empty());
+        assert_eq!(with(2, true)[0].harm, Harm::Doubled);
+        let mut back = refunded();
+        back.deployments[0].given_up = false;
+        assert!(!back.violations().is_empty());
+        back.deployments[0].cancelled = true;
+        assert!(back.violations().is_empty());
     }
 
     #[test]

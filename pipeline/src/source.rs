@@ -197,6 +197,10 @@ impl<S: Source> SourcePartition<S> {
         while let Some(fact) = pending.facts.front() {
             let found = match self.source.claim(&self.state, self.partition, fact) {
                 Claim::NotMine => None,
+                // What would tell whether it is news is held. Once the aggregate goes on,
+                // everything is read again.
+                Claim::Mine(cause, _) if self.waiting.blocks(&cause.envelope.subject) => None,
+                Claim::Outside { subject, .. } if self.waiting.blocks(&subject) => None,
                 Claim::Mine(cause, planned) => Some(own(&self.codecs, S::NAME, &cause, &planned)?),
                 Claim::Outside { subject, id, event } => {
                     let append =

@@ -1,11 +1,14 @@
 //! Read model `deployments`: one row per deployment. From topic `deployments`.
 
+mod fold;
+
 use crate::batch::{AnyEvent, Entry};
 use crate::db;
 use chrono::{DateTime, Utc};
-use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
-use events::time::Timestamp;
+use events::deployments::{DeploymentEvent, DeploymentKind};
+use events::ids::{BatchId, ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
+use events::money::{Amount, Tft};
+use fold::{About, about, fold, member, requested};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
@@ -24,16 +27,25 @@ pub enum State {
     Submitted,
     /// The contract is in a finalized block.
     Created,
+    /// The contract gets another workload.
+    Updating,
+    /// It is to end: what is under way is awaited, then the contract is cancelled.
+    Cancelling,
+    /// It has ended.
+    Cancelled,
     /// It is given up.
     Failed,
 }
 
 impl State {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Requested,
         Self::WaitingForFunds,
         Self::Submitted,
         Self::Created,
+        Self::Updating,
+        Self::Cancelling,
+        Self::Cancelled,
         Self::Failed,
     ];
 
@@ -45,6 +57,9 @@ impl State {
             Self::WaitingForFunds => "waiting_for_funds",
             Self::Submitted => "submitted",
             Self::Created => "created",
+            Self::Updating => "updating",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
             Self::Failed => "failed",
         }
     }
@@ -52,11 +67,83 @@ impl State {
     /// Whether nothing more will happen by itself.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Created | Self::Failed)
+        matches!(self, Self::Created | Self::Cancelled | Self::Failed)
+    }
+
+    /// Whether nothing can be asked of it any more.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Failed)
     }
 
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A workload on a node.
+    #[default]
+    Node,
+    /// A name for the grid's gateways.
+    Name,
+    /// A whole node.
+    Rent,
+}
+
+impl Kind {
+    /// Whether it is a workload on a node.
+    #[must_use]
+    pub const fn is_node(&self) -> bool {
+        matches!(self, Self::Node)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "node" => Some(Self::Node),
+            "name" => Some(Self::Name),
+            "rent" => Some(Self::Rent),
+            _ => None,
+        }
+    }
+}
+
+impl From<DeploymentKind> for Kind {
+    fn from(kind: DeploymentKind) -> Self {
+        match kind {
+            DeploymentKind::Node => Self::Node,
+            DeploymentKind::Name => Self::Name,
+            DeploymentKind::Rent => Self::Rent,
+        }
+    }
+}
+
+/// What the node has said of the workload. A contract alone runs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// Nothing yet.
+    None,
+    /// It has the workload.
+    Delivered,
+    /// The workload runs.
+    Running,
+    /// It cannot run the workload.
+    Failed,
+}
+
+impl Workload {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "delivered" => Some(Self::Delivered),
+            "running" => Some(Self::Running),
+            "failed" => Some(Self::Failed),
+            _ => None,
+        }
     }
 }
 
@@ -65,6 +152,12 @@ impl State {
 pub struct Deployment {
     /// The deployment.
     pub id: DeploymentId,
+    /// What is deployed.
+    pub kind: Kind,
+    /// The name, of a name.
+    pub name: Option<String>,
+    /// The batch that it was made in.
+    pub batch_id: Option<BatchId>,
     /// Whose it is.
     pub user_id: UserId,
     /// The twin that holds the contract.
@@ -75,6 +168,12 @@ pub struct Deployment {
     pub node_id: NodeId,
     /// Hash of the workload, 64 hex digits; unique per node.
     pub hash: String,
+    /// Version of that workload.
+    pub workload_version: i32,
+    /// The highest version that was asked for.
+    pub wanted_version: i32,
+    /// What the node has said of the workload.
+    pub workload: Workload,
     /// How far it has come.
     pub state: State,
     /// The node contract.
@@ -83,6 +182,10 @@ pub struct Deployment {
     pub extrinsic: Option<String>,
     /// TFChain block of the contract.
     pub block: Option<i64>,
+    /// What the chain has taken for it.
+    pub billed: Amount<Tft>,
+    /// TFChain block since which there is no money for it.
+    pub grace_since: Option<i64>,
     /// Why it failed, or the latest attempt did.
     pub reason: Option<String>,
     /// The same for people.
@@ -98,9 +201,16 @@ pub struct Deployment {
 impl FromRow<'_, PgRow> for Deployment {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let state: String = row.try_get("state")?;
+        let kind: String = row.try_get("kind")?;
+        let workload: String = row.try_get("workload")?;
         let contract: Option<i64> = row.try_get("contract_id")?;
         Ok(Self {
             id: DeploymentId::from_uuid(row.try_get("id")?),
+            kind: Kind::parse(&kind).ok_or_else(|| db::unreadable("kind", &kind))?,
+            name: row.try_get("name")?,
+            batch_id: row
+                .try_get::<Option<Uuid>, _>("batch_id")?
+                .map(BatchId::from_uuid),
             user_id: UserId::from_uuid(row.try_get("user_id")?),
             twin_id: TwinId(db::small("twin_id", row.try_get("twin_id")?)?),
             purchase_id: row
@@ -108,6 +218,10 @@ impl FromRow<'_, PgRow> for Deployment {
                 .map(PurchaseId::from_uuid),
             node_id: NodeId(db::small("node_id", row.try_get("node_id")?)?),
             hash: row.try_get("hash")?,
+            workload_version: row.try_get("workload_version")?,
+            wanted_version: row.try_get("wanted_version")?,
+            workload: Workload::parse(&workload)
+                .ok_or_else(|| db::unreadable("workload", &workload))?,
             state: State::parse(&state).ok_or_else(|| db::unreadable("state", &state))?,
             contract_id: contract
                 .map(|id| {
@@ -118,6 +232,8 @@ impl FromRow<'_, PgRow> for Deployment {
                 .transpose()?,
             extrinsic: row.try_get("extrinsic")?,
             block: row.try_get("block")?,
+            billed: crate::purchases::amount(row, "billed")?,
+            grace_since: row.try_get("grace_since")?,
             reason: row.try_get("reason")?,
             detail: row.try_get("detail")?,
             created_at: row.try_get("created_at")?,
@@ -152,94 +268,15 @@ pub async fn list(pool: &PgPool, user: UserId, limit: i64) -> Result<Vec<Deploym
     .await
 }
 
-fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i64) -> Deployment {
-    Deployment {
-        id: e.deployment_id,
-        user_id: e.user_id,
-        twin_id: e.twin_id,
-        purchase_id: e.waits_for,
-        node_id: e.node_id,
-        hash: e.hash.clone(),
-        state: if e.waits_for.is_some() {
-            State::WaitingForFunds
-        } else {
-            State::Requested
-        },
-        contract_id: None,
-        extrinsic: None,
-        block: None,
-        reason: None,
-        detail: None,
-        created_at: e.requested_at.to_datetime().unwrap_or(time),
-        updated_at: time,
-        version: offset,
-    }
-}
-
-/// What an event is about.
-enum About {
-    Deployment(DeploymentId),
-    /// Every deployment that waits for the purchase.
-    Purchase(PurchaseId),
-    Nothing,
-}
-
-fn about(event: &DeploymentEvent) -> About {
-    match event {
-        DeploymentEvent::DeploymentRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractRequested(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentCreated(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::ContractFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::DeploymentFailed(e) => About::Deployment(e.deployment_id),
-        DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
-    }
-}
-
-/// Changes a row that exists by an event that is about it.
-fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, offset: i64) {
-    match event {
-        DeploymentEvent::DeploymentRequested(_)
-        | DeploymentEvent::TimerFired(_)
-        | DeploymentEvent::DeadLetterReleased(_) => {}
-        DeploymentEvent::FundsArrived(_) => {
-            if d.state != State::WaitingForFunds {
-                return;
-            }
-            d.state = State::Requested;
-        }
-        DeploymentEvent::PurchaseEnded(e) => {
-            if d.state != State::WaitingForFunds {
-                return;
-            }
-            d.detail = Some(e.detail.clone());
-        }
-        DeploymentEvent::ContractRequested(_) => {
-            if !d.state.is_final() {
-                d.state = State::Submitted;
-            }
-        }
-        DeploymentEvent::DeploymentCreated(e) => {
-            d.state = State::Created;
-            d.contract_id = Some(e.contract_id);
-            d.extrinsic = Some(e.extrinsic.clone());
-            d.block = Some(e.block);
-            d.reason = None;
-            d.detail = None;
-        }
-        DeploymentEvent::ContractFailed(e) => {
-            d.reason = Some(e.code.clone());
-            d.detail = Some(e.detail.clone());
-        }
-        DeploymentEvent::DeploymentFailed(e) => {
-            d.state = State::Failed;
-            d.reason = Some(e.reason.clone());
-            d.detail = Some(e.detail.clone());
-        }
-    }
-    d.updated_at = at.to_datetime().unwrap_or_default();
-    d.version = offset;
+/// The deployments of a batch, in the order of their ids.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn of_batch(pool: &PgPool, batch: BatchId) -> Result<Vec<Deployment>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM deployments WHERE batch_id = $1 ORDER BY id")
+        .bind(batch.uuid())
+        .fetch_all(pool)
+        .await
 }
 
 /// Folds the fresh entries; gives the ids of the deployments that changed.
@@ -248,7 +285,7 @@ pub(crate) async fn apply(
     fresh: &[&Entry],
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let mut entries: Vec<(&Entry, &DeploymentEvent)> = Vec::new();
-    let (mut ids, mut purchases) = (BTreeSet::new(), BTreeSet::new());
+    let (mut ids, mut purchases, mut batches) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for entry in fresh {
         let AnyEvent::Deployment(event) = &entry.event else {
             continue;
@@ -256,6 +293,7 @@ pub(crate) async fn apply(
         match about(event) {
             About::Deployment(id) => ids.insert(id.uuid()),
             About::Purchase(id) => purchases.insert(id.uuid()),
+            About::Batch(id) => batches.insert(id.uuid()),
             About::Nothing => continue,
         };
         entries.push((entry, event.as_ref()));
@@ -264,10 +302,12 @@ pub(crate) async fn apply(
         return Ok(BTreeSet::new());
     }
     let mut rows: BTreeMap<Uuid, Deployment> = sqlx::query_as::<_, Deployment>(
-        "SELECT * FROM deployments WHERE id = ANY($1) OR purchase_id = ANY($2)",
+        "SELECT * FROM deployments
+          WHERE id = ANY($1) OR purchase_id = ANY($2) OR batch_id = ANY($3)",
     )
     .bind(ids.into_iter().collect::<Vec<_>>())
     .bind(purchases.into_iter().collect::<Vec<_>>())
+    .bind(batches.into_iter().collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await?
     .into_iter()
@@ -286,6 +326,18 @@ pub(crate) async fn apply(
                     fold(d, event, at, offset);
                 }
             }
+            About::Batch(id) => {
+                if let DeploymentEvent::BatchRequested(e) = event {
+                    let time = at.to_datetime().unwrap_or_default();
+                    for m in &e.members {
+                        rows.entry(m.deployment_id.uuid())
+                            .or_insert_with(|| member(e, m, time, offset));
+                    }
+                }
+                rows.values_mut()
+                    .filter(|d| d.batch_id == Some(id))
+                    .for_each(|d| fold(d, event, at, offset));
+            }
             About::Purchase(id) => rows
                 .values_mut()
                 .filter(|d| d.purchase_id == Some(id))
@@ -297,9 +349,12 @@ pub(crate) async fn apply(
     sqlx::query(
         "INSERT INTO deployments SELECT * FROM jsonb_populate_recordset(NULL::deployments, $1)
          ON CONFLICT (id) DO UPDATE SET
-            (state, contract_id, extrinsic, block, reason, detail, updated_at, version) =
-            (EXCLUDED.state, EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
-             EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
+            (hash, workload_version, wanted_version, workload, state, contract_id, extrinsic, block,
+             billed, grace_since, reason, detail, updated_at, version) =
+            (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version,
+             EXCLUDED.workload, EXCLUDED.state,
+             EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
+             EXCLUDED.billed, EXCLUDED.grace_since, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)

@@ -257,11 +257,93 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "hash": e.hash, "extrinsic": e.extrinsic, "block": e.block,
         }),
         DeploymentEvent::ContractFailed(e) => json!({
-            "deployment_id": e.deployment_id, "attempt": e.attempt, "code": e.code,
-            "detail": e.detail,
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "operation": e.operation,
+            "code": e.code, "detail": e.detail,
         }),
         DeploymentEvent::DeploymentFailed(e) => json!({
             "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentUpdateRequested(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "hash": e.hash,
+        }),
+        DeploymentEvent::ContractUpdateRequested(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "contract_id": e.contract_id,
+            "version": e.version, "hash": e.hash, "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::ContractUpdated(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "version": e.version,
+            "hash": e.hash, "extrinsic": e.extrinsic, "block": e.block,
+        }),
+        DeploymentEvent::DeploymentUpdateRejected(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "reason": e.reason,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentUpdateFailed(e) => json!({
+            "deployment_id": e.deployment_id, "version": e.version, "reason": e.reason,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentCancelRequested(e) => {
+            json!({ "deployment_id": e.deployment_id })
+        }
+        DeploymentEvent::ContractCancelRequested(e) => json!({
+            "deployment_id": e.deployment_id, "attempt": e.attempt, "contract_id": e.contract_id,
+            "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::ContractCancelled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id,
+            "extrinsic": e.extrinsic, "block": e.block,
+        }),
+        DeploymentEvent::DeploymentCancelFailed(e) => json!({
+            "deployment_id": e.deployment_id, "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::DeploymentCancelled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "reason": e.reason,
+            "detail": e.detail,
+        }),
+        DeploymentEvent::BatchRequested(e) => json!({
+            "batch_id": e.batch_id, "twin_id": e.twin_id, "deployments": e.members.len(),
+            "minimum_balance": coins(e.minimum_balance),
+        }),
+        DeploymentEvent::BatchContractsRequested(e) => json!({
+            "batch_id": e.batch_id, "attempt": e.attempt, "contracts": e.members.len(),
+            "deadline": e.deadline.to_string(),
+        }),
+        DeploymentEvent::BatchCreated(e) => json!({
+            "batch_id": e.batch_id, "extrinsic": e.extrinsic, "block": e.block,
+            "contracts": e.contracts.iter().map(|c| c.contract_id).collect::<Vec<_>>(),
+        }),
+        DeploymentEvent::BatchFailed(e) => json!({
+            "batch_id": e.batch_id, "attempt": e.attempt, "code": e.code, "detail": e.detail,
+        }),
+        DeploymentEvent::WorkloadDelivered(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+        }),
+        DeploymentEvent::WorkloadRunning(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+        }),
+        DeploymentEvent::WorkloadFailed(e) => json!({
+            "deployment_id": e.deployment_id, "node_id": e.node_id, "version": e.version,
+            "reason": e.reason, "detail": e.detail,
+        }),
+        DeploymentEvent::ContractAppeared(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractBilled(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id,
+            "amount": coins(e.amount), "block": e.block,
+        }),
+        DeploymentEvent::GracePeriodStarted(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::GracePeriodEnded(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractCancelledByChain(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "block": e.block,
+        }),
+        DeploymentEvent::ContractUpdatedByOther(e) => json!({
+            "deployment_id": e.deployment_id, "contract_id": e.contract_id, "hash": e.hash,
+            "block": e.block,
         }),
         DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DeploymentEvent::DeadLetterReleased(e) => released(e),

@@ -158,7 +158,7 @@ fn optional_amount<A: Asset>(row: &PgRow, column: &str) -> Result<Option<Amount<
         .transpose()
 }
 
-fn amount<A: Asset>(row: &PgRow, column: &str) -> Result<Amount<A>, sqlx::Error> {
+pub(crate) fn amount<A: Asset>(row: &PgRow, column: &str) -> Result<Amount<A>, sqlx::Error> {
     let minor: i64 = row.try_get(column)?;
     Amount::from_minor(minor).map_err(|_| db::unreadable(column, &minor.to_string()))
 }

@@ -7,7 +7,8 @@
 mod support;
 
 use events::deployments::{
-    ContractRequested, DeploymentCreated, DeploymentEvent, DeploymentRequested, FundsArrived,
+    ContractRequested, DeploymentCreated, DeploymentEvent, DeploymentKind, DeploymentRequested,
+    FundsArrived,
 };
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
@@ -132,6 +133,8 @@ async fn a_purchase_is_folded_with_its_proofs(log: &Log) {
         waits_for: Some(purchase(name)),
         minimum_balance: Amount::from_whole(2),
         requested_at: TIME,
+        kind: DeploymentKind::Node,
+        name: None,
     });
     let correlation = purchase(name).to_string();
     let deploy = async |step: &str, event: DeploymentEvent| {
@@ -240,6 +243,9 @@ async fn a_purchase_is_folded_with_its_proofs(log: &Log) {
             solution_provider: None,
             minimum_balance: Amount::from_whole(2),
             deadline: TIME,
+            kind: DeploymentKind::Node,
+            name: None,
+            above: 0,
         }
         .into(),
     )

@@ -1,16 +1,19 @@
-//! TFChain, modelled: blocks, finality that lags, contracts that a node takes once per hash, and
-//! the bridge.
+//! TFChain, modelled: blocks, finality that lags, contracts, and the bridge.
 
+mod contracts;
+
+use self::contracts::{Call, Contracts, Signed, index};
 use crate::dice::Dice;
 use crate::net::{Network, Unanswered};
 use crate::stellar::Stellar;
 use crate::time;
 use async_trait::async_trait;
 use counterparties_tfchain::{
-    AccountId32, ActivatorKey, Block, BlockRef, ChainEvent, ChainKey, ContractPlan, ContractProof,
-    OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof,
+    AccountId32, ActivatorKey, BatchPlan, Block, BlockRef, CancelPlan, ChainEvent, ChainKey,
+    ContractKind, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan,
+    TwinProof, UpdatePlan,
 };
-use events::ids::{ContractId, TwinId};
+use events::ids::TwinId;
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
 use events::time::Timestamp;
@@ -18,28 +21,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use self::contracts::Contract;
+
 const EVERY: Duration = Duration::from_secs(6);
 /// The bridge keeps this much.
 pub const FEE: i64 = 10_000_000;
 /// Blocks that finality is behind.
 const FINALITY: u32 = 2;
 
-#[derive(Debug, Clone)]
-struct Contract {
-    id: u64,
-    block: u32,
-}
-
 #[derive(Default)]
 struct Model {
     blocks: Vec<(Timestamp, Vec<ChainEvent>)>,
-    contracts: BTreeMap<(u32, String), Contract>,
-    /// Contracts that were made, however often, by node and hash.
-    made: BTreeMap<(u32, String), u32>,
-    pending: Vec<ContractPlan>,
+    contracts: Contracts,
     answered: BTreeSet<String>,
     mints: BTreeMap<String, (u32, i64)>,
     returns: BTreeMap<String, i64>,
+    /// It leaves contracts alone.
+    calm: bool,
 }
 
 /// TFChain. Cloning is cheap.
@@ -67,9 +65,16 @@ impl Chain {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on it leaves contracts alone.
+    pub fn calm(&self) {
+        self.model().calm = true;
+    }
+
     /// Makes blocks for ever; the bridge answers payments, and sends `returns` percent of them back.
-    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64) {
+    /// In `of_itself` percent of the blocks the chain does something to a contract.
+    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64, of_itself: u64) {
         let dice = Dice::new(seed, "bridge");
+        let whims = Dice::new(seed, "whims");
         loop {
             tokio::time::sleep(EVERY).await;
             let mut events = Vec::new();
@@ -79,7 +84,7 @@ impl Chain {
                 if dice.percent(30) || !model.answered.insert(payment.hash.clone()) {
                     continue;
                 }
-                let index = u32::try_from(events.len()).unwrap_or(u32::MAX);
+                let index = index(&events);
                 if dice.percent(returns) {
                     stellar.pay_back(payment.amount);
                     model.returns.insert(payment.hash.clone(), payment.amount);
@@ -104,16 +109,9 @@ impl Chain {
                 }
             }
             let now = time::now();
-            for plan in std::mem::take(&mut model.pending) {
-                let place = (plan.node.0, plan.hash.clone());
-                if now.seconds() > plan.deadline || model.contracts.contains_key(&place) {
-                    continue;
-                }
-                let id = u64::try_from(model.contracts.len()).unwrap_or(0) + 1;
-                *model.made.entry(place.clone()).or_default() += 1;
-                model
-                    .contracts
-                    .insert(place, Contract { id, block: number });
+            model.contracts.seal(number, now, &mut events);
+            if !model.calm && whims.percent(of_itself) {
+                model.contracts.of_itself(&whims, number, &mut events);
             }
             model.blocks.push((now, events));
         }
@@ -131,10 +129,10 @@ impl Chain {
         self.model().returns.clone()
     }
 
-    /// How often a contract was made, by node and hash.
+    /// Every contract that ever was.
     #[must_use]
-    pub fn made(&self) -> BTreeMap<(u32, String), u32> {
-        self.model().made.clone()
+    pub fn contracts(&self) -> Vec<Contract> {
+        self.model().contracts.all()
     }
 
     fn finalized(model: &Model) -> u32 {
@@ -159,6 +157,121 @@ fn unreachable(_: Unanswered) -> ReadError {
     ReadError::Unreachable("no answer".to_owned())
 }
 
+/// What a node knows of a plan that has not been carried out.
+fn open(head: &BlockRef, deadline: i64) -> Find<Vec<ContractProof>> {
+    // Past the deadline at a final block, nothing signed before can land.
+    if head.timestamp.seconds() > deadline {
+        return Find::NeverWill("its era is over".to_owned());
+    }
+    if time::now().seconds() > deadline {
+        return Find::Pending("waiting for finality".to_owned());
+    }
+    Find::Absent
+}
+
+fn one(find: Find<Vec<ContractProof>>) -> Find<ContractProof> {
+    match find {
+        Find::Landed(proofs) => match proofs.into_iter().next() {
+            Some(proof) => Find::Landed(proof),
+            None => Find::Pending("no proof".to_owned()),
+        },
+        Find::Refused(refusal) => Find::Refused(refusal),
+        Find::Absent => Find::Absent,
+        Find::Pending(reason) => Find::Pending(reason),
+        Find::NoAnswer(reason) => Find::NoAnswer(reason),
+        Find::NeverWill(reason) => Find::NeverWill(reason),
+    }
+}
+
+fn first(attempt: Attempt<Vec<ContractProof>>) -> Attempt<ContractProof> {
+    match attempt {
+        Attempt::Landed(proofs) => match proofs.into_iter().next() {
+            Some(proof) => Attempt::Landed(proof),
+            None => Attempt::Unknown("no proof".to_owned()),
+        },
+        Attempt::Refused(refusal) => Attempt::Refused(refusal),
+        Attempt::NotSent(reason) => Attempt::NotSent(reason),
+        Attempt::Unknown(reason) => Attempt::Unknown(reason),
+        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
+    }
+}
+
+/// A request for a contract, by its kind.
+fn creating(kind: &ContractKind) -> &'static str {
+    match kind {
+        ContractKind::Node => "create contract",
+        ContractKind::Name(_) => "create name",
+        ContractKind::Rent => "create rent",
+    }
+}
+
+impl Chain {
+    async fn find(
+        &self,
+        what: &'static str,
+        deadline: i64,
+        known: impl Fn(&Contracts, u32) -> Option<Find<Vec<ContractProof>>> + Send + Sync + 'static,
+    ) -> Find<Vec<ContractProof>> {
+        let chain = self.clone();
+        let answer = self
+            .network
+            .call(what, move || {
+                let head = chain.head();
+                let found = known(&chain.model().contracts, head.number);
+                found.unwrap_or_else(|| open(&head, deadline))
+            })
+            .await;
+        answer.unwrap_or(Find::NoAnswer("no answer".to_owned()))
+    }
+
+    /// Signs with the nonce that was read at the block at which the wish was not granted.
+    async fn send(
+        &self,
+        what: &'static str,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+        call: Call,
+    ) -> Attempt<Vec<ContractProof>> {
+        let (head, account) = (self.head().number, key.ss58());
+        let nonce = {
+            let model = self.model();
+            let known = match &call {
+                Call::Create(plan) => model.contracts.creation(plan, head),
+                Call::Batch(plan) => model.contracts.batch(plan, head),
+                Call::Update(plan) => model.contracts.update(plan, head),
+                Call::Cancel(plan) => model.contracts.cancellation(plan, head),
+            };
+            match known {
+                Some(Find::Landed(proof)) => return Attempt::Landed(proof),
+                Some(Find::Refused(refusal)) => return Attempt::Refused(refusal),
+                Some(_) => return Attempt::Unknown("the node lags".to_owned()),
+                None => model.contracts.nonce(&account, head),
+            }
+        };
+        if !owner.prove().await {
+            return Attempt::Unknown("the partition is another's".to_owned());
+        }
+        let signed = Signed {
+            account,
+            nonce,
+            call,
+        };
+        let chain = self.clone();
+        let answer = self
+            .network
+            .call(what, move || {
+                chain.model().contracts.submit(signed.clone());
+            })
+            .await;
+        match answer {
+            Ok(()) => Attempt::Unknown("submitted".to_owned()),
+            Err(Unanswered::NotSent) => Attempt::NotSent("connection refused".to_owned()),
+            Err(Unanswered::Lost) => Attempt::NoAnswer("no answer".to_owned()),
+            Err(Unanswered::Unavailable) => Attempt::NoAnswer("503".to_owned()),
+        }
+    }
+}
+
 #[async_trait]
 impl Tfchain for Chain {
     async fn find_twin(&self, _: &TwinPlan, _: &ChainKey) -> Find<TwinProof> {
@@ -170,55 +283,67 @@ impl Tfchain for Chain {
     }
 
     async fn find_contract(&self, plan: &ContractPlan, _: &ChainKey) -> Find<ContractProof> {
-        let (chain, plan) = (self.clone(), plan.clone());
-        let answer = self
-            .network
-            .call("find contract", move || {
-                let head = chain.head();
-                let model = chain.model();
-                let found = model.contracts.get(&(plan.node.0, plan.hash.clone()));
-                match found.filter(|c| c.block <= head.number) {
-                    Some(contract) => Find::Landed(ContractProof {
-                        contract: ContractId(contract.id),
-                        extrinsic_hash: String::new(),
-                        block: contract.block,
-                    }),
-                    // Past the deadline at a final block, nothing signed before can land.
-                    None if head.timestamp.seconds() > plan.deadline => {
-                        Find::NeverWill("its era is over".to_owned())
-                    }
-                    None if time::now().seconds() > plan.deadline => {
-                        Find::Pending("waiting for finality".to_owned())
-                    }
-                    None => Find::Absent,
-                }
-            })
-            .await;
-        answer.unwrap_or(Find::NoAnswer("no answer".to_owned()))
+        let (plan, deadline) = (plan.clone(), plan.deadline);
+        let known = move |contracts: &Contracts, head| contracts.creation(&plan, head);
+        one(self.find("find contract", deadline, known).await)
     }
 
     async fn create_contract(
         &self,
         plan: &ContractPlan,
-        _: &ChainKey,
+        key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
-        if !owner.prove().await {
-            return Attempt::Unknown("the partition is another's".to_owned());
-        }
-        let (chain, sent) = (self.clone(), plan.clone());
-        let answer = self
-            .network
-            .call("create contract", move || {
-                chain.model().pending.push(sent.clone());
-            })
-            .await;
-        match answer {
-            Ok(()) => Attempt::Unknown("submitted".to_owned()),
-            Err(Unanswered::NotSent) => Attempt::NotSent("connection refused".to_owned()),
-            Err(Unanswered::Lost) => Attempt::NoAnswer("no answer".to_owned()),
-            Err(Unanswered::Unavailable) => Attempt::NoAnswer("503".to_owned()),
-        }
+        let call = Call::Create(plan.clone());
+        first(self.send(creating(&plan.kind), key, owner, call).await)
+    }
+
+    async fn find_batch(&self, plan: &BatchPlan, _: &ChainKey) -> Find<Vec<ContractProof>> {
+        let (plan, deadline) = (plan.clone(), plan.deadline);
+        let known = move |contracts: &Contracts, head| contracts.batch(&plan, head);
+        self.find("find batch", deadline, known).await
+    }
+
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>> {
+        let call = Call::Batch(plan.clone());
+        self.send("create batch", key, owner, call).await
+    }
+
+    async fn find_update(&self, plan: &UpdatePlan, _: &ChainKey) -> Find<ContractProof> {
+        let (plan, deadline) = (plan.clone(), plan.deadline);
+        let known = move |contracts: &Contracts, head| contracts.update(&plan, head);
+        one(self.find("find update", deadline, known).await)
+    }
+
+    async fn update_contract(
+        &self,
+        plan: &UpdatePlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
+        let call = Call::Update(plan.clone());
+        first(self.send("update contract", key, owner, call).await)
+    }
+
+    async fn find_cancel(&self, plan: &CancelPlan, _: &ChainKey) -> Find<ContractProof> {
+        let (plan, deadline) = (plan.clone(), plan.deadline);
+        let known = move |contracts: &Contracts, head| contracts.cancellation(&plan, head);
+        one(self.find("find cancel", deadline, known).await)
+    }
+
+    async fn cancel_contract(
+        &self,
+        plan: &CancelPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
+        let call = Call::Cancel(plan.clone());
+        first(self.send("cancel contract", key, owner, call).await)
     }
 
     async fn finalized_head(&self) -> Result<BlockRef, ReadError> {

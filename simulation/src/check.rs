@@ -1,7 +1,8 @@
 //! What must hold in every world, counted at the counterparties and read from the log.
 
 use crate::broker::Stored;
-use crate::chain::{Chain, FEE};
+use crate::chain::{Chain, Contract as Made, FEE};
+use crate::deployed::{self, Deployed};
 use crate::script::Script;
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
@@ -9,7 +10,7 @@ use crate::world::Fixture;
 use events::deployments::DeploymentEvent;
 use events::deposits::{CreditReason, DepositEvent};
 use events::envelope::Envelope;
-use events::ids::{EventId, PurchaseId, TwinId};
+use events::ids::{DeploymentId, EventId, PurchaseId, TwinId};
 use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
 use invariants::{Contract, Observed, Outcome, Purchase};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,20 +44,25 @@ pub struct Counts {
     pub usdc_due: i64,
     /// What credit paid, and what of that went back.
     pub usdc: (i64, i64),
-    /// Deployments that wait for it, by id: hash, and how each ended.
-    pub deployments: BTreeMap<String, (String, Option<bool>)>,
+    /// Deployments that wait for it.
+    pub deployments: Vec<DeploymentId>,
     /// Whether it has open requests.
     pub open: bool,
 }
 
 impl Counts {
     /// As the shared rules want it.
-    fn observed(&self, id: &str, contracts: &BTreeMap<(u32, String), u32>) -> Purchase {
-        let made = |hash: &str| {
-            contracts
-                .iter()
-                .find(|((_, other), _)| other == hash)
-                .map_or(0, |(_, times)| *times)
+    fn observed(&self, id: &str, books: &Books) -> Purchase {
+        let contract = |id: &DeploymentId| {
+            let seen = books.deployed.get(id).cloned().unwrap_or_default();
+            let mine = books.contracts.iter().filter(|c| c.deployment == *id);
+            Contract {
+                hash: seen.hash,
+                created: number(mine.count()),
+                recorded: seen.created,
+                given_up: seen.failed,
+                cancelled: seen.cancelled,
+            }
         };
         Purchase {
             id: id.to_owned(),
@@ -87,16 +93,7 @@ impl Counts {
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
             mints: number(self.mints),
-            deployments: self
-                .deployments
-                .values()
-                .map(|(hash, ended)| Contract {
-                    hash: hash.clone(),
-                    created: made(hash),
-                    recorded: *ended == Some(true),
-                    given_up: *ended == Some(false),
-                })
-                .collect(),
+            deployments: self.deployments.iter().map(contract).collect(),
         }
     }
 }
@@ -112,8 +109,10 @@ pub struct Books {
     pub purchases: BTreeMap<PurchaseId, Counts>,
     /// What was appended.
     pub appends: Vec<invariants::Append>,
-    /// Contracts by node and hash.
-    pub contracts: BTreeMap<(u32, String), u32>,
+    /// Contracts on TFChain, ended ones included.
+    pub contracts: Vec<Made>,
+    /// What the log says of deployments.
+    pub deployed: BTreeMap<DeploymentId, Deployed>,
     /// Effects on Stellar that no purchase explains.
     pub unexplained: Vec<String>,
     /// The sums.
@@ -166,7 +165,7 @@ impl Books {
         let mut books = Self {
             records: all.len(),
             buyers: script.buyers.len(),
-            contracts: chain.made(),
+            contracts: chain.contracts(),
             sums: invariants::Books {
                 usdc_after: paid(stellar, usdc)
                     - back(stellar, usdc)
@@ -211,7 +210,7 @@ impl Books {
                 }
                 "deployments" => {
                     let event = fixture.deployments.decode(Some(&stored.append.payload))?;
-                    books.deployment(&event);
+                    books.deployment(&event, envelope.id);
                 }
                 _ => {}
             }
@@ -433,32 +432,21 @@ impl Books {
         }
     }
 
-    fn deployment(&mut self, event: &DeploymentEvent) {
-        let of = |counts: &mut BTreeMap<PurchaseId, Counts>, id: String, created: bool| {
-            for counts in counts.values_mut() {
-                if let Some((_, ended)) = counts.deployments.get_mut(&id) {
-                    *ended = Some(created);
-                }
-            }
-        };
-        match event {
-            DeploymentEvent::DeploymentRequested(e) => {
-                if let Some(purchase) = e.waits_for {
-                    let counts = self.purchases.entry(purchase).or_default();
-                    let entry = (e.hash.clone(), None);
-                    counts
-                        .deployments
-                        .insert(e.deployment_id.to_string(), entry);
-                }
-            }
-            DeploymentEvent::DeploymentCreated(e) => {
-                of(&mut self.purchases, e.deployment_id.to_string(), true);
-            }
-            DeploymentEvent::DeploymentFailed(e) => {
-                of(&mut self.purchases, e.deployment_id.to_string(), false);
-            }
-            _ => {}
+    fn deployment(&mut self, event: &DeploymentEvent, id: EventId) {
+        if let DeploymentEvent::DeploymentRequested(e) = event
+            && let Some(purchase) = e.waits_for
+        {
+            let counts = self.purchases.entry(purchase).or_default();
+            counts.deployments.push(e.deployment_id);
         }
+        if let DeploymentEvent::BatchRequested(e) = event
+            && let Some(purchase) = e.waits_for
+        {
+            let counts = self.purchases.entry(purchase).or_default();
+            let members = e.members.iter().map(|member| member.deployment_id);
+            counts.deployments.extend(members);
+        }
+        deployed::take(&mut self.deployed, event, id);
     }
 }
 
@@ -483,12 +471,17 @@ pub fn at_rest(books: &Books) -> bool {
         && books.open_returns.is_empty()
         && books.deposits.values().all(|seen| !seen.waits)
         && books.sums.credited == books.sums.credit_due
+        && books.deployed.values().all(Deployed::at_rest)
+        && deployed::told(&books.deployed, &books.contracts)
         && books.purchases.values().all(|c| {
-            let purchase = c.observed("", &books.contracts);
+            let purchase = c.observed("", books);
             let outcome = c.outcomes.first();
             (outcome.is_some() || purchase.handed_over())
                 && !c.open
-                && (outcome.is_none() || c.deployments.values().all(|(_, ended)| ended.is_some()))
+                && (outcome.is_none()
+                    || c.deployments
+                        .iter()
+                        .all(|id| books.deployed.get(id).is_some_and(Deployed::has_ended)))
                 && (!outcome.is_some_and(|o| delivering.contains(o))
                     || c.payments == c.mints + c.returns)
                 && (outcome != Some(&Outcome::NotPaid)
@@ -508,7 +501,7 @@ pub fn violations(books: &Books) -> Vec<String> {
         purchases: books
             .purchases
             .iter()
-            .map(|(id, counts)| counts.observed(&id.to_string(), &books.contracts))
+            .map(|(id, counts)| counts.observed(&id.to_string(), books))
             .collect(),
         unaccounted: books.unexplained.clone(),
         books: books.sums.clone(),
@@ -562,11 +555,7 @@ pub fn violations(books: &Books) -> Vec<String> {
             books.open_returns.len()
         ));
     }
-    for ((node, hash), times) in &books.contracts {
-        if *times != 1 {
-            wrong.push(format!("{times} contracts {hash} on node {node}"));
-        }
-    }
+    wrong.extend(deployed::violations(&books.deployed, &books.contracts));
     if books.purchases.len() < books.buyers {
         wrong.push(format!(
             "{} orders, {} purchases",

@@ -2,13 +2,13 @@
 
 use crate::meet::{Fate, meet};
 use crate::net::Fault;
-use crate::script::{Buyer, Kind, Mishap, Script, Usdc};
+use crate::script::{Buyer, Change, Kind, Mishap, Script, Usdc, What};
 use crate::trace::Trace;
 use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 7] = [
+const EFFECTS: [&str; 12] = [
     "create intent",
     "create refund",
     "submit swap",
@@ -16,6 +16,11 @@ const EFFECTS: [&str; 7] = [
     "submit hand-off",
     "submit return",
     "create contract",
+    "create name",
+    "create rent",
+    "create batch",
+    "update contract",
+    "cancel contract",
 ];
 
 /// Cases that cannot be.
@@ -85,6 +90,17 @@ fn script(effect: &str) -> Script {
             dispute: None,
             gives_back: None,
             deploys: true,
+            what: match effect {
+                "create name" => What::Name,
+                "create rent" => What::Rent,
+                "create batch" => What::Batch,
+                _ => What::Node,
+            },
+            changes: match effect {
+                "update contract" => vec![Change::Update(120_000), Change::Update(1)],
+                "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
+                _ => Vec::new(),
+            },
             usdc: (effect == "submit return").then_some(Usdc::InTwo),
         }],
         mishaps,
@@ -92,5 +108,6 @@ fn script(effect: &str) -> Script {
         network: 0,
         tears: 0,
         returns: 0,
+        of_itself: 0,
     }
 }

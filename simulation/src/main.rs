@@ -3,9 +3,11 @@
 mod broker;
 mod chain;
 mod check;
+mod deployed;
 mod depositors;
 mod dice;
 mod faults;
+mod lanes;
 mod meet;
 mod net;
 mod outages;

@@ -67,7 +67,9 @@ impl Who {
             "create intent" | "find intent" | "create refund" | "find refund" | "list events" => {
                 Self::Stripe
             }
-            "create contract" | "find contract" | "head" | "blocks" => Self::Tfchain,
+            "create contract" | "create name" | "create rent" | "create batch"
+            | "find contract" | "find batch" | "update contract" | "find update"
+            | "cancel contract" | "find cancel" | "head" | "blocks" => Self::Tfchain,
             _ => Self::Stellar,
         }
     }

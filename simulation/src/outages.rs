@@ -3,7 +3,7 @@
 
 use crate::broker::Stored;
 use crate::net::{Call, Outage, Who};
-use crate::script::{Buyer, Script};
+use crate::script::{Buyer, Script, What};
 use crate::trace::Trace;
 use crate::world::{Fixture, Outcome, World, in_time};
 use anyhow::Result;
@@ -125,6 +125,8 @@ fn script() -> Script {
                 dispute: None,
                 gives_back: None,
                 deploys: true,
+                what: What::Node,
+                changes: Vec::new(),
                 usdc: None,
             })
             .collect(),
@@ -133,6 +135,7 @@ fn script() -> Script {
         network: 0,
         tears: 0,
         returns: 0,
+        of_itself: 0,
     }
 }
 
@@ -324,10 +327,16 @@ impl Read {
 
     fn deployment(&mut self, event: &DeploymentEvent, id: EventId, at: Duration) {
         match event {
-            DeploymentEvent::ContractRequested(_) => {
+            DeploymentEvent::ContractRequested(_)
+            | DeploymentEvent::BatchContractsRequested(_)
+            | DeploymentEvent::ContractUpdateRequested(_)
+            | DeploymentEvent::ContractCancelRequested(_) => {
                 self.requests.insert(id, (Who::Tfchain, at));
             }
             DeploymentEvent::DeploymentCreated(e) => self.ended(e.request_id, at),
+            DeploymentEvent::BatchCreated(e) => self.ended(e.request_id, at),
+            DeploymentEvent::ContractUpdated(e) => self.ended(e.request_id, at),
+            DeploymentEvent::ContractCancelled(e) => self.ended(e.request_id, at),
             _ => {}
         }
     }

@@ -3,15 +3,18 @@
 use crate::broker::partition_of;
 use crate::depositors::twin_of;
 use crate::dice::Dice;
-use crate::script::{Buyer, Poison};
+use crate::script::{Buyer, Change, Poison, What};
 use crate::stellar::cost;
 use crate::stripe::Intent;
 use crate::time;
 use crate::world::World;
 use counterparties_tfchain::deployment_hash;
 use events::dead_letters::{DeadLetterReleased, Release};
-use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
+use events::deployments::{
+    BatchMember, BatchRequested, DeploymentCancelRequested, DeploymentEvent, DeploymentKind,
+    DeploymentRequested, DeploymentUpdateRequested,
+};
+use events::ids::{BatchId, DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat, Tft, Usdc};
 use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use events::schema::EventSet;
@@ -34,7 +37,7 @@ impl World {
     pub async fn buyer(self, seed: u64, number: usize, buyer: Buyer) {
         let dice = Dice::new(seed, &format!("buyer {number}"));
         tokio::time::sleep(Duration::from_millis(buyer.at)).await;
-        let (purchase, user) = ids(seed, number);
+        let (purchase, _) = ids(seed, number);
         self.open_credit(seed, number);
         if let Ok(append) = self.order(seed, number, buyer.usdc.is_some()) {
             let (world, times) = (self.clone(), buyer.tellings);
@@ -43,11 +46,12 @@ impl World {
         }
         if buyer.deploys {
             tokio::time::sleep(dice.millis(0, 40_000)).await;
-            if let Ok(append) = self.deployment(seed, number, user, purchase) {
+            if let Ok(append) = self.deployment(seed, number, buyer.what) {
                 let (world, times) = (self.clone(), buyer.tellings);
                 let dice = Dice::new(seed, &format!("deployment {number}"));
                 tokio::spawn(async move { world.tell(append, &dice, times).await });
             }
+            tokio::spawn(self.clone().changes(seed, number, buyer.clone()));
         }
         let Some(pays_after) = buyer.pays_after else {
             return;
@@ -111,31 +115,89 @@ impl World {
         self.encode(&self.fixture.purchases, &purchase.to_string(), id, &event)
     }
 
-    fn deployment(
-        &self,
-        seed: u64,
-        number: usize,
-        user: UserId,
-        purchase: PurchaseId,
-    ) -> anyhow::Result<Append> {
+    fn deployment(&self, seed: u64, number: usize, what: What) -> anyhow::Result<Append> {
+        let (purchase, user) = ids(seed, number);
+        let twin = TwinId(1 + u32::try_from(number)?);
         let deployment = deployment_id(seed, number);
-        let data = "{}".to_owned();
-        let event = DeploymentEvent::from(DeploymentRequested {
-            deployment_id: deployment,
-            user_id: user,
-            twin_id: TwinId(1 + u32::try_from(number)?),
-            node_id: NodeId(1),
-            version: 1,
-            hash: deployment_hash(&deployment, 1, &data),
-            data,
-            public_ips: 0,
-            solution_provider: None,
-            waits_for: Some(purchase),
-            minimum_balance: Amount::ZERO,
-            requested_at: time::now(),
-        });
+        let event = if what == What::Batch {
+            let kinds = [What::Node, What::Name, What::Rent];
+            let members = kinds.into_iter().enumerate().map(|(place, what)| {
+                let id = match place {
+                    0 => deployment,
+                    _ => DeploymentId::derive(&[
+                        "member",
+                        &deployment.to_string(),
+                        &place.to_string(),
+                    ]),
+                };
+                member(id, number, what)
+            });
+            DeploymentEvent::from(BatchRequested {
+                batch_id: BatchId::derive(&["simulated", &deployment.to_string()]),
+                user_id: user,
+                twin_id: twin,
+                members: members.collect(),
+                waits_for: Some(purchase),
+                minimum_balance: Amount::ZERO,
+                requested_at: time::now(),
+            })
+        } else {
+            let member = member(deployment, number, what);
+            DeploymentEvent::from(DeploymentRequested {
+                deployment_id: deployment,
+                user_id: user,
+                twin_id: twin,
+                node_id: member.node_id,
+                version: 1,
+                hash: member.hash,
+                data: member.data,
+                public_ips: 0,
+                solution_provider: None,
+                waits_for: Some(purchase),
+                minimum_balance: Amount::ZERO,
+                requested_at: time::now(),
+                kind: member.kind,
+                name: member.name,
+            })
+        };
         let id = EventId::derive(&["deploy", &deployment.to_string()]);
         self.encode(&self.fixture.deployments, &user.to_string(), id, &event)
+    }
+
+    /// Changes their mind about a deployment, as often as they do.
+    async fn changes(self, seed: u64, number: usize, buyer: Buyer) {
+        let (_, user) = ids(seed, number);
+        let deployment = deployment_id(seed, number);
+        for (version, change) in (2..).zip(&buyer.changes) {
+            let (Change::Update(after) | Change::Cancel(after)) = change;
+            tokio::time::sleep(Duration::from_millis(*after)).await;
+            let event = match change {
+                Change::Update(_) => {
+                    let data = format!("{{\"version\":{version}}}");
+                    DeploymentEvent::from(DeploymentUpdateRequested {
+                        deployment_id: deployment,
+                        user_id: user,
+                        version,
+                        hash: deployment_hash(&deployment, version.unsigned_abs(), &data),
+                        data,
+                        requested_at: time::now(),
+                    })
+                }
+                Change::Cancel(_) => DeploymentEvent::from(DeploymentCancelRequested {
+                    deployment_id: deployment,
+                    user_id: user,
+                    requested_at: time::now(),
+                }),
+            };
+            let id = EventId::derive(&["change", &deployment.to_string(), &version.to_string()]);
+            let codec = &self.fixture.deployments;
+            let Ok(append) = self.encode(codec, &user.to_string(), id, &event) else {
+                continue;
+            };
+            let (world, times) = (self.clone(), buyer.tellings);
+            let dice = Dice::new(seed, &format!("change {number} {version}"));
+            tokio::spawn(async move { world.tell(append, &dice, times).await });
+        }
     }
 
     /// Writes a record that nobody can read, and later what an operator says of it.
@@ -143,7 +205,7 @@ impl World {
         tokio::time::sleep(Duration::from_millis(poison.at)).await;
         let (purchase, user) = ids(seed, poison.buyer);
         let (key, topic, readers): (String, &str, &[&str]) = if poison.deployment {
-            let readers = &["deployments", "contracts"];
+            let readers = &["deployments", "contracts", "contract-watcher"];
             (user.to_string(), DeploymentEvent::TOPIC, readers)
         } else {
             let readers = &[
@@ -254,6 +316,29 @@ impl World {
             tokio::time::sleep(dice.millis(1, 5_000)).await;
             world.tell(append, &dice, times).await;
         });
+    }
+}
+
+/// A deployment of a buyer's. Each has a name and a node of their own.
+fn member(id: DeploymentId, number: usize, what: What) -> BatchMember {
+    let data = "{}".to_owned();
+    let whole = 100 + u32::try_from(number).unwrap_or(0);
+    let (kind, node, name) = match what {
+        What::Node | What::Batch => (DeploymentKind::Node, 1, None),
+        What::Name => (DeploymentKind::Name, 0, Some(format!("name-{number}"))),
+        What::Rent => (DeploymentKind::Rent, whole, None),
+    };
+    BatchMember {
+        deployment_id: id,
+        kind,
+        node_id: NodeId(node),
+        name,
+        version: 1,
+        hash: deployment_hash(&id, 1, &data),
+        data,
+        public_ips: 0,
+        solution_provider: None,
+        above: 0,
     }
 }
 

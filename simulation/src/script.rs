@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 
 /// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 11] = [
+pub const PROCESSORS: [&str; 12] = [
     "purchases",
     "payments",
     "swaps",
@@ -12,6 +12,7 @@ pub const PROCESSORS: [&str; 11] = [
     "reconciler",
     "deployments",
     "contracts",
+    "contract-watcher",
     "deposits",
     "deposit-watcher",
     "returns",
@@ -84,6 +85,28 @@ impl Usdc {
     ];
 }
 
+/// What somebody deploys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A workload on a node.
+    Node,
+    /// A name.
+    Name,
+    /// A whole node.
+    Rent,
+    /// One of each, all or none.
+    Batch,
+}
+
+/// What somebody does with a deployment after asking for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They want another workload, so many milliseconds later.
+    Update(u64),
+    /// They cancel it, so many milliseconds later.
+    Cancel(u64),
+}
+
 /// A person's behaviour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Buyer {
@@ -102,6 +125,10 @@ pub struct Buyer {
     pub gives_back: Option<(u64, i64)>,
     /// Whether they want a deployment.
     pub deploys: bool,
+    /// What that is.
+    pub what: What,
+    /// What they do with it, one after the other.
+    pub changes: Vec<Change>,
     /// How they pay by USDC; `None`: by card.
     pub usdc: Option<Usdc>,
 }
@@ -134,6 +161,8 @@ pub struct Script {
     pub tears: u64,
     /// Percent of payments that the bridge sends back.
     pub returns: u64,
+    /// In how many percent of the blocks the chain does something to a contract by itself.
+    pub of_itself: u64,
 }
 
 impl Script {
@@ -154,6 +183,8 @@ impl Script {
                 dispute: dice.percent(20).then(|| dice.percent(50)),
                 gives_back: None,
                 deploys: dice.percent(80),
+                what: What::Node,
+                changes: Vec::new(),
                 usdc: None,
             })
             .collect();
@@ -170,6 +201,16 @@ impl Script {
         for buyer in &mut buyers {
             let way = usize::try_from(ways.below(Usdc::ALL.len() as u64)).unwrap_or(0);
             buyer.usdc = ways.percent(40).then_some(Usdc::ALL[way]);
+        }
+        let minds = Dice::new(seed, "changes");
+        for buyer in &mut buyers {
+            buyer.changes = changes(&minds);
+            buyer.what = match minds.below(10) {
+                0..=4 => What::Node,
+                5 => What::Name,
+                6 => What::Rent,
+                _ => What::Batch,
+            };
         }
         let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
         if dice.percent(30) {
@@ -219,8 +260,25 @@ impl Script {
             network: [0, 8, 100][usize::try_from(dice.below(3)).unwrap_or(0)],
             tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
             returns: if dice.percent(15) { 50 } else { 0 },
+            of_itself: [0, 10, 60][usize::try_from(minds.below(3)).unwrap_or(0)],
         }
     }
+}
+
+/// Updates and cancellations: at once, while things are under way, and long after.
+fn changes(dice: &Dice) -> Vec<Change> {
+    let many = [0, 1, 1, 2, 3][usize::try_from(dice.below(5)).unwrap_or(0)];
+    (0..many)
+        .map(|_| {
+            let most = [1_000, 60_000, 400_000][usize::try_from(dice.below(3)).unwrap_or(0)];
+            let after = dice.below(most);
+            if dice.percent(60) {
+                Change::Update(after)
+            } else {
+                Change::Cancel(after)
+            }
+        })
+        .collect()
 }
 
 fn mishap(dice: &Dice) -> Mishap {

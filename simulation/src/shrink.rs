@@ -1,6 +1,6 @@
 //! Makes a failing world small enough to be read.
 
-use crate::script::{Script, Usdc};
+use crate::script::{Script, Usdc, What};
 use crate::trace::Trace;
 use crate::world::{Fixture, live};
 use anyhow::Result;
@@ -66,6 +66,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
     with(&|s| s.returns = 0);
+    with(&|s| s.of_itself = 0);
     with(&|s| s.network /= 2);
     with(&|s| s.tears /= 2);
     with(&|s| {
@@ -81,6 +82,11 @@ fn candidates(script: &Script) -> Vec<Script> {
         with(&|s| s.buyers[place].tellings = 1);
         with(&|s| s.buyers[place].dispute = None);
         with(&|s| s.buyers[place].deploys = false);
+        with(&|s| s.buyers[place].what = What::Node);
+        with(&|s| s.buyers[place].changes.clear());
+        with(&|s| {
+            s.buyers[place].changes.pop();
+        });
         with(&|s| s.buyers[place].pays_all = false);
         with(&|s| s.buyers[place].usdc = None);
         with(&|s| s.buyers[place].usdc = s.buyers[place].usdc.map(|_| Usdc::Exact));

@@ -1,6 +1,6 @@
 //! One world, from its first order to rest.
 
-use crate::broker::{Broker, PARTITIONS, Tear, partition_of};
+use crate::broker::{Broker, Tear, partition_of};
 use crate::chain::Chain;
 use crate::check::{self, Books};
 use crate::dice::Dice;
@@ -11,14 +11,13 @@ use crate::stellar::Stellar;
 use crate::stripe::Stripe;
 use crate::time;
 use crate::trace::Trace;
-use counterparties_stellar::{AssetId, LaneName, LaneSeed, SecretKey, base};
+use counterparties_stellar::{AssetId, LaneSeed, SecretKey};
 use counterparties_tfchain::UserSeed;
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
-use events::lanes::LanesOpened;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
@@ -36,8 +35,6 @@ const COIN: i64 = 10_000_000;
 const SESSION: Duration = Duration::from_secs(6);
 /// No world takes longer.
 const END: Duration = Duration::from_secs(3 * 3600);
-const EPOCH: u32 = 1 << 18;
-const LANES: u16 = 2;
 const PASSPHRASE: &str = "Simulated Network";
 
 /// What a run needs of the product that does not change between worlds.
@@ -261,7 +258,8 @@ impl World {
         self.open_lanes()?;
         tokio::spawn(self.stellar.clone().run(Duration::from_secs(5)));
         let chain = self.chain.clone();
-        tokio::spawn(chain.run(self.stellar.clone(), seed, script.returns));
+        let (returns, of_itself) = (script.returns, script.of_itself);
+        tokio::spawn(chain.run(self.stellar.clone(), seed, returns, of_itself));
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
@@ -276,6 +274,7 @@ impl World {
         )
         .await;
         self.network.heal();
+        self.chain.calm();
         self.trace.say(|| "healed".to_owned());
         self.settle(script, processes).await;
         let books = self.books(script)?;
@@ -411,7 +410,7 @@ impl World {
         let process = Process::default();
         let name = PROCESSORS[place / SLOTS as usize];
         let topic = match name {
-            "deployments" | "contracts" => DeploymentEvent::TOPIC,
+            "deployments" | "contracts" | "contract-watcher" => DeploymentEvent::TOPIC,
             "deposits" | "deposit-watcher" | "returns" => DepositEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
@@ -501,6 +500,11 @@ impl World {
                 let policy = processor_deployments::DeploymentPolicy::default();
                 simulation::policy(policy, codecs, ground, stop).await
             }
+            "contract-watcher" => {
+                let chain = Arc::new(self.chain.clone());
+                let source = processor_watcher::ContractWatcher::new(chain, 1);
+                simulation::source(source, codecs, ground, stop).await
+            }
             _ => {
                 let hand = processor_deployments::Contracts::new(
                     Arc::new(self.chain.clone()),
@@ -509,50 +513,6 @@ impl World {
                 simulation::executor(hand, codecs, ground, stop).await
             }
         }
-    }
-
-    fn open_lanes(&self) -> anyhow::Result<()> {
-        for executor in ["swaps", "handoffs"] {
-            for partition in 0..PARTITIONS {
-                self.open_lane(&self.fixture.purchases, executor, partition)?;
-            }
-        }
-        self.open_lane(&self.fixture.deposits, "returns", 0)
-    }
-
-    fn open_lane<E: EventSet + From<LanesOpened>>(
-        &self,
-        codec: &Codec<E>,
-        executor: &str,
-        partition: i32,
-    ) -> anyhow::Result<()> {
-        let mut accounts = Vec::new();
-        for index in 0..LANES {
-            let name = LaneName {
-                cluster: &self.treasury.cluster,
-                executor,
-                topic: E::TOPIC,
-                partition,
-                epoch: EPOCH,
-                index,
-            };
-            let lane = self.treasury.seed.derive(name)?.account();
-            self.stellar.open(&lane, base(EPOCH)?);
-            accounts.push(lane.to_string());
-        }
-        let event = E::from(LanesOpened {
-            executor: executor.to_owned(),
-            epoch: i32::try_from(EPOCH)?,
-            lanes: i32::from(LANES),
-            accounts,
-            opened_at: time::now(),
-        });
-        let id = EventId::derive(&["lanes", executor, &partition.to_string()]);
-        let key = format!("lanes-{executor}-{partition}");
-        let mut append = self.encode(codec, &key, id, &event)?;
-        append.partition = Some(partition);
-        self.broker.produce(&append);
-        Ok(())
     }
 
     pub(crate) fn encode<E: EventSet>(

@@ -1,16 +1,16 @@
 //! The client: reading at finalized blocks, signing, submitting, waiting for what is final.
 
 use crate::blocks::{Body, Ended, hash_of};
-use crate::creations::Creations;
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::node::{NodeClient, View, malformed, told, unreachable};
 use crate::outcome::Answer;
 use crate::port::{
-    Block, BlockRef, ContractPlan, ContractProof, OwnershipProof, ReadError, Tfchain, TwinPlan,
-    TwinProof,
+    BatchPlan, Block, BlockRef, CancelPlan, ContractPlan, ContractProof, OwnershipProof, ReadError,
+    Tfchain, TwinPlan, TwinProof, UpdatePlan,
 };
 use crate::shapes::{Accepted, AccountInfo, Named};
 use crate::submitted::Submitted;
+use crate::traces::Traces;
 use events::ids::{EventId, TwinId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
@@ -60,7 +60,7 @@ struct Inner {
     in_flight: Mutex<BTreeMap<AccountId32, Arc<tokio::sync::Mutex<()>>>>,
     bodies: Mutex<VecDeque<(H256, Arc<OnceCell<Arc<Body>>>)>>,
     submitted: Mutex<(HashMap<EventId, Submitted>, VecDeque<EventId>)>,
-    creations: tokio::sync::Mutex<Creations>,
+    traces: tokio::sync::Mutex<Traces>,
 }
 
 /// Everything that a decision about an account rests on, read at one finalized block.
@@ -116,7 +116,7 @@ impl TfchainClient {
                 in_flight: Mutex::default(),
                 bodies: Mutex::default(),
                 submitted: Mutex::default(),
-                creations: tokio::sync::Mutex::default(),
+                traces: tokio::sync::Mutex::default(),
             }),
             finality_wait: Duration::from_secs(60),
         })
@@ -133,8 +133,8 @@ impl TfchainClient {
         &self.inner.node
     }
 
-    pub(crate) fn creations(&self) -> &tokio::sync::Mutex<Creations> {
-        &self.inner.creations
+    pub(crate) fn traces(&self) -> &tokio::sync::Mutex<Traces> {
+        &self.inner.traces
     }
 
     /// Waits until no other work of this process is under way for the account. One in flight per
@@ -407,7 +407,7 @@ impl Tfchain for TfchainClient {
     }
 
     async fn find_contract(&self, plan: &ContractPlan, key: &ChainKey) -> Find<ContractProof> {
-        crate::contracts::find(self, plan, key).await
+        crate::calls::find(self, plan, key).await
     }
 
     async fn create_contract(
@@ -416,7 +416,46 @@ impl Tfchain for TfchainClient {
         key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof> {
-        crate::contracts::create(self, plan, key, owner).await
+        crate::calls::attempt(self, plan, key, owner).await
+    }
+
+    async fn find_batch(&self, plan: &BatchPlan, key: &ChainKey) -> Find<Vec<ContractProof>> {
+        crate::calls::find(self, plan, key).await
+    }
+
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>> {
+        crate::calls::attempt(self, plan, key, owner).await
+    }
+
+    async fn find_update(&self, plan: &UpdatePlan, key: &ChainKey) -> Find<ContractProof> {
+        crate::calls::find(self, plan, key).await
+    }
+
+    async fn update_contract(
+        &self,
+        plan: &UpdatePlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
+        crate::calls::attempt(self, plan, key, owner).await
+    }
+
+    async fn find_cancel(&self, plan: &CancelPlan, key: &ChainKey) -> Find<ContractProof> {
+        crate::calls::find(self, plan, key).await
+    }
+
+    async fn cancel_contract(
+        &self,
+        plan: &CancelPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof> {
+        crate::calls::attempt(self, plan, key, owner).await
     }
 
     async fn finalized_head(&self) -> Result<BlockRef, ReadError> {

@@ -1,276 +1,233 @@
-//! Contracts of deployments.
+//! Creating contracts of every kind. Each kind has its own way to be found: a workload by its
+//! node and hash, a name by itself, a rented node by its number.
 
-use crate::client::{AccountState, TfchainClient};
-use crate::creations::{Creation, Made};
-use crate::era::{Deadline, TOO_NEAR, first_block_at, mortality, standing};
-use crate::keys::ChainKey;
-use crate::node::NodeClient;
-use crate::outcome::meaning;
-use crate::port::{
-    ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError,
+use crate::calls::{
+    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, since, standing_contract,
 };
-use crate::shapes::{Contract, ContractState, CreateNodeContract};
+use crate::client::{AccountState, Executed, Signed, TfchainClient};
+use crate::guard::call_data;
+use crate::node::{View, malformed};
+use crate::port::{ChainEvent, ContractKind, ContractPlan, ContractProof, ReadError};
+use crate::shapes::{
+    Contract, CreateNameContract, CreateNodeContract, CreateRentContract, EncodedCall, Node,
+};
+use crate::traces::{Trace, trace_of};
 use events::ids::ContractId;
-use events::money::{Amount, Tft};
-use events::outcome::{Attempt, Find, Refusal};
+use events::outcome::Refusal;
 
-/// How far our clock may be ahead of the chain's. In a block before `requested_at` by more than
-/// this nothing of a plan is looked for.
-const CLOCKS_APART_MS: i64 = 300_000;
+/// What the chain takes for a name: lower-case letters, digits and hyphens.
+const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 3..=64;
+const PALLET: &str = "SmartContractModule";
 
-/// What the chain knows of a plan's contract.
-enum Known {
-    /// It stands.
-    Stands(ContractProof),
-    /// It came to be, and is no more.
-    Ended(Creation),
-    /// It is not there, and never was since the request.
-    Never,
+/// The call of a plan, by its kind.
+enum Call {
+    Node(CreateNodeContract),
+    Name(CreateNameContract),
+    Rent(CreateRentContract),
 }
 
-pub(crate) async fn find(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    key: &ChainKey,
-) -> Find<ContractProof> {
-    if let Err(refusal) = deployment_hash_bytes(plan) {
-        return Find::Refused(refusal);
+impl ContractPlan {
+    fn call(&self) -> Result<Call, ReadError> {
+        Ok(match &self.kind {
+            ContractKind::Node => Call::Node(CreateNodeContract {
+                node_id: self.node.0,
+                deployment_hash: hash_bytes(&self.hash)
+                    .ok_or_else(|| malformed("a deployment's hash"))?,
+                deployment_data: self.data.as_bytes().to_vec(),
+                public_ips: self.public_ips,
+                solution_provider_id: self.solution_provider,
+            }),
+            ContractKind::Name(name) => Call::Name(CreateNameContract {
+                name: name.as_bytes().to_vec(),
+            }),
+            ContractKind::Rent => Call::Rent(CreateRentContract {
+                node_id: self.node.0,
+                solution_provider_id: self.solution_provider,
+            }),
+        })
     }
-    match look(chain, plan, key).await {
-        Ok(found) => found,
-        Err(error) => Find::NoAnswer(error.to_string()),
-    }
-}
 
-async fn look(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    key: &ChainKey,
-) -> Result<Find<ContractProof>, ReadError> {
-    let state = chain.account(&key.account_id()).await?;
-    match known(chain, plan, &state).await? {
-        Known::Stands(proof) => return Ok(Find::Landed(proof)),
-        Known::Ended(creation) => return Ok(Find::Refused(ended(&creation))),
-        Known::Never => {}
+    /// The call as a member of a batch.
+    pub(crate) fn encoded(&self, view: &View) -> Result<EncodedCall, ReadError> {
+        let metadata = view.metadata_ref();
+        let bytes = match self.call()? {
+            Call::Node(call) => call_data(metadata, &call),
+            Call::Name(call) => call_data(metadata, &call),
+            Call::Rent(call) => call_data(metadata, &call),
+        };
+        bytes.map(EncodedCall).map_err(malformed)
     }
-    if let Some(refusal) = failed(chain, plan, &state).await? {
-        return Ok(Find::Refused(refusal));
+
+    /// What its creation leaves behind.
+    pub(crate) fn trace(&self) -> Trace {
+        match &self.kind {
+            ContractKind::Node => Trace::Node(self.node.0, self.hash.clone()),
+            ContractKind::Name(name) => Trace::Name(name.clone(), self.twin.0),
+            ContractKind::Rent => Trace::Rent(self.node.0, self.twin.0),
+        }
     }
-    let block_ms = NodeClient::block_ms(&state.view)?;
-    Ok(
-        match standing(chain, plan.deadline, &state.at, block_ms).await? {
-            // What cannot be tried now is waited for here, where waiting is free: a try that is
-            // not sent counts as a failure of the chain.
-            Deadline::Ahead if state.free < plan.minimum_balance => {
-                Find::Pending(waiting_for_funds(state.free, plan))
+
+    /// The number that stands where a contract of this plan would.
+    async fn place(
+        &self,
+        chain: &TfchainClient,
+        state: &AccountState,
+    ) -> Result<Option<u64>, ReadError> {
+        let id: Option<u64> = match &self.kind {
+            ContractKind::Node => {
+                let hash =
+                    hash_bytes(&self.hash).ok_or_else(|| malformed("a deployment's hash"))?;
+                let keys = (self.node.0, hash);
+                let entry = "ContractIDByNodeIDAndHash";
+                chain.value(&state.view, PALLET, entry, keys).await?
             }
-            Deadline::Ahead => match mortality(&state.at, plan.deadline, block_ms) {
-                Some(_) => Find::Absent,
-                None => Find::Pending(TOO_NEAR.to_owned()),
-            },
-            Deadline::Closing { last } => {
-                Find::Pending(format!("until block {last} it could still land"))
+            ContractKind::Name(name) => {
+                let keys = (name.as_bytes().to_vec(),);
+                let entry = "ContractIDByNameRegistration";
+                chain.value(&state.view, PALLET, entry, keys).await?
             }
-            Deadline::Closed { last } => Find::NeverWill(format!(
-                "no contract by block {last}, the last in which one could be created"
+            ContractKind::Rent => {
+                let keys = (self.node.0,);
+                let entry = "ActiveRentContractForNode";
+                chain.value(&state.view, PALLET, entry, keys).await?
+            }
+        };
+        // An entry that is absent may read as 0.
+        Ok(id.filter(|id| *id != 0))
+    }
+
+    /// Whether a contract that stands in its place is the plan's own.
+    fn is_own(&self, contract: &Contract) -> bool {
+        match self.kind {
+            // The hash is of this deployment alone.
+            ContractKind::Node => true,
+            ContractKind::Name(_) | ContractKind::Rent => {
+                contract.twin_id == self.twin.0 && contract.contract_id > self.above
+            }
+        }
+    }
+
+    fn taken(&self) -> Refusal {
+        match &self.kind {
+            ContractKind::Node | ContractKind::Rent => Refusal::new(
+                "NodeHasRentContract",
+                format!("node {} is rented already", self.node),
+            ),
+            ContractKind::Name(name) => {
+                Refusal::new("NameExists", format!("the name {name} is taken"))
+            }
+        }
+    }
+
+    /// Nothing is signed for a node that does not exist.
+    async fn can_be(
+        &self,
+        chain: &TfchainClient,
+        state: &AccountState,
+    ) -> Result<Known<ContractProof>, ReadError> {
+        if matches!(self.kind, ContractKind::Name(_)) {
+            return Ok(Known::Open);
+        }
+        let node = self.node.0;
+        let found: Option<Node> = chain
+            .value(&state.view, "TfgridModule", "Nodes", (node,))
+            .await?;
+        Ok(match found {
+            Some(_) => Known::Open,
+            None => Known::Refused(Refusal::new(
+                "NodeNotExists",
+                format!("TFChain has no node {node}"),
             )),
-        },
-    )
-}
-
-/// State first, then the blocks since the request: the state forgets a contract that ended.
-async fn known(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    state: &AccountState,
-) -> Result<Known, ReadError> {
-    let Ok(hash) = deployment_hash_bytes(plan) else {
-        return Ok(Known::Never);
-    };
-    let pallet = "SmartContractModule";
-    let id: Option<u64> = chain
-        .value(
-            &state.view,
-            pallet,
-            "ContractIDByNodeIDAndHash",
-            (plan.node.0, hash),
-        )
-        .await?;
-    // An entry that is absent reads as 0.
-    let id = id.filter(|id| *id != 0);
-    let stands = match id {
-        Some(id) => {
-            let contract: Option<Contract> =
-                chain.value(&state.view, pallet, "Contracts", (id,)).await?;
-            // The entry stays for a while after a contract was cancelled.
-            contract.filter(|c| !matches!(c.state, ContractState::Deleted(_)))
-        }
-        None => None,
-    };
-    let since = plan.requested_at.0.saturating_sub(CLOCKS_APART_MS);
-    let from = first_block_at(chain, since, &state.at).await?;
-    let made = Made::Node(plan.node.0, plan.hash.clone());
-    let creation = chain.creation(&made, from, state.at.number).await?;
-    Ok(match (stands, creation) {
-        (Some(contract), creation) => {
-            let creation = creation.filter(|c| c.contract.0 == contract.contract_id);
-            let (extrinsic_hash, block) = match &creation {
-                Some(creation) => (chain.creator(creation).await?, creation.block),
-                None => (String::new(), state.at.number),
-            };
-            Known::Stands(ContractProof {
-                contract: ContractId(contract.contract_id),
-                extrinsic_hash,
-                block,
-            })
-        }
-        (None, Some(creation)) => Known::Ended(creation),
-        (None, None) => Known::Never,
-    })
-}
-
-fn ended(creation: &Creation) -> Refusal {
-    let Creation {
-        contract, block, ..
-    } = creation;
-    let detail = format!("contract {contract} was created in block {block} and is no more");
-    Refusal::new("contract_cancelled", detail).with_evidence(contract.to_string())
-}
-
-/// How the call of this request failed in a finalized block, when this process sent it, lost the
-/// answer, and the account's nonce has moved on.
-async fn failed(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    state: &AccountState,
-) -> Result<Option<Refusal>, ReadError> {
-    let Some(submitted) = chain.submitted(plan.request) else {
-        return Ok(None);
-    };
-    if state.nonce <= submitted.nonce {
-        return Ok(None);
+        })
     }
-    let found = chain.look_for(&submitted, state.at.number).await?;
-    Ok(match found {
-        Some(Err(answer)) => match meaning::<()>(&answer) {
-            Attempt::Refused(refusal) => Some(refusal),
-            Attempt::Landed(())
-            | Attempt::NotSent(_)
-            | Attempt::Unknown(_)
-            | Attempt::NoAnswer(_) => None,
-        },
-        Some(Ok(_)) | None => None,
-    })
-}
 
-fn waiting_for_funds(balance: Amount<Tft>, plan: &ContractPlan) -> String {
-    format!(
-        "waiting for funds: {balance} of {} TFT",
-        plan.minimum_balance
-    )
-}
-
-pub(crate) async fn create(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    key: &ChainKey,
-    owner: &dyn OwnershipProof,
-) -> Attempt<ContractProof> {
-    let hash = match deployment_hash_bytes(plan) {
-        Ok(hash) => hash,
-        Err(refusal) => return Attempt::Refused(refusal),
-    };
-    let _turn = chain.alone(key.account_id()).await;
-    match send(chain, plan, key, owner, hash).await {
-        Ok(attempt) => attempt,
-        // Reading comes before anything is sent.
-        Err(error) => Attempt::NotSent(error.to_string()),
-    }
-}
-
-async fn send(
-    chain: &TfchainClient,
-    plan: &ContractPlan,
-    key: &ChainKey,
-    owner: &dyn OwnershipProof,
-    deployment_hash: [u8; 32],
-) -> Result<Attempt<ContractProof>, ReadError> {
-    let state = chain.account(&key.account_id()).await?;
-    match known(chain, plan, &state).await? {
-        Known::Stands(proof) => return Ok(Attempt::Landed(proof)),
-        Known::Ended(creation) => return Ok(Attempt::Refused(ended(&creation))),
-        Known::Never => {}
-    }
-    if state.free < plan.minimum_balance {
-        return Ok(Attempt::NotSent(waiting_for_funds(state.free, plan)));
-    }
-    let block_ms = NodeClient::block_ms(&state.view)?;
-    let Some(period) = mortality(&state.at, plan.deadline, block_ms) else {
-        return Ok(Attempt::NotSent(TOO_NEAR.to_owned()));
-    };
-    if !owner.prove().await {
-        return Ok(Attempt::NotSent(
-            "the work is no longer this process's".to_owned(),
-        ));
-    }
-    let call = CreateNodeContract {
-        node_id: plan.node.0,
-        deployment_hash,
-        deployment_data: plan.data.as_bytes().to_vec(),
-        public_ips: plan.public_ips,
-        solution_provider_id: plan.solution_provider,
-    };
-    let signed = chain.sign(key, &state, period, call)?;
-    chain.remember(plan.request, &signed, &state, period);
-    tracing::debug!(
-        request = %plan.request,
-        deployment = %plan.deployment,
-        nonce = state.nonce,
-        transaction = signed.hash(),
-        "submitting a contract"
-    );
-    let executed = match chain.submit(&signed).await {
-        Ok(executed) => executed,
-        Err(answer) => return Ok(meaning(&answer)),
-    };
-    let created = executed
-        .body
-        .of(executed.place)
-        .find_map(|happened| match &happened.event {
-            ChainEvent::ContractCreated { contract, hash, .. } if *hash == plan.hash => {
-                Some(*contract)
-            }
-            _ => None,
-        });
-    Ok(match created {
-        Some(contract) => Attempt::Landed(ContractProof {
+    /// What the events of a transaction show of it.
+    pub(crate) fn shown(&self, executed: &Executed) -> Option<ContractProof> {
+        let wanted = self.trace();
+        let mut happened = executed.body.of(executed.place);
+        let contract = happened.find_map(|happened| {
+            let (trace, contract) = trace_of(&happened.event)?;
+            (trace == wanted && !matches!(happened.event, ChainEvent::ContractUpdated { .. }))
+                .then_some(contract)
+        })?;
+        Some(ContractProof {
             contract,
-            extrinsic_hash: executed.hash,
+            extrinsic_hash: executed.hash.clone(),
             block: executed.body.number,
-        }),
-        None => Attempt::Unknown(
-            "the transaction was carried out without an event that names the contract".to_owned(),
-        ),
-    })
+        })
+    }
 }
 
-/// A plan that no chain could take is refused here, whatever its author meant.
-fn deployment_hash_bytes(plan: &ContractPlan) -> Result<[u8; 32], Refusal> {
-    if plan.data.len() > MAX_DEPLOYMENT_DATA {
-        let detail = format!(
-            "{} bytes of data, at most {MAX_DEPLOYMENT_DATA} are allowed",
-            plan.data.len()
-        );
-        return Err(Refusal::new("deployment_data_too_long", detail));
+impl Wanted for ContractPlan {
+    type Proof = ContractProof;
+
+    fn terms(&self) -> Terms {
+        Terms {
+            request: self.request,
+            requested_at: self.requested_at,
+            deadline: self.deadline,
+            minimum_balance: self.minimum_balance,
+        }
     }
-    let bytes = hex::decode(&plan.hash)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
-    let lower = plan.hash.bytes().all(|b| !b.is_ascii_uppercase());
-    bytes.filter(|_| lower).ok_or_else(|| {
-        Refusal::new(
-            "deployment_hash_malformed",
-            "expected 64 hex digits in lower case".to_owned(),
-        )
-    })
+
+    fn malformed(&self) -> Option<Refusal> {
+        match &self.kind {
+            ContractKind::Node => malformed_workload(&self.hash, &self.data),
+            ContractKind::Name(name) => {
+                let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+                let valid = NAME_LENGTHS.contains(&name.len()) && name.bytes().all(fits);
+                (!valid).then(|| {
+                    let detail = "a name has 3 to 64 lower-case letters, digits and hyphens";
+                    Refusal::new("NameNotValid", detail)
+                })
+            }
+            ContractKind::Rent => None,
+        }
+    }
+
+    async fn known(
+        &self,
+        chain: &TfchainClient,
+        state: &AccountState,
+    ) -> Result<Known<ContractProof>, ReadError> {
+        let stands = match self.place(chain, state).await? {
+            Some(id) => standing_contract(chain, state, ContractId(id)).await?,
+            None => None,
+        };
+        let trace = self.trace();
+        let made = since(chain, &self.terms(), state, &trace, self.above).await?;
+        match (stands, made) {
+            (Some(contract), made) if self.is_own(&contract) => {
+                let made = made.filter(|made| made.contract.0 == contract.contract_id);
+                let (extrinsic_hash, block) = match &made {
+                    Some(made) => (chain.doer(made).await?, made.block),
+                    None => (String::new(), state.at.number),
+                };
+                Ok(Known::Done(ContractProof {
+                    contract: ContractId(contract.contract_id),
+                    extrinsic_hash,
+                    block,
+                }))
+            }
+            (_, Some(made)) => {
+                let (id, block) = (made.contract, made.block);
+                let detail = format!("contract {id} was created in block {block} and is no more");
+                Ok(Known::Refused(ended(id, detail)))
+            }
+            (Some(_), None) => Ok(Known::Refused(self.taken())),
+            (None, None) => self.can_be(chain, state).await,
+        }
+    }
+
+    fn sign(&self, chain: &TfchainClient, signing: &Signing<'_>) -> Result<Signed, ReadError> {
+        match self.call()? {
+            Call::Node(call) => signing.call(chain, call),
+            Call::Name(call) => signing.call(chain, call),
+            Call::Rent(call) => signing.call(chain, call),
+        }
+    }
+
+    fn proof(&self, executed: &Executed) -> Option<ContractProof> {
+        self.shown(executed)
+    }
 }

@@ -11,10 +11,12 @@
 //! - [`shapes`] are the calls, events and storage entries that are used, and [`guard`] compares
 //!   them with the node's metadata before anything is signed.
 
+mod batches;
 mod blocks;
+mod calls;
+mod changes;
 pub mod client;
 mod contracts;
-mod creations;
 mod era;
 pub mod guard;
 pub mod keys;
@@ -24,12 +26,14 @@ pub mod outcome;
 pub mod port;
 pub mod shapes;
 mod submitted;
+mod traces;
 mod twins;
 
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
 pub use port::{
-    Block, BlockRef, ChainEvent, ContractPlan, ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof,
-    ReadError, Tfchain, TwinPlan, TwinProof, deployment_hash,
+    BatchPlan, Block, BlockRef, CancelPlan, ChainEvent, ContractKind, ContractPlan, ContractProof,
+    MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan,
+    deployment_hash,
 };
 pub use subxt::utils::AccountId32;

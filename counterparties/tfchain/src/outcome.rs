@@ -46,6 +46,13 @@ const REFUSALS: &[&str] = &[
     "SmartContractModule.NoSuchSolutionProvider",
     "SmartContractModule.SolutionProviderNotApproved",
     "SmartContractModule.MethodIsDeprecated",
+    "SmartContractModule.TwinNotAuthorizedToUpdateContract",
+    "SmartContractModule.TwinNotAuthorizedToCancelContract",
+    "SmartContractModule.CannotUpdateContractInGraceState",
+    "SmartContractModule.InvalidContractType",
+    "SmartContractModule.NameNotValid",
+    "SmartContractModule.NameContractNameTooShort",
+    "SmartContractModule.NameContractNameTooLong",
     "TfgridModule.InvalidDocumentLinkInput",
     "TfgridModule.InvalidDocumentHashInput",
     "TfgridModule.InvalidRelay",
@@ -56,6 +63,8 @@ const REFUSALS: &[&str] = &[
 /// looking again tells.
 const LOOK_AGAIN: &[&str] = &[
     "SmartContractModule.ContractIsNotUnique",
+    "SmartContractModule.ContractNotExists",
+    "SmartContractModule.NameExists",
     "TfgridModule.TwinExists",
     "TfgridModule.TwinWithPubkeyExists",
     "TfgridModule.UserDidNotSignTermsAndConditions",
@@ -153,6 +162,16 @@ mod tests {
             ),
             (failed("TfgridModule.InvalidRelay"), "refused InvalidRelay"),
             (failed("SmartContractModule.ContractIsNotUnique"), "unknown"),
+            (failed("SmartContractModule.ContractNotExists"), "unknown"),
+            (failed("SmartContractModule.NameExists"), "unknown"),
+            (
+                failed("SmartContractModule.NameNotValid"),
+                "refused NameNotValid",
+            ),
+            (
+                failed("SmartContractModule.CannotUpdateContractInGraceState"),
+                "refused CannotUpdateContractInGraceState",
+            ),
             (failed("TfgridModule.TwinExists"), "unknown"),
             (failed("TfgridModule.TwinWithPubkeyExists"), "unknown"),
             (

@@ -55,11 +55,27 @@ pub struct TwinProof {
     pub block: u32,
 }
 
-/// A node contract to be created.
+/// Kinds of contracts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContractKind {
+    /// A workload on a node.
+    Node,
+    /// A name for the grid's gateways.
+    Name(String),
+    /// A whole node.
+    Rent,
+}
+
+/// A contract to be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractPlan {
     /// The deployment.
     pub deployment: DeploymentId,
+    /// What kind of contract.
+    pub kind: ContractKind,
+    /// The account's contracts with this number or a lower one belong to earlier deployments: a
+    /// name, or a node as a whole, may be had again.
+    pub above: u64,
     /// Version of its workload.
     pub version: u32,
     /// The event that asks for it.
@@ -70,11 +86,11 @@ pub struct ContractPlan {
     pub user: UserId,
     /// The user's twin.
     pub twin: TwinId,
-    /// The node.
+    /// The node; of no meaning for a name.
     pub node: NodeId,
-    /// [`deployment_hash`], 64 hex digits.
+    /// [`deployment_hash`], 64 hex digits; of no meaning but for a workload.
     pub hash: String,
-    /// Kept on chain; at most [`MAX_DEPLOYMENT_DATA`] bytes.
+    /// Kept on chain with a workload; at most [`MAX_DEPLOYMENT_DATA`] bytes.
     pub data: String,
     /// Public addresses to reserve.
     pub public_ips: u32,
@@ -86,14 +102,64 @@ pub struct ContractPlan {
     pub minimum_balance: Amount<Tft>,
 }
 
-/// A contract that exists.
+/// Contracts of one account that are to be created by one transaction: all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// The event that asks for them.
+    pub request: EventId,
+    /// When they were asked for; nothing of them can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// What the account must hold before they are created.
+    pub minimum_balance: Amount<Tft>,
+    /// The contracts.
+    pub members: Vec<ContractPlan>,
+}
+
+/// A node contract that is to carry another workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdatePlan {
+    /// The event that asks for it.
+    pub request: EventId,
+    /// When it was asked for; nothing of it can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// The contract.
+    pub contract: ContractId,
+    /// A finalized block in which the contract existed: who has not reached it knows nothing of it.
+    pub known_in: u32,
+    /// The new [`deployment_hash`], 64 hex digits.
+    pub hash: String,
+    /// The new data; at most [`MAX_DEPLOYMENT_DATA`] bytes.
+    pub data: String,
+}
+
+/// A contract of any kind that is to be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CancelPlan {
+    /// The event that asks for it.
+    pub request: EventId,
+    /// When it was asked for; nothing of it can be on the chain before.
+    pub requested_at: Timestamp,
+    /// Unix seconds; after it nothing of this plan is signed any more.
+    pub deadline: i64,
+    /// The contract.
+    pub contract: ContractId,
+    /// A finalized block in which the contract existed: who has not reached it knows nothing of it.
+    pub known_in: u32,
+}
+
+/// What was wanted of a contract, done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContractProof {
     /// The contract.
     pub contract: ContractId,
-    /// Hash of the transaction that created it, hex; empty when the contract was found by state.
+    /// Hash of the transaction that did it, hex; empty when it is known by the state alone, or the
+    /// chain did it by itself.
     pub extrinsic_hash: String,
-    /// Finalized block at which it was created, or seen when it was found by state.
+    /// Finalized block in which it was done, or seen when it is known by the state alone.
     pub block: u32,
 }
 
@@ -279,6 +345,39 @@ pub trait Tfchain: Send + Sync + 'static {
     async fn create_contract(
         &self,
         plan: &ContractPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof>;
+
+    /// Looks for the contracts of a batch; their proofs stand in the order of the plan.
+    async fn find_batch(&self, plan: &BatchPlan, key: &ChainKey) -> Find<Vec<ContractProof>>;
+
+    /// Creates the contracts of a batch by one transaction.
+    async fn create_batch(
+        &self,
+        plan: &BatchPlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<Vec<ContractProof>>;
+
+    /// Looks whether the contract carries the workload of the plan, or has carried it.
+    async fn find_update(&self, plan: &UpdatePlan, key: &ChainKey) -> Find<ContractProof>;
+
+    /// Gives the contract the workload of the plan.
+    async fn update_contract(
+        &self,
+        plan: &UpdatePlan,
+        key: &ChainKey,
+        owner: &dyn OwnershipProof,
+    ) -> Attempt<ContractProof>;
+
+    /// Looks whether the contract is no more, whoever ended it.
+    async fn find_cancel(&self, plan: &CancelPlan, key: &ChainKey) -> Find<ContractProof>;
+
+    /// Cancels the contract.
+    async fn cancel_contract(
+        &self,
+        plan: &CancelPlan,
         key: &ChainKey,
         owner: &dyn OwnershipProof,
     ) -> Attempt<ContractProof>;

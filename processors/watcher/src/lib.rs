@@ -1,37 +1,40 @@
-//! The source `tfchain-watcher`: it turns mints and returns of the bridge into facts of purchases.
+//! Sources that read TFChain's finalized blocks.
+//!
+//! `tfchain-watcher` turns mints and returns of the bridge into facts of purchases, and
+//! [`ContractWatcher`] what happens to contracts into facts of deployments.
 //!
 //! A mint names the Stellar transaction that it answers. That transaction's source account is a
 //! lane, which belongs to one partition; its sequence number is an offset there; at that offset
 //! stands the `HandoffRequested`. So a fact finds its purchase though no memo names it.
 
+mod blocks;
+mod contracts;
+
+pub use contracts::{ContractFact, ContractWatcher, Contracts};
+
+use blocks::Blocks;
 use counterparties_stellar::{Stellar, base};
 use counterparties_tfchain::{ChainEvent, Tfchain};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::money::{Amount, Tft};
 use events::purchases::{HandoffRequested, HandoffReturned, HandoffSettled, PurchaseEvent};
-use events::time::Timestamp;
-use pipeline::{Claim, Planned, Reading, Source, clock};
+use pipeline::{Claim, Planned, Reading, Source};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Name of the executor whose payments the bridge answers.
 const EXECUTOR: &str = "handoffs";
-/// Blocks that are read again after a start.
-const OVERLAP: u32 = 20;
-/// Blocks in one reading at most.
-const BLOCKS: u32 = 100;
 /// Stellar transactions that are remembered.
 const REMEMBERED: usize = 4_096;
 
 /// The source `tfchain-watcher`.
 pub struct Watcher {
-    chain: Arc<dyn Tfchain>,
+    blocks: Blocks,
     stellar: Arc<dyn Stellar>,
-    /// Every partition reads the chain for itself; a transaction is looked up once for all.
+    /// A transaction is looked up once for all partitions.
     seen: Mutex<HashMap<String, (String, i64)>>,
-    first_block: u32,
 }
 
 /// Whether the bridge minted or returned.
@@ -80,10 +83,9 @@ impl Watcher {
     #[must_use]
     pub fn new(chain: Arc<dyn Tfchain>, stellar: Arc<dyn Stellar>, first_block: u32) -> Self {
         Self {
-            chain,
+            blocks: Blocks::new(chain, first_block),
             stellar,
             seen: Mutex::default(),
-            first_block,
         }
     }
 
@@ -114,45 +116,6 @@ impl Watcher {
                     "the bridge names a Stellar transaction that Horizon does not show (yet)"
                 ),
                 Err(error) => tracing::warn!(hash, %error, "looking up a bridged payment failed"),
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(5));
-        }
-    }
-
-    async fn next_blocks(
-        &self,
-        from: u32,
-    ) -> (Vec<counterparties_tfchain::Block>, u32, Option<Timestamp>) {
-        let mut wait = Duration::from_millis(50);
-        loop {
-            let asked_at = clock::now();
-            let result = async {
-                let head = self.chain.finalized_head().await?.number;
-                let head = if head < from {
-                    self.chain
-                        .wait_for_block_after(from.saturating_sub(1), Duration::from_secs(5))
-                        .await?
-                        .number
-                } else {
-                    head
-                };
-                let to = head.min(from.saturating_add(BLOCKS - 1));
-                let blocks = if to < from {
-                    Vec::new()
-                } else {
-                    self.chain.blocks(from, to).await?
-                };
-                let up_to = (to >= head).then_some(asked_at);
-                Ok::<_, counterparties_tfchain::ReadError>((
-                    blocks,
-                    to.max(from.saturating_sub(1)),
-                    up_to,
-                ))
-            };
-            match result.await {
-                Ok(read) => return read,
-                Err(error) => tracing::warn!(%error, from, "reading TFChain blocks failed"),
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(5));
@@ -193,15 +156,9 @@ impl Source for Watcher {
 
     /// The cursor is the number of the last block that was read.
     async fn read(&self, cursor: Option<&str>, restarted: bool) -> Reading<BridgeFact> {
-        let last = cursor.and_then(|c| c.parse::<u32>().ok());
-        let from = match last {
-            Some(last) if restarted => last.saturating_sub(OVERLAP).max(self.first_block),
-            Some(last) => last.saturating_add(1),
-            None => self.first_block,
-        };
-        let (blocks, last, up_to) = self.next_blocks(from).await;
+        let next = self.blocks.next(cursor, restarted).await;
         let mut facts = Vec::new();
-        for block in blocks {
+        for block in next.blocks {
             for event in &block.events {
                 let (answer, index, hash, amount) = match event {
                     ChainEvent::BridgeMinted {
@@ -240,8 +197,8 @@ impl Source for Watcher {
         }
         Reading {
             facts,
-            cursor: last.to_string(),
-            up_to,
+            cursor: next.cursor,
+            up_to: next.up_to,
         }
     }
 

@@ -113,14 +113,31 @@ impl Status {
     }
 }
 
+/// Everything that was said of a transaction, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct History(Arc<Mutex<Vec<Status>>>);
+
+impl History {
+    /// What was said after the first `from` statuses.
+    #[must_use]
+    pub fn after(&self, from: usize) -> Vec<Status> {
+        let said = self.0.lock();
+        said.get(from..).unwrap_or_default().to_vec()
+    }
+
+    fn last(&self) -> Option<Status> {
+        self.0.lock().last().copied()
+    }
+}
+
 struct Inner {
     state: State,
     blocks: Vec<Sealed>,
     by_hash: HashMap<[u8; 32], u32>,
     pool: Vec<Signed>,
     voted: Vec<Voted>,
-    /// Everything that was said of a transaction, oldest first.
-    said: HashMap<[u8; 32], Vec<Status>>,
+    /// Everything that was said of each transaction. Who watches one keeps its history.
+    said: HashMap<[u8; 32], History>,
     /// Transactions of which nothing more will be said, with the block in which that was.
     settled: VecDeque<(u32, [u8; 32])>,
     finalized: u32,
@@ -180,7 +197,7 @@ impl Inner {
     }
 
     fn say(&mut self, hash: [u8; 32], status: Status) {
-        self.said.entry(hash).or_default().push(status);
+        self.said.entry(hash).or_default().0.lock().push(status);
         if status.is_last() {
             let head = self.head();
             self.settled.push_back((head, hash));

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use counterparties_tfchain::{
-    ActivatorKey, ChainKey, ContractPlan, OwnershipProof, Tfchain, TfchainClient, TfchainConfig,
-    TwinPlan, UserSeed, deployment_hash,
+    ActivatorKey, ChainKey, ContractKind, ContractPlan, OwnershipProof, Tfchain, TfchainClient,
+    TfchainConfig, TwinPlan, UserSeed, deployment_hash,
 };
 use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::Amount;
@@ -214,6 +214,8 @@ fn contract(user: UserId, twin: TwinId, number: usize, at: Timestamp) -> Contrac
     let data = format!("{{\"name\":\"bench-{number}\"}}");
     ContractPlan {
         deployment,
+        kind: ContractKind::Node,
+        above: 0,
         version: 1,
         request: EventId::derive(&["bench", "contract", &number.to_string()]),
         requested_at: at,

@@ -120,12 +120,13 @@ impl Chain {
         self.inner.lock().state.keys(prefix, start, count, number)
     }
 
-    /// What was said of a transaction after the first `from` statuses.
+    /// What was said of a transaction after the first `from` statuses; nothing, once it was settled
+    /// long ago.
     #[must_use]
     pub fn said(&self, hash: &[u8; 32], from: usize) -> Vec<Status> {
         let inner = self.inner.lock();
-        let said = inner.said.get(hash).map(Vec::as_slice).unwrap_or_default();
-        said.get(from..).unwrap_or_default().to_vec()
+        let said = inner.said.get(hash);
+        said.map(|said| said.after(from)).unwrap_or_default()
     }
 
     /// Next nonce of an account, those in the pool counted.

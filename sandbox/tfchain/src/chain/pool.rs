@@ -1,6 +1,6 @@
 //! The pool: what a node checks before it takes a transaction.
 
-use super::{Chain, Inner, Status};
+use super::{Chain, History, Inner, Status};
 use crate::extrinsic::{Bound, Rejected, Signed};
 use crate::ledger::account_of;
 use crate::metadata::EXISTENTIAL_DEPOSIT;
@@ -12,6 +12,14 @@ impl Chain {
     /// # Errors
     /// [`Rejected`].
     pub fn submit(&self, bytes: &[u8]) -> Result<([u8; 32], usize), Rejected> {
+        self.watch(bytes).map(|(hash, _, before)| (hash, before))
+    }
+
+    /// The same, with the history in which all that is said of it will stand.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    pub fn watch(&self, bytes: &[u8]) -> Result<([u8; 32], History, usize), Rejected> {
         let (version, next) = {
             let inner = self.inner.lock();
             (inner.version, inner.head() + 1)
@@ -32,19 +40,20 @@ impl Chain {
         let mut inner = self.inner.lock();
         let status = self.admit(&inner, &signed)?;
         let hash = signed.hash;
-        let before = inner.said.get(&hash).map_or(0, Vec::len);
+        let history = inner.said.entry(hash).or_default().clone();
+        let before = history.after(0).len();
         inner.say(hash, status);
         if self.is_dropped(&inner, &signed) {
             inner.counts.dropped += 1;
             inner.say(hash, Status::Dropped);
             self.news.send_modify(|n| *n += 1);
-            return Ok((hash, before));
+            return Ok((hash, history, before));
         }
         inner.pool.push(signed);
         if self.pace.block.is_zero() && !inner.held {
             self.seal(&mut inner);
         }
-        Ok((hash, before))
+        Ok((hash, history, before))
     }
 
     fn is_dropped(&self, inner: &Inner, signed: &Signed) -> bool {

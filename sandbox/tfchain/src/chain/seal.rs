@@ -186,7 +186,7 @@ impl Chain {
             if inner
                 .said
                 .get(&hash)
-                .is_some_and(|said| said.last().is_some_and(|s| s.is_last()))
+                .is_some_and(|said| said.last().is_some_and(Status::is_last))
             {
                 inner.said.remove(&hash);
             }

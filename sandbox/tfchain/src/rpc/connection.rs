@@ -4,7 +4,7 @@
 //! kinds become an internal error.
 
 use super::{Failure, Params, answer, changes, header, runtime_version, status};
-use crate::chain::Chain;
+use crate::chain::{Chain, History};
 use axum::extract::ws::{Message, WebSocket};
 use sandbox_kit::{FaultKind, Faults};
 use serde::Deserialize;
@@ -155,8 +155,8 @@ impl Connection {
         let chain = Arc::clone(&self.chain);
         let subscription = match request.method.as_str() {
             "author_submitAndWatchExtrinsic" => {
-                match params.bytes(0).and_then(|bytes| Ok(chain.submit(&bytes)?)) {
-                    Ok((hash, from)) => Some(Feed::Extrinsic { hash, from }),
+                match params.bytes(0).and_then(|bytes| Ok(chain.watch(&bytes)?)) {
+                    Ok((_, history, from)) => Some(Feed::Extrinsic { history, from }),
                     Err(failure) => {
                         if told {
                             self.reply(&request.id, Err(failure.clone()));
@@ -235,7 +235,7 @@ fn reply(id: &Value, answer: Result<Value, Failure>) -> String {
 
 /// What a subscription tells.
 enum Feed {
-    Extrinsic { hash: [u8; 32], from: usize },
+    Extrinsic { history: History, from: usize },
     Finalized,
     Best,
     Version,
@@ -273,8 +273,8 @@ impl Feed {
         loop {
             news.borrow_and_update();
             match &self {
-                Self::Extrinsic { hash, .. } => {
-                    for said in chain.said(hash, from) {
+                Self::Extrinsic { history, .. } => {
+                    for said in history.after(from) {
                         from += 1;
                         if !tell(status(said)) || said.is_last() {
                             return;

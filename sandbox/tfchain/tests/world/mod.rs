@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use counterparties_tfchain::{
-    ActivatorKey, ChainKey, ContractPlan, ContractProof, OwnershipProof, Tfchain, TfchainClient,
-    TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
+    ActivatorKey, ChainKey, ContractKind, ContractPlan, ContractProof, OwnershipProof, Tfchain,
+    TfchainClient, TfchainConfig, TwinPlan, TwinProof, UserSeed, deployment_hash,
 };
 use events::ids::{DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::Amount;
@@ -137,6 +137,8 @@ impl World {
         let data = format!(r#"{{"name":"{name}"}}"#);
         ContractPlan {
             deployment,
+            kind: ContractKind::Node,
+            above: 0,
             version: 1,
             request: EventId::derive(&["contract", user, name]),
             requested_at: Timestamp(self.chain.finalized().timestamp_ms),
@@ -237,7 +239,7 @@ pub async fn drive_contract(
             match chain.find_contract(plan, key).await {
                 Find::Landed(proof) => return proof,
                 Find::Absent => {}
-                Find::Pending(_) => {
+                Find::Pending(_) | Find::NoAnswer(_) => {
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -245,7 +247,7 @@ pub async fn drive_contract(
             }
             match chain.create_contract(plan, key, &Owner(true)).await {
                 Attempt::Landed(proof) => return proof,
-                Attempt::Unknown(_) => {}
+                Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -264,12 +266,12 @@ pub async fn drive_twin(
         loop {
             match chain.find_twin(plan, key).await {
                 Find::Landed(proof) => return proof,
-                Find::Absent | Find::Pending(_) => {}
+                Find::Absent | Find::Pending(_) | Find::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
             match chain.make_twin(plan, key, activator).await {
                 Attempt::Landed(proof) => return proof,
-                Attempt::Unknown(_) => {}
+                Attempt::Unknown(_) | Attempt::NoAnswer(_) => {}
                 other => panic!("{other:?}"),
             }
         }

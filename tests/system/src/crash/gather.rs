@@ -240,6 +240,11 @@ impl Told {
                     known.1.given_up = true;
                 }
             }
+            DeploymentEvent::DeploymentCancelled(e) => {
+                if let Some(known) = self.deployments.get_mut(&e.deployment_id.to_string()) {
+                    known.1.cancelled = true;
+                }
+            }
             _ => {}
         }
     }

@@ -309,7 +309,7 @@ pub async fn rest(stage: &Stage, orders: &[Order], within: Duration) -> Result<u
                                    AND NOT EXISTS (SELECT 1 FROM timeline s
                                          WHERE s.correlation = purchases.id
                                            AND s.type LIKE '%.CompensationSettled'))),
-                        (SELECT count(*) FROM deployments WHERE state NOT IN ('created', 'failed'))
+                        (SELECT count(*) FROM deployments WHERE state NOT IN ('created', 'cancelled', 'failed'))
                         + (SELECT count(*) FROM deposits WHERE state IN ('unmatched', 'returning'))",
             )
             .fetch_one(&mut database)

@@ -1,0 +1,133 @@
+//! Several deployments at once, all or none.
+
+use super::order::{Order, Wanted};
+use super::{FIRST, balance, belongs, command_of, twin_of, view};
+use crate::auth::Caller;
+use crate::body::Command;
+use crate::idempotency::{self, Fingerprint, Key};
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::wait::{self, CaughtUp};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use events::deployments::{BatchMember, BatchRequested};
+use events::ids::{BatchId, DeploymentId, PurchaseId};
+use projections::deployments::Deployment;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// More are not taken at once.
+const MEMBERS: usize = 100;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateBatch {
+    deployments: Vec<Wanted>,
+    purchase_id: Option<PurchaseId>,
+    hours: Option<u32>,
+}
+
+/// `POST /deployments/batch`: their contracts are created by one transaction.
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    wait::Prefer(patience): wait::Prefer,
+    headers: HeaderMap,
+    Command(batch): Command<CreateBatch>,
+) -> Result<Response, Problem> {
+    let count = batch.deployments.len();
+    if !(1..=MEMBERS).contains(&count) {
+        let detail = format!("a batch has 1 to {MEMBERS} deployments, these are {count}");
+        return Err(Problem::field("deployments", detail));
+    }
+    let fingerprint = Fingerprint::of("deployments/batch", &batch)?;
+    let each = balance(&state, batch.hours)?;
+    let minimum_balance = each
+        .mul_ratio_ceil(u64::try_from(count).unwrap_or(u64::MAX), 1)
+        .map_err(|_| Problem::field("hours", "that many hours cannot be paid for"))?;
+    let orders = batch.deployments.into_iter().map(Wanted::checked);
+    let orders = orders.collect::<Result<Vec<Order>, _>>()?;
+    let id = BatchId::derive(&[&user.to_string(), key.as_str()]);
+    idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let twin = twin_of(&state, user).await?;
+    if let Some(purchase) = batch.purchase_id {
+        belongs(&state, user, purchase).await?;
+    }
+    let (pool, now) = (&state.pool, state.now());
+    let claim = idempotency::claim(pool, user, &key, &fingerprint, id.uuid(), now).await?;
+    let members = orders.into_iter().enumerate().map(|(place, order)| {
+        let parts = [&user.to_string(), key.as_str(), &place.to_string()];
+        let deployment = DeploymentId::derive(&parts);
+        BatchMember {
+            deployment_id: deployment,
+            kind: order.kind,
+            node_id: order.node_id,
+            version: FIRST,
+            hash: order.hash(&state, deployment),
+            name: order.name,
+            data: order.data,
+            public_ips: order.public_ips,
+            solution_provider: order.solution_provider,
+            above: 0,
+        }
+    });
+    let event = BatchRequested {
+        batch_id: id,
+        user_id: user,
+        twin_id: twin,
+        members: members.collect(),
+        waits_for: batch.purchase_id,
+        minimum_balance,
+        requested_at: claim.at,
+    };
+    let members: Vec<DeploymentId> = event.members.iter().map(|m| m.deployment_id).collect();
+    let correlation = match batch.purchase_id {
+        Some(purchase) => purchase.to_string(),
+        None => id.to_string(),
+    };
+    let position = command_of(&state, &key, user, correlation, event, &headers).await?;
+    let read = || async {
+        let found = projections::deployments::of_batch(&state.pool, id).await?;
+        let all = found.len() == count && found.iter().all(|d| d.state.is_final());
+        Ok(all.then_some(found))
+    };
+    let first = members.first().map_or(id.uuid(), DeploymentId::uuid);
+    let shown = match wait::until(&state, first, patience, read).await? {
+        Some(shown) => shown,
+        None => projections::deployments::of_batch(&state.pool, id).await?,
+    };
+    let location = [(header::LOCATION, format!("/deployments/batch/{id}"))];
+    let body = json!({
+        "id": id,
+        "deployment_ids": members,
+        "deployments": views(&shown),
+    });
+    let response = (StatusCode::ACCEPTED, location, Json(body)).into_response();
+    Ok(wait::token(
+        idempotency::mark(response, claim.hit),
+        Some(&position),
+    ))
+}
+
+/// `GET /deployments/batch/{id}`
+pub(crate) async fn show(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    _: CaughtUp,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let missing = || Problem::new(Kind::NotFound, "you have no batch with this id");
+    let id: BatchId = id.parse().map_err(|_| missing())?;
+    let found = projections::deployments::of_batch(&state.pool, id).await?;
+    if found.first().is_none_or(|d| d.user_id != user) {
+        return Err(missing());
+    }
+    Ok(Json(json!({ "id": id, "deployments": views(&found) })))
+}
+
+fn views(deployments: &[Deployment]) -> Vec<Value> {
+    deployments.iter().map(view).collect()
+}

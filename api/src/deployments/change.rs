@@ -1,0 +1,133 @@
+//! Another workload for a deployment, and its end.
+
+use super::{command, fits, own, view};
+use crate::auth::Caller;
+use crate::body::Command;
+use crate::idempotency::{self, Claim, Fingerprint, Key};
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+use crate::wait;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use events::deployments::{DeploymentCancelRequested, DeploymentEvent, DeploymentUpdateRequested};
+use projections::deployments::{Deployment, Kind as What, State as Stage};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateDeployment {
+    data: String,
+}
+
+/// `PUT /deployments/{id}`: the whole workload anew, as the next version.
+pub(crate) async fn update(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    patience: wait::Prefer,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+    Command(update): Command<UpdateDeployment>,
+) -> Result<Response, Problem> {
+    fits(&update.data)?;
+    let deployment = own(&state, user, &id).await?;
+    if deployment.kind != What::Node {
+        let detail = "only a deployment on a node carries a workload; DELETE ends this one";
+        return Err(Problem::new(Kind::NoWorkload, detail));
+    }
+    let fingerprint = Fingerprint::of("deployments/update", &(deployment.id, &update))?;
+    let (hit, claim) = claimed(&state, &key, &deployment, &fingerprint, |stage| {
+        stage == Stage::Cancelling || stage.has_ended()
+    })
+    .await?;
+    let version = deployment.wanted_version.saturating_add(1);
+    let event = DeploymentUpdateRequested {
+        deployment_id: deployment.id,
+        user_id: user,
+        version,
+        hash: (state.deployment_hash)(deployment.id, version, &update.data),
+        data: update.data,
+        requested_at: claim.at,
+    };
+    taken(&state, &key, patience, &headers, (deployment, hit), event).await
+}
+
+/// `DELETE /deployments/{id}`: what is under way is awaited, then the contract is cancelled.
+pub(crate) async fn cancel(
+    State(state): State<ApiState>,
+    Caller(user): Caller,
+    key: Key,
+    patience: wait::Prefer,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let deployment = own(&state, user, &id).await?;
+    let fingerprint = Fingerprint::of("deployments/cancel", &deployment.id)?;
+    let (hit, claim) = claimed(&state, &key, &deployment, &fingerprint, Stage::has_ended).await?;
+    let event = DeploymentCancelRequested {
+        deployment_id: deployment.id,
+        user_id: user,
+        requested_at: claim.at,
+    };
+    taken(&state, &key, patience, &headers, (deployment, hit), event).await
+}
+
+/// Binds the key to the command. What comes too late is refused, but not the repetition of what
+/// came in time.
+async fn claimed(
+    state: &ApiState,
+    key: &Key,
+    deployment: &Deployment,
+    fingerprint: &Fingerprint,
+    too_late: impl Fn(Stage) -> bool,
+) -> Result<(bool, Claim), Problem> {
+    let (pool, user) = (&state.pool, deployment.user_id);
+    let seen = idempotency::look(pool, user, key, fingerprint).await?;
+    if seen.is_none() && too_late(deployment.state) {
+        let detail = format!(
+            "the deployment is {}: nothing more can be asked of it; POST /deployments makes another",
+            deployment.state.as_str()
+        );
+        let ended = Problem::new(Kind::DeploymentEnded, detail);
+        return Err(ended.with("state", deployment.state.as_str()));
+    }
+    let (id, now) = (deployment.id.uuid(), state.now());
+    let claim = idempotency::claim(pool, user, key, fingerprint, id, now).await?;
+    Ok((seen.is_some() || claim.hit, claim))
+}
+
+/// Appends the command, and waits for what comes of it.
+async fn taken(
+    state: &ApiState,
+    key: &Key,
+    wait::Prefer(patience): wait::Prefer,
+    headers: &HeaderMap,
+    (deployment, hit): (Deployment, bool),
+    event: impl Into<DeploymentEvent>,
+) -> Result<Response, Problem> {
+    let about = (deployment.user_id, deployment.id, deployment.purchase_id);
+    let position = command(state, key, about, event, headers).await?;
+    let id = deployment.id;
+    let mut shown = Some(deployment);
+    if !patience.is_zero() {
+        // A repetition changes nothing; the first one was taken in long ago.
+        let after = if hit { 0 } else { position.offset };
+        let ended = wait::until(state, id.uuid(), patience, || async {
+            let found = projections::deployments::get(&state.pool, id).await?;
+            Ok(found.filter(|d| d.version >= after && d.state.is_final()))
+        })
+        .await?;
+        shown = match ended {
+            Some(deployment) => Some(deployment),
+            None => projections::deployments::get(&state.pool, id).await?,
+        };
+    }
+    let body = shown.as_ref().map(view);
+    let response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    Ok(wait::token(
+        idempotency::mark(response, hit),
+        Some(&position),
+    ))
+}

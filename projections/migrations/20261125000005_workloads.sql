@@ -1,0 +1,2 @@
+-- What nodes say of workloads.
+ALTER TABLE deployments ADD COLUMN workload text NOT NULL DEFAULT 'none';
