@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A deployment as the log has it.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that the log has or has not"
+)]
 pub struct Deployed {
     /// Hash of its first workload.
     pub hash: String,
