@@ -60,12 +60,18 @@ fn sample(schema: &Schema, full: bool, named: &mut Named) -> Value {
 
 /// Ids on chain are `u32`, and a long may be more: keep such fields small.
 fn shrink(value: &mut Value) {
-    if let Value::Record(fields) = value {
-        for (name, value) in fields {
-            if name == "twin_id" || name == "node_id" {
-                *value = Value::Long(4_000_000_000);
+    match value {
+        Value::Record(fields) => {
+            for (name, value) in fields {
+                if name == "twin_id" || name == "node_id" {
+                    *value = Value::Long(4_000_000_000);
+                } else {
+                    shrink(value);
+                }
             }
         }
+        Value::Array(items) => items.iter_mut().for_each(shrink),
+        _ => {}
     }
 }
 

@@ -336,7 +336,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn silence_opens_the_breaker_whatever_shape_it_has() {
-        let silences: [fn() -> (Vec<Find<&'static str>>, Vec<Attempt<&'static str>>); 3] = [
+        type Answers = (Vec<Find<&'static str>>, Vec<Attempt<&'static str>>);
+        let silences: [fn() -> Answers; 3] = [
             || {
                 let attempts = (0..6).map(|_| Attempt::NotSent("refused".into()));
                 (

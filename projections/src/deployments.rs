@@ -186,6 +186,8 @@ pub struct Deployment {
     pub billed: Amount<Tft>,
     /// TFChain block since which there is no money for it.
     pub grace_since: Option<i64>,
+    /// TFChain block of the latest word of that; 0 for none.
+    pub grace_told: i64,
     /// Why it failed, or the latest attempt did.
     pub reason: Option<String>,
     /// The same for people.
@@ -234,6 +236,7 @@ impl FromRow<'_, PgRow> for Deployment {
             block: row.try_get("block")?,
             billed: crate::purchases::amount(row, "billed")?,
             grace_since: row.try_get("grace_since")?,
+            grace_told: row.try_get("grace_told")?,
             reason: row.try_get("reason")?,
             detail: row.try_get("detail")?,
             created_at: row.try_get("created_at")?,
@@ -350,11 +353,12 @@ pub(crate) async fn apply(
         "INSERT INTO deployments SELECT * FROM jsonb_populate_recordset(NULL::deployments, $1)
          ON CONFLICT (id) DO UPDATE SET
             (hash, workload_version, wanted_version, workload, state, contract_id, extrinsic, block,
-             billed, grace_since, reason, detail, updated_at, version) =
+             billed, grace_since, grace_told, reason, detail, updated_at, version) =
             (EXCLUDED.hash, EXCLUDED.workload_version, EXCLUDED.wanted_version,
              EXCLUDED.workload, EXCLUDED.state,
              EXCLUDED.contract_id, EXCLUDED.extrinsic, EXCLUDED.block,
-             EXCLUDED.billed, EXCLUDED.grace_since, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
+             EXCLUDED.billed, EXCLUDED.grace_since, EXCLUDED.grace_told,
+             EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.updated_at, EXCLUDED.version)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)

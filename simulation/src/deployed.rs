@@ -7,6 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A deployment as the log has it.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact that the log has or has not"
+)]
 pub struct Deployed {
     /// Hash of its first workload.
     pub hash: String,
@@ -168,7 +172,11 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
 pub fn told(all: &BTreeMap<DeploymentId, Deployed>, contracts: &[Contract]) -> bool {
     contracts.iter().all(|c| {
         let seen = all.get(&c.deployment).cloned().unwrap_or_default();
-        seen.billed == c.billed && seen.grace == c.grace && (seen.cancelled || c.ended.is_none())
+        // What was lost after its commit is appended anew, behind what came after it.
+        let (mut told, mut done) = (seen.billed, c.billed.clone());
+        told.sort_unstable();
+        done.sort_unstable();
+        told == done && seen.grace == c.grace && (seen.cancelled || c.ended.is_none())
     })
 }
 

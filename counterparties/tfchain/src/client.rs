@@ -55,10 +55,13 @@ pub struct TfchainClient {
     finality_wait: Duration,
 }
 
+/// A block that is read once, by whoever asks first.
+type BodyCell = Arc<OnceCell<Arc<Body>>>;
+
 struct Inner {
     node: NodeClient,
     in_flight: Mutex<BTreeMap<AccountId32, Arc<tokio::sync::Mutex<()>>>>,
-    bodies: Mutex<VecDeque<(H256, Arc<OnceCell<Arc<Body>>>)>>,
+    bodies: Mutex<VecDeque<(H256, BodyCell)>>,
     submitted: Mutex<(HashMap<EventId, Submitted>, VecDeque<EventId>)>,
     traces: tokio::sync::Mutex<Traces>,
 }
@@ -369,16 +372,16 @@ impl TfchainClient {
     pub(crate) async fn body(&self, hash: H256) -> Result<Arc<Body>, ReadError> {
         let cell = {
             let mut bodies = self.inner.bodies.lock();
-            match bodies.iter().find(|(known, _)| *known == hash) {
-                Some((_, cell)) => Arc::clone(cell),
-                None => {
-                    let cell = Arc::new(OnceCell::new());
-                    bodies.push_back((hash, Arc::clone(&cell)));
-                    if bodies.len() > MANY_BODIES {
-                        bodies.pop_front();
-                    }
-                    cell
+            let known = bodies.iter().find(|(known, _)| *known == hash);
+            if let Some((_, cell)) = known {
+                Arc::clone(cell)
+            } else {
+                let cell = Arc::new(OnceCell::new());
+                bodies.push_back((hash, Arc::clone(&cell)));
+                if bodies.len() > MANY_BODIES {
+                    bodies.pop_front();
                 }
+                cell
             }
         };
         let read = || async { self.node().body(hash).await.map(Arc::new) };

@@ -113,6 +113,7 @@ pub fn transition(
             }
         }
         DeploymentEvent::ContractCancelledByChain(cancelled) => {
+            state.saw(cancelled.contract_id);
             if let Some(deployment) = state.all.get_mut(&cancelled.deployment_id) {
                 let detail = "others than Gridway ended its contract";
                 out = end(deployment, Some(cancelled.contract_id), BY_CHAIN, detail);

@@ -59,6 +59,7 @@ pub(super) fn requested(e: &DeploymentRequested, time: DateTime<Utc>, offset: i6
         workload: Workload::None,
         billed: Amount::ZERO,
         grace_since: None,
+        grace_told: 0,
         reason: None,
         detail: None,
         created_at: e.requested_at.to_datetime().unwrap_or(time),
@@ -211,8 +212,14 @@ pub(super) fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, o
             // What does not fit stays at the most that does.
             d.billed = d.billed.checked_add(e.amount).unwrap_or(d.billed);
         }
-        DeploymentEvent::GracePeriodStarted(e) => d.grace_since = Some(e.block),
-        DeploymentEvent::GracePeriodEnded(_) => d.grace_since = None,
+        // By the blocks, not by the log: a fact that was lost with a broker comes again later.
+        DeploymentEvent::GracePeriodStarted(e) if e.block > d.grace_told => {
+            (d.grace_since, d.grace_told) = (Some(e.block), e.block);
+        }
+        DeploymentEvent::GracePeriodEnded(e) if e.block > d.grace_told => {
+            (d.grace_since, d.grace_told) = (None, e.block);
+        }
+        DeploymentEvent::GracePeriodStarted(_) | DeploymentEvent::GracePeriodEnded(_) => {}
         DeploymentEvent::ContractUpdatedByOther(e) => d.hash.clone_from(&e.hash),
         DeploymentEvent::ContractCancelledByChain(e) => {
             d.contract_id = Some(e.contract_id);

@@ -254,7 +254,10 @@ fn what_the_chain_does_by_itself_shows() {
         block: 22,
         event_index: 1,
     });
-    let (_, row) = states(&[before.as_slice(), &[ended]].concat());
+    let whole = [before.as_slice(), &[ended]].concat();
+    assert_eq!(states(&whole).1.grace_since, None);
+    // Its beginning was lost and comes again.
+    let (_, row) = states(&[whole.as_slice(), &before[3..]].concat());
     assert_eq!(row.grace_since, None);
     let gone = DeploymentEvent::from(ContractCancelledByChain {
         deployment_id: id(),

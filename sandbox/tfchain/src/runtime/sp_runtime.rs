@@ -136,8 +136,9 @@ pub mod generic {
                 for index in 1..=255_u8 {
                     let name: &'static str = Box::leak(format!("Mortal{index}").into_boxed_str());
                     variants = variants.variant(name, |v| {
-                        v.index(index)
-                            .fields(Fields::unnamed().field(|f| f.ty::<u8>()))
+                        v.index(index).fields(
+                            Fields::unnamed().field(scale_info::build::FieldBuilder::ty::<u8>),
+                        )
                     });
                 }
                 Type::builder()
@@ -171,7 +172,7 @@ pub mod generic {
                     TypeParameter::new("Signature", Some(meta_type::<Signature>())),
                     TypeParameter::new("Extra", Some(meta_type::<Extra>())),
                 ])
-                .composite(Fields::unnamed().field(|f| f.ty::<Vec<u8>>()))
+                .composite(Fields::unnamed().field(scale_info::build::FieldBuilder::ty::<Vec<u8>>))
         }
     }
 }
