@@ -6,6 +6,7 @@ mod check;
 mod depositors;
 mod dice;
 mod faults;
+mod fixture;
 mod meet;
 mod net;
 mod outages;
