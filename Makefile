@@ -13,10 +13,10 @@ SEEDS ?= 10000
 RECORDS ?= 1000000
 KAFKA_SECONDS ?= 120
 
-.PHONY: help demo up test lint deny bench fold crash sim faults outages mutants prove tools build
+.PHONY: help demo up test lint deny bench fold lanes-bench crash sim faults outages mutants prove tools build
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: build ## buys TFT by card and deploys, on the local stack, and shows every proof
 	$(BIN)/gridway demo
@@ -48,6 +48,9 @@ bench: build ## latency of a purchase and purchases a second
 
 fold: build ## how long a processor folds a partition of RECORDS records before it is live
 	$(BIN)/system-tests fold --records $(RECORDS)
+
+lanes-bench: build ## 64 lanes, ledgers of a second: swaps a ledger takes, our CPU for each
+	$(BIN)/system-tests lanes-bench
 
 crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
 	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)

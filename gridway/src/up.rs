@@ -74,6 +74,7 @@ fn settings(stack: &Stack, overrides: &[(&str, &str)]) -> Vec<(String, String)> 
         ("GRIDWAY_KAFKA_REPLICATION", "1"),
         ("GRIDWAY_KAFKA_MIN_ISR", "1"),
         ("GRIDWAY_API_TOKENS", tokens.as_str()),
+        ("GRIDWAY_OPERATORS", SANDBOX_USER),
     ]
     .iter()
     .chain(overrides)

@@ -7,6 +7,7 @@ mod deployed;
 mod depositors;
 mod dice;
 mod faults;
+mod fixture;
 mod lanes;
 mod meet;
 mod net;

@@ -4,6 +4,7 @@ use crate::broker::{Broker, Tear, partition_of};
 use crate::chain::Chain;
 use crate::check::{self, Books};
 use crate::dice::Dice;
+pub use crate::fixture::Fixture;
 use crate::net::Network;
 use crate::process::{Life, Process};
 use crate::script::{Kind, PROCESSORS, SLOTS, Script};
@@ -12,18 +13,13 @@ use crate::stripe::Stripe;
 use crate::time;
 use crate::trace::Trace;
 use counterparties_stellar::{AssetId, LaneSeed, SecretKey};
-use counterparties_tfchain::UserSeed;
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
 use events::purchases::PurchaseEvent;
-use events::registry::Registry;
 use events::schema::EventSet;
-use events::unmatched::UnmatchedEvent;
-use events::users::UserEvent;
-use pipeline::append::Codecs;
 use pipeline::simulation::{self, Append, Ground, Log, Task, Unconnected};
 use processor_lanes::Treasury;
 use std::sync::Arc;
@@ -36,45 +32,6 @@ const SESSION: Duration = Duration::from_secs(6);
 /// No world takes longer.
 const END: Duration = Duration::from_secs(3 * 3600);
 const PASSPHRASE: &str = "Simulated Network";
-
-/// What a run needs of the product that does not change between worlds.
-#[derive(Clone)]
-pub struct Fixture {
-    pub(crate) purchases: Codec<PurchaseEvent>,
-    pub(crate) deployments: Codec<DeploymentEvent>,
-    pub(crate) deposits: Codec<DepositEvent>,
-    unmatched: Codec<UnmatchedEvent>,
-    users: Codec<UserEvent>,
-    users_seed: UserSeed,
-}
-
-impl Fixture {
-    /// Codecs and keys.
-    ///
-    /// # Errors
-    /// When a schema of ours cannot be parsed.
-    pub fn new() -> anyhow::Result<Self> {
-        let registry = Registry::new("http://127.0.0.1:1")?;
-        Ok(Self {
-            purchases: Codec::local(&registry, 100)?,
-            deployments: Codec::local(&registry, 200)?,
-            users: Codec::local(&registry, 300)?,
-            deposits: Codec::local(&registry, 400)?,
-            unmatched: Codec::local(&registry, 500)?,
-            users_seed: UserSeed::parse(&format!("0x{}", "22".repeat(32)))
-                .map_err(|e| anyhow::anyhow!("{e}"))?,
-        })
-    }
-
-    fn codecs(&self) -> Codecs {
-        Codecs::default()
-            .with(self.purchases.clone())
-            .with(self.deployments.clone())
-            .with(self.users.clone())
-            .with(self.deposits.clone())
-            .with(self.unmatched.clone())
-    }
-}
 
 /// What became of a world.
 #[derive(Debug, Clone, Default)]

@@ -110,7 +110,9 @@ def stop(process):
 def world():
     with tempfile.TemporaryDirectory() as tmp:
         # A refund is to be seen within the test: give up after three seconds.
-        process, environment = start(pathlib.Path(tmp), GRIDWAY_GIVE_UP_SECONDS="3", GRIDWAY_RECONCILE_SECONDS="2")
+        # The treasury is to hold more than it does: its alarm rings.
+        process, environment = start(pathlib.Path(tmp), GRIDWAY_GIVE_UP_SECONDS="3", GRIDWAY_RECONCILE_SECONDS="2",
+                                     GRIDWAY_TREASURY_MIN_USDC="2000000", GRIDWAY_TREASURY_SECONDS="1")
         world = World(process, environment)
         # Stripe's webhooks are made and signed by Stripe's own library here.
         world.stand_in("GRIDWAY_STRIPE_URL", "DELETE", "/_control/webhook")

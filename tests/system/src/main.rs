@@ -6,6 +6,7 @@ mod crash;
 mod deployments;
 mod fold;
 mod hanging;
+mod lanes_bench;
 mod log;
 mod outages;
 mod stripe_calls;
@@ -69,6 +70,24 @@ enum Command {
         /// The most seconds that it may take.
         #[arg(long, default_value_t = 60)]
         within: u64,
+    },
+    /// Swaps on many lanes at once, straight through the hand, ledgers closing every second.
+    LanesBench {
+        /// Lanes.
+        #[arg(long, default_value_t = 64)]
+        lanes: u16,
+        /// Ledgers that are counted.
+        #[arg(long, default_value_t = 60)]
+        ledgers: usize,
+        /// Milliseconds between ledgers.
+        #[arg(long, default_value_t = 1_000)]
+        close_ms: u64,
+        /// Swaps that a ledger must take on average.
+        #[arg(long, default_value_t = 60)]
+        swaps_per_ledger: usize,
+        /// The most CPU time of ours that a swap may take, in milliseconds.
+        #[arg(long, default_value_t = 2)]
+        cpu_ms: u64,
     },
     /// Every call that is sent to TFChain, as our shapes encode it, as JSON.
     Calls {
@@ -145,6 +164,22 @@ async fn run() -> Result<()> {
                 block_ms,
                 finality_lag,
                 within,
+            })
+            .await
+        }
+        Command::LanesBench {
+            lanes,
+            ledgers,
+            close_ms,
+            swaps_per_ledger,
+            cpu_ms,
+        } => {
+            lanes_bench::run(lanes_bench::Plan {
+                lanes,
+                ledgers: ledgers.max(1),
+                close_ms,
+                swaps_per_ledger,
+                cpu_ms,
             })
             .await
         }

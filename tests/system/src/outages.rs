@@ -1,6 +1,7 @@
 //! What Gridway itself stands on goes away: Kafka cannot be reached for minutes, and its disk is
 //! full. People go on buying; afterwards everything has ended, and nothing is doubled or lost.
 
+use crate::crash::faults;
 use crate::crash::gather;
 use crate::crash::rebuild;
 use crate::crash::shoppers::{self, Manner, Order};
@@ -44,7 +45,10 @@ pub async fn run(kafka_seconds: u64) -> Result<()> {
         kafka_disk_mib: root.then_some(DISK_MIB),
         ..Options::default()
     };
-    let overrides = [("GRIDWAY_API_LISTEN", listen.as_str())];
+    let overrides = [
+        ("GRIDWAY_API_LISTEN", listen.as_str()),
+        ("GRIDWAY_RECONCILE_SECONDS", "2"),
+    ];
     let world = World::start(USERS, BUYERS, &overrides, options).await?;
     let plan = Plan {
         kills: 0,
@@ -85,6 +89,7 @@ async fn both(stage: &Arc<Stage>, kafka_seconds: u64, root: bool) -> Result<usiz
     let mut watch = JoinSet::new();
     watch.spawn(hanging::watch(Arc::clone(stage)));
     let before = gather::treasury(stage).await?;
+    faults::unreliable_webhooks(stage).await?;
     let mut people = People::new(Arc::clone(stage));
     unreachable(stage, &mut people, Duration::from_secs(kafka_seconds)).await?;
     if root {

@@ -49,7 +49,8 @@ fn kind(part: &str) -> &'static str {
         "api" => "api",
         "projections" => "projections",
         "purchases" | "deployments" | "users" | "deposits" => "policy",
-        "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher" => "source",
+        "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher"
+        | "treasury-watcher" => "source",
         _ => "executor",
     }
 }

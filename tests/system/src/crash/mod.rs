@@ -5,7 +5,7 @@
 mod chain;
 mod deposits;
 mod dice;
-mod faults;
+pub mod faults;
 mod freezes;
 pub mod gather;
 mod kills;
