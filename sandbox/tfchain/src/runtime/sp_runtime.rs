@@ -1,5 +1,10 @@
 //! Substrate's runtime primitives: addresses, signatures, eras, errors.
 
+#![expect(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a field has a method `ty` for each form of the registry: by its name alone it is not told which"
+)]
+
 use super::sp_core::{ecdsa, ed25519, sr25519};
 use codec::{Decode, Encode};
 use scale_info::TypeInfo;
@@ -136,9 +141,8 @@ pub mod generic {
                 for index in 1..=255_u8 {
                     let name: &'static str = Box::leak(format!("Mortal{index}").into_boxed_str());
                     variants = variants.variant(name, |v| {
-                        v.index(index).fields(
-                            Fields::unnamed().field(scale_info::build::FieldBuilder::ty::<u8>),
-                        )
+                        v.index(index)
+                            .fields(Fields::unnamed().field(|f| f.ty::<u8>()))
                     });
                 }
                 Type::builder()
@@ -172,7 +176,7 @@ pub mod generic {
                     TypeParameter::new("Signature", Some(meta_type::<Signature>())),
                     TypeParameter::new("Extra", Some(meta_type::<Extra>())),
                 ])
-                .composite(Fields::unnamed().field(scale_info::build::FieldBuilder::ty::<Vec<u8>>))
+                .composite(Fields::unnamed().field(|f| f.ty::<Vec<u8>>()))
         }
     }
 }
