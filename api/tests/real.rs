@@ -6,12 +6,12 @@
 
 mod changes;
 mod support;
+mod treasury;
 
 use events::deployments::{DeploymentCreated, DeploymentEvent};
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId};
 use events::money::{Amount, Currency, Fiat, Usdc};
-use events::purchases::{LanesOpened, PaymentIntentCreated, PurchaseEvent, SwapCompleted};
-use events::time::Timestamp;
+use events::purchases::{PaymentIntentCreated, PurchaseEvent};
 use events::users::{TwinCreated, UserEvent};
 use projections::progress::{self, Position};
 use sandbox_stack::{Part, Stack, StackOptions};
@@ -648,80 +648,6 @@ async fn a_deployment_is_requested_and_shown(world: &World, purchase: PurchaseId
     );
 }
 
-/// Balances as they are, how long they last, what rang; for operators alone.
-async fn operators_see_the_treasury(world: &World, purchase: PurchaseId) {
-    world
-        .get("/treasury", "not-a-token-at-all")
-        .await
-        .is_problem(401, "unauthorized");
-    world
-        .get("/treasury", BERT)
-        .await
-        .is_problem(403, "forbidden");
-    let quiet = world.get("/treasury", ANNA).await;
-    assert_eq!(quiet.status, 200, "{}", quiet.text);
-    let quiet = quiet.json();
-    assert_eq!(quiet["holdings"][0]["balance"], "10.0000000");
-    assert_eq!(quiet["holdings"][0]["days_of_cover"], Value::Null);
-    assert_eq!(quiet["lanes"], json!([]));
-
-    let opened = PurchaseEvent::from(LanesOpened {
-        executor: "swaps".to_owned(),
-        epoch: 1 << 18,
-        lanes: 2,
-        accounts: vec!["GRICH".to_owned(), "GPOOR".to_owned()],
-        opened_at: Timestamp(1_796_000_000_000),
-    });
-    let key = purchase.to_string();
-    world
-        .append::<PurchaseEvent>(&key, &["opened"], &key, opened)
-        .await;
-    let swapped = PurchaseEvent::from(SwapCompleted {
-        purchase_id: purchase,
-        request_id: EventId::derive(&["swap"]),
-        attempt: 1,
-        transaction: "aa".repeat(32),
-        ledger: 7,
-        lane: "GRICH".to_owned(),
-        sequence: 1,
-        usdc_spent: Amount::from_whole(2),
-        tft: Amount::from_whole(100),
-        fee_stroops: 100,
-        rest: Amount::ZERO,
-    });
-    world
-        .append::<PurchaseEvent>(&key, &["swapped"], &key, swapped)
-        .await;
-    sqlx::query(
-        "INSERT INTO treasury_crossings VALUES
-            ('treasury/XLM', 'GT', 'native', true, 7, 8, 3, '2026-11-25T00:00:00Z', 1)",
-    )
-    .execute(&world.pool)
-    .await
-    .unwrap();
-    let seen = eventually(|| async {
-        let seen = world.get("/treasury", ANNA).await.json();
-        (seen["spent"]["usdc"] == "2.0000000").then_some(seen)
-    })
-    .await;
-    let holding = |n: usize| seen["holdings"][n].clone();
-    // Two of ten in a week: five weeks.
-    assert_eq!(holding(0)["days_of_cover"], 35);
-    assert_eq!(holding(0)["alarm"], Value::Null);
-    assert_eq!(holding(1)["low"], true);
-    assert_eq!(holding(1)["alarm"]["ringing"], true);
-    assert_eq!(holding(1)["alarm"]["crossings"], 3);
-    assert_eq!(holding(2)["balance"], Value::Null);
-    assert_eq!(holding(2)["problem"], "504");
-    assert_eq!(
-        seen["lanes"],
-        json!([{
-            "hand": "swaps", "lanes": 2, "lowest": "1.1000000", "threshold": "1.2000000",
-            "low": ["GPOOR"], "ringing": 0, "unreadable": 0,
-        }])
-    );
-}
-
 async fn it_says_how_it_is(world: &World) {
     assert_eq!(world.get("/healthz", "").await.json()["status"], "alive");
     let ready = world.get("/readyz", "").await;
@@ -863,7 +789,7 @@ async fn commands_and_queries_over_http() {
     an_expired_quote_is_not_accepted(&world).await;
     a_hasty_buyer_buys_once(&world).await;
     a_lost_append_is_made_good(&world).await;
-    operators_see_the_treasury(&world, purchase).await;
+    treasury::operators_see_it(&world, purchase).await;
     it_says_how_it_is(&world).await;
     without_kafka_nothing_is_confirmed(&world, &stack, purchase).await;
     without_a_registry_the_rest_goes_on(&world, &stack, purchase).await;

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod support;
 
 use events::deployments::{
@@ -13,14 +14,13 @@ use events::deployments::{
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{
-    Funding, HandoffSettled, LanesOpened, PaymentIntentCreated, PurchaseEnded, PurchaseEvent,
-    PurchaseOutcome, PurchaseRequested, SwapCompleted, TftSentToBridge, UserPaid,
+    Funding, HandoffSettled, PaymentIntentCreated, PurchaseEnded, PurchaseEvent, PurchaseOutcome,
+    PurchaseRequested, SwapCompleted, TftSentToBridge, UserPaid,
 };
 use events::time::Timestamp;
-use events::treasury::{TreasuryBalanceLow, TreasuryBalanceRestored, TreasuryEvent};
 use events::users::{TwinCreated, UserEvent, UserRegistered};
 use projections::progress::Position;
-use projections::{deployments, progress, purchases, timeline, treasury, undecodable, users};
+use projections::{deployments, progress, purchases, timeline, undecodable, users};
 use sandbox_stack::{Part, Stack, StackOptions};
 use std::time::{Duration, Instant};
 use support::{Log, Runner, eventually};
@@ -330,75 +330,6 @@ async fn a_lost_dispute_shows(log: &Log) {
     .await;
 }
 
-async fn crossings_and_lanes_are_known(log: &Log) {
-    let low = TreasuryBalanceLow {
-        holding: "treasury/USDC".to_owned(),
-        account: "GT".to_owned(),
-        asset: "USDC:GI".to_owned(),
-        balance: 5,
-        threshold: 10,
-        crossing: 1,
-        observed_at: TIME,
-    };
-    let enough = TreasuryBalanceRestored {
-        holding: low.holding.clone(),
-        account: low.account.clone(),
-        asset: low.asset.clone(),
-        balance: 11,
-        threshold: 10,
-        crossing: 2,
-        observed_at: TIME,
-    };
-    let ring = async |step: &str, event: TreasuryEvent| {
-        log.append("treasury/USDC", id(&["ring", step]), "treasury/USDC", event)
-            .await
-    };
-    let crossed = async |low: bool| {
-        eventually(|| async {
-            let all = treasury::crossings(&log.pool).await.unwrap();
-            all.first().filter(|c| c.low == low).cloned()
-        })
-        .await
-    };
-    ring("low", low.clone().into()).await;
-    let first = crossed(true).await;
-    assert_eq!((first.balance, first.crossing), (5, 1));
-    ring("enough", enough.into()).await;
-    let second = crossed(false).await;
-    assert_eq!((second.balance, second.crossing), (11, 2));
-    // An echo rings nothing.
-    let echo = ring("low", low.into()).await;
-    passed(log, &echo).await;
-    assert_eq!(treasury::crossings(&log.pool).await.unwrap(), [second]);
-
-    // A later opening of more lanes names the earlier ones again.
-    for (step, accounts) in [("one", vec!["GA"]), ("two", vec!["GA", "GB"])] {
-        let opened = PurchaseEvent::from(LanesOpened {
-            executor: "swaps".to_owned(),
-            epoch: 1 << 18,
-            lanes: i32::try_from(accounts.len()).unwrap(),
-            accounts: accounts.into_iter().map(ToOwned::to_owned).collect(),
-            opened_at: TIME,
-        });
-        append(log, "whole", step, opened).await;
-    }
-    let lanes = eventually(|| async {
-        let lanes = treasury::lanes(&log.pool).await.unwrap();
-        (lanes.len() == 2).then_some(lanes)
-    })
-    .await;
-    assert_eq!(
-        (lanes[0].account.as_str(), lanes[1].account.as_str()),
-        ("GA", "GB")
-    );
-    assert_eq!(
-        (lanes[0].executor.as_str(), lanes[0].topic.as_str()),
-        ("swaps", "purchases")
-    );
-    let spent = treasury::spent(&log.pool, Timestamp(0)).await.unwrap();
-    assert_eq!(spent.usdc, Amount::from_whole(3));
-}
-
 async fn passed(log: &Log, position: &Position) {
     eventually(|| async {
         progress::passed(&log.pool, position)
@@ -675,7 +606,7 @@ async fn read_models_follow_the_log() {
     let log = Log::open(&stack).await;
     let runner = log.runner();
     a_purchase_is_folded_with_its_proofs(&log).await;
-    crossings_and_lanes_are_known(&log).await;
+    accounts::crossings_and_lanes_are_known(&log).await;
     a_lost_dispute_shows(&log).await;
     an_echo_changes_nothing(&log).await;
     what_does_not_decode_is_set_aside_by_name(&log).await;
