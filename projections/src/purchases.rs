@@ -513,6 +513,6 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()), Some(state));
         }
-        assert_eq!(State::parse("lost"), None);
+        assert_eq!(State::parse("elsewhere"), None);
     }
 }
