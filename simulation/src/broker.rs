@@ -259,9 +259,22 @@ impl Broker {
     /// Everything in the log, by topic, partition and offset.
     #[must_use]
     pub fn all(&self) -> Vec<Stored> {
+        self.stored(|_| true)
+    }
+
+    /// Everything in a topic, by partition and offset.
+    #[must_use]
+    pub fn of(&self, topic: &str) -> Vec<Stored> {
+        self.stored(|name| name == topic)
+    }
+
+    fn stored(&self, wanted: impl Fn(&str) -> bool) -> Vec<Stored> {
         let model = self.model();
         let mut all = Vec::new();
         for (topic, partitions) in &model.topics {
+            if !wanted(topic) {
+                continue;
+            }
             for (partition, entries) in (0..).zip(partitions) {
                 for (place, entry) in entries.iter().enumerate() {
                     if let Entry::Record(append) = entry {

@@ -12,6 +12,7 @@ use events::deposits::{
 };
 use events::ids::{EventId, TwinId};
 use events::money::UNIT;
+use events::schema::EventSet;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -89,8 +90,8 @@ impl World {
         let mut seen = BTreeSet::new();
         loop {
             tokio::time::sleep(Duration::from_secs(20)).await;
-            for stored in self.broker.all() {
-                if stored.topic != "deposits" || !seen.insert(stored.offset) {
+            for stored in self.broker.of(DepositEvent::TOPIC) {
+                if !seen.insert((stored.partition, stored.offset)) {
                     continue;
                 }
                 let decoded = self.fixture.deposits.decode(Some(&stored.append.payload));

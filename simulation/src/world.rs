@@ -69,7 +69,7 @@ impl Ground for Stand {
     }
 
     fn tick(&self) -> Duration {
-        Duration::from_secs(2)
+        Duration::from_secs(10)
     }
 }
 

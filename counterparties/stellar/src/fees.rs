@@ -259,17 +259,17 @@ mod tests {
         Fees::new(SecretKey::from_seed(&[1; 32]), cap, "p")
     }
 
-    fn at(last_ledger: u32, charged_p90: i64) -> Option<FeeStats> {
-        Some(FeeStats {
+    fn at(last_ledger: u32, charged_p90: i64) -> FeeStats {
+        FeeStats {
             last_ledger,
             charged_p90,
-        })
+        }
     }
 
     #[test]
     fn a_calm_network_is_sent_the_transaction_itself() {
         let (fees, ours) = (fees(200_000), transaction());
-        for statistics in [at(7, 100), at(7, 999), None] {
+        for statistics in [Some(at(7, 100)), Some(at(7, 999)), None] {
             fees.settled(&ours);
             let offer = fees.offer(&ours, statistics);
             assert_eq!(
@@ -282,41 +282,41 @@ mod tests {
     #[test]
     fn a_dear_network_is_offered_twice_its_price_at_once() {
         let (fees, ours) = (fees(200_000), transaction());
-        let offer = fees.offer(&ours, at(7, 3_000));
+        let offer = fees.offer(&ours, Some(at(7, 3_000)));
         assert_eq!(offer.bid.rate, 6_000);
         assert_ne!(offer.hash, ours.hash);
         // The offer stays what it was until it is raised, whatever the statistics say now.
-        assert_eq!(fees.offer(&ours, at(9, 100)), offer);
+        assert_eq!(fees.offer(&ours, Some(at(9, 100))), offer);
     }
 
     #[test]
     fn each_raise_is_tenfold_and_none_exceeds_the_cap() {
         let (fees, ours) = (fees(150_000), transaction());
-        let mut offer = fees.offer(&ours, at(7, 100));
+        let mut offer = fees.offer(&ours, Some(at(7, 100)));
         let mut rates = Vec::new();
-        while let Some(higher) = fees.raise(&ours, &offer, at(8, 100)) {
+        while let Some(higher) = fees.raise(&ours, &offer, Some(at(8, 100))) {
             rates.push(higher.bid.rate);
             offer = higher;
         }
         // One operation and the envelope: 2 × 75,000 is the cap.
         assert_eq!(rates, [10_000, 75_000]);
-        assert_eq!(fees.offer(&ours, at(20, 1_000_000)).bid.rate, 75_000);
+        assert_eq!(fees.offer(&ours, Some(at(20, 1_000_000))).bid.rate, 75_000);
         // A cap below what the transaction itself offers leaves it as it is.
         let poor = self::fees(100);
-        let offer = poor.offer(&ours, at(7, 50_000));
+        let offer = poor.offer(&ours, Some(at(7, 50_000)));
         assert_eq!(offer.hash, ours.hash);
-        assert_eq!(poor.raise(&ours, &offer, at(8, 50_000)), None);
+        assert_eq!(poor.raise(&ours, &offer, Some(at(8, 50_000))), None);
     }
 
     #[test]
     fn only_ledgers_that_closed_pass_a_transaction_over() {
         let (fees, ours) = (fees(150_000), transaction());
-        let offer = fees.offer(&ours, at(7, 100));
-        assert!(!Fees::passed_over(&offer, at(9, 100)));
-        assert!(Fees::passed_over(&offer, at(10, 100)));
+        let offer = fees.offer(&ours, Some(at(7, 100)));
+        assert!(!Fees::passed_over(&offer, Some(at(9, 100))));
+        assert!(Fees::passed_over(&offer, Some(at(10, 100))));
         assert!(!Fees::passed_over(&offer, None));
         let blind = Fees::new(SecretKey::from_seed(&[1; 32]), 1_000_000, "p").offer(&ours, None);
-        assert!(!Fees::passed_over(&blind, at(99, 100)));
+        assert!(!Fees::passed_over(&blind, Some(at(99, 100))));
     }
 
     #[tokio::test(start_paused = true)]
