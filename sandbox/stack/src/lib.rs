@@ -41,6 +41,7 @@ mod tools;
 use crate::download::Downloads;
 pub use crate::hanging::Hanging;
 use crate::places::RunFolder;
+pub use crate::places::may_mount;
 use crate::progress::Progress;
 use crate::service::{Service, keep_shared_classes};
 use crate::stand_ins::StandIns;

@@ -81,6 +81,18 @@ pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// Where a run keeps the folders on which it has mounted a file system, one path a line.
 const MOUNTED: &str = "mounted";
 
+/// Whether this process may mount file systems: root that was not stripped of it, as root in many
+/// containers is.
+#[must_use]
+pub fn may_mount() -> bool {
+    let tried = Command::new("unshare")
+        .args(["--mount", "true"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
 /// Mounts a file system in memory of so many MiB on `folder`, until the run is removed. Needs root.
 pub(crate) fn mount(run: &Path, folder: &Path, mib: u32) -> io::Result<()> {
     fs::write(run.join(MOUNTED), format!("{}\n", folder.display()))?;

@@ -132,7 +132,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter("warn")
+        .with_env_filter("warn,rdkafka=off,sqlx=error")
         .with_writer(std::io::stderr)
         .init();
     match Cli::parse().command {
