@@ -13,7 +13,7 @@ SEEDS ?= 10000
 RECORDS ?= 1000000
 KAFKA_SECONDS ?= 120
 
-.PHONY: help demo up test lint deny bench fold lanes-bench crash sim faults outages mutants prove tools build
+.PHONY: help demo up test lint deny bench fold lanes-bench deployments-bench crash sim faults outages mutants prove tools build
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,9 @@ fold: build ## how long a processor folds a partition of RECORDS records before 
 
 lanes-bench: build ## 64 lanes, ledgers of a second: swaps a ledger takes, our CPU for each
 	$(BIN)/system-tests lanes-bench
+
+deployments-bench: build ## seconds until 1,000 deployments of 100 users are final, with blocks of a second
+	$(BIN)/system-tests deployments
 
 crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
 	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)
