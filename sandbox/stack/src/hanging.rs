@@ -58,13 +58,15 @@ fn tool(
     Err(failed(tail(&format!("{told}\n{errors}"), 6)))
 }
 
-/// Finds all of them and aborts them; gives those that it aborted. Blocks for some seconds.
+/// Aborts those that begin at one of these places, and gives them. Blocks for some seconds.
 pub(crate) fn abort(
     tools: &Tools,
     homes: (&Path, &Path),
     brokers: &str,
+    places: &[Hanging],
 ) -> Result<Vec<Hanging>, StackError> {
-    // Without minutes of grace: whoever asks has waited longer than any transaction may last.
+    // Without minutes of grace: whoever asks has waited longer than any transaction may last. So the
+    // tool names those that are merely open just now, too, which must be left alone.
     let node = kafka::NODE_ID.to_string();
     let search = [
         "find-hanging",
@@ -73,7 +75,8 @@ pub(crate) fn abort(
         "--max-transaction-timeout",
         "0",
     ];
-    let found = read(&tool(tools, homes, brokers, &search)?);
+    let mut found = read(&tool(tools, homes, brokers, &search)?);
+    found.retain(|open| places.contains(open));
     for hanging in &found {
         let (partition, start) = (
             hanging.partition.to_string(),

@@ -455,18 +455,21 @@ impl Stack {
         }
     }
 
-    /// Aborts the transactions that hang, with Kafka's own tool, and gives where they began. To be
-    /// asked only when readers of committed records have stood still for longer than any
-    /// transaction may last.
+    /// Aborts the transactions that hang at these places, with Kafka's own tool, and gives those
+    /// that did. A place is where readers of committed records have stood still for longer than
+    /// any transaction may last.
     ///
     /// # Errors
     /// [`StackError::Download`] when the tool cannot be fetched; [`StackError::Transactions`].
-    pub async fn abort_hanging_transactions(&self) -> Result<Vec<Hanging>, StackError> {
+    pub async fn abort_hanging_transactions(
+        &self,
+        places: Vec<Hanging>,
+    ) -> Result<Vec<Hanging>, StackError> {
         let (downloads, tools) = (self.downloads.clone(), self.tools.clone());
         let (home, brokers) = (self.kafka_home.clone(), self.kafka_brokers().to_owned());
         blocking(move || {
             let extra = downloads.kafka_tools()?;
-            hanging::abort(&tools, (&home, &extra), &brokers)
+            hanging::abort(&tools, (&home, &extra), &brokers, &places)
         })
         .await
     }

@@ -11,6 +11,7 @@ use anyhow::Result;
 use events::topics;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use sandbox_stack::Hanging;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,19 +97,25 @@ pub async fn watch(stage: Arc<Stage>) -> Result<usize> {
         for (place, at) in behind {
             since.entry(place).or_insert((at, now));
         }
-        let still: Vec<String> = since
+        let still: Vec<Hanging> = since
             .iter()
             .filter(|(_, (_, since))| since.elapsed() >= STANDS_FOR)
-            .map(|((topic, partition), (at, _))| format!("{topic}:{partition}:{at}"))
+            .map(|((topic, partition), (at, _))| Hanging {
+                topic: topic.clone(),
+                partition: *partition,
+                start_offset: *at,
+            })
             .collect();
         if still.is_empty() {
             continue;
         }
-        stage.say(&format!(
-            "nobody who reads committed gets past {}",
-            still.join(", ")
-        ));
-        match stage.stack.abort_hanging_transactions().await {
+        for place in &still {
+            stage.say(&format!(
+                "nobody who reads committed gets past {}:{}:{}",
+                place.topic, place.partition, place.start_offset
+            ));
+        }
+        match stage.stack.abort_hanging_transactions(still).await {
             Ok(found) => {
                 aborted += found.len();
                 for hanging in found {
