@@ -1,9 +1,11 @@
 //! Deployments: the command to make one, and queries about the caller's own.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::body::Command;
+use crate::contract::{Routes, one_of};
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
+use crate::page::Page;
 use crate::payments;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
@@ -13,35 +15,62 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use events::money::{Amount, Tft};
-use projections::deployments::Deployment;
+use projections::deployments::{Deployment, State as Progress};
 use projections::progress::Position;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
+use utoipa_axum::routes;
+use uuid::Uuid;
 
 /// The chain keeps no more.
 const DATA_LIMIT: usize = 512;
-/// More are not listed; the latest come first.
-const LISTED: i64 = 100;
 /// More public addresses than this no node has to give.
 const PUBLIC_IPS: u8 = 16;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(create, list_own))
+        .routes(routes!(show))
+}
+
+/// A workload for a node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateDeployment {
+    #[schema(value_type = u32, minimum = 1)]
     node_id: NodeId,
+    /// The workload, at most 512 bytes of UTF-8.
+    #[schema(max_length = 512)]
     data: String,
+    /// Public addresses.
     #[serde(default)]
+    #[schema(maximum = 16)]
     public_ips: u8,
     solution_provider: Option<u32>,
+    /// One of the caller's own: the deployment waits for its TFT.
+    #[schema(value_type = Option<Uuid>)]
     purchase_id: Option<PurchaseId>,
+    /// For how long it is to run; the account must hold that much.
+    #[schema(minimum = 1)]
     hours: Option<u32>,
 }
 
-/// `POST /deployments`
-pub(crate) async fn create(
+/// Asks for a deployment.
+#[utoipa::path(
+    post,
+    path = "/deployments",
+    operation_id = "createDeployment",
+    params(Key, wait::Prefer),
+    request_body = CreateDeployment,
+    responses((status = 202, description = "The deployment, or its id and state while it is new.", body = Taken))
+)]
+async fn create(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -95,11 +124,13 @@ pub(crate) async fn create(
         }
     };
     let location = [(header::LOCATION, format!("/deployments/{id}"))];
-    let body = match &deployment {
-        Some(deployment) => view(deployment),
-        None => json!({ "id": id, "state": projections::deployments::State::Requested }),
+    let accepted = StatusCode::ACCEPTED;
+    let response = if let Some(deployment) = &deployment {
+        (accepted, location, Json(view(deployment))).into_response()
+    } else {
+        let state = Progress::Requested;
+        (accepted, location, Json(Asked { id, state })).into_response()
     };
-    let response = (StatusCode::ACCEPTED, location, Json(body)).into_response();
     Ok(wait::token(
         idempotency::mark(response, hit),
         position.as_ref(),
@@ -215,47 +246,137 @@ async fn append(
     Ok(state.log.append(append).await?)
 }
 
-fn view(d: &Deployment) -> Value {
-    json!({
-        "id": d.id,
-        "state": d.state,
-        "node_id": d.node_id,
-        "twin_id": d.twin_id,
-        "purchase_id": d.purchase_id,
-        "hash": d.hash,
-        "contract_id": d.contract_id,
-        "extrinsic": d.extrinsic,
-        "block": d.block,
-        "reason": d.reason,
-        "detail": d.detail,
-        "created_at": d.created_at,
-        "updated_at": d.updated_at,
-    })
+fn progress() -> Object {
+    one_of(&Progress::ALL.map(Progress::as_str))
 }
 
-/// `GET /deployments`
-pub(crate) async fn list(
+/// A deployment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployment)]
+struct View {
+    #[schema(value_type = Uuid)]
+    id: DeploymentId,
+    #[schema(schema_with = progress)]
+    state: Progress,
+    node_id: u32,
+    /// The twin that holds the contract.
+    twin_id: u32,
+    /// The purchase whose TFT it waits for.
+    #[schema(value_type = Option<Uuid>)]
+    purchase_id: Option<PurchaseId>,
+    /// Hash of the workload, 64 hex digits.
+    hash: String,
+    /// The node contract.
+    #[schema(value_type = Option<u64>)]
+    contract_id: Option<ContractId>,
+    /// Hash of the extrinsic.
+    extrinsic: Option<String>,
+    /// TFChain block of the contract.
+    block: Option<i64>,
+    /// Why it failed, or the latest attempt did.
+    reason: Option<String>,
+    detail: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A deployment that was just asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeploymentAsked)]
+struct Asked {
+    #[schema(value_type = Uuid)]
+    id: DeploymentId,
+    #[schema(schema_with = progress)]
+    state: Progress,
+}
+
+/// What a command is answered: the deployment, or its id and state while it is new.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only stands in the contract")]
+enum Taken {
+    Shown(Box<View>),
+    Asked(Asked),
+}
+
+/// A page of deployments, the latest first.
+#[derive(Serialize, ToSchema)]
+struct Deployments {
+    deployments: Vec<View>,
+    /// Whether more follow after the last one.
+    has_more: bool,
+}
+
+fn view(d: &Deployment) -> View {
+    View {
+        id: d.id,
+        state: d.state,
+        node_id: d.node_id.0,
+        twin_id: d.twin_id.0,
+        purchase_id: d.purchase_id,
+        hash: d.hash.clone(),
+        contract_id: d.contract_id,
+        extrinsic: d.extrinsic.clone(),
+        block: d.block,
+        reason: d.reason.clone(),
+        detail: d.detail.clone(),
+        created_at: d.created_at,
+        updated_at: d.updated_at,
+    }
+}
+
+/// Lists deployments, the latest first.
+#[utoipa::path(
+    get,
+    path = "/deployments",
+    operation_id = "listDeployments",
+    params(Page, CaughtUp),
+    responses((status = 200, description = "A page.", body = Deployments))
+)]
+async fn list_own(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
+    page: Page,
     _: CaughtUp,
-) -> Result<Json<Value>, Problem> {
-    let deployments = projections::deployments::list(&state.pool, user, LISTED).await?;
-    let views: Vec<Value> = deployments.iter().map(view).collect();
-    Ok(Json(json!({ "deployments": views })))
+) -> Result<Json<Deployments>, Problem> {
+    let after = page.after.map(DeploymentId::from_uuid);
+    if let Some(id) = after {
+        projections::deployments::get(&state.pool, id)
+            .await?
+            .filter(|row| {
+                page.owner
+                    .map_or(reader.sees_all(), |owner| owner == row.user_id)
+            })
+            .ok_or_else(Page::<Uuid>::no_such_row)?;
+    }
+    let mut rows =
+        projections::deployments::list(&state.pool, page.owner, after, page.limit + 1).await?;
+    let has_more = page.cut(&mut rows);
+    Ok(Json(Deployments {
+        deployments: rows.iter().map(view).collect(),
+        has_more,
+    }))
 }
 
-/// `GET /deployments/{id}`
-pub(crate) async fn show(
+/// Shows a deployment.
+#[utoipa::path(
+    get,
+    path = "/deployments/{id}",
+    operation_id = "showDeployment",
+    params(("id" = Uuid, Path, description = "The deployment."), CaughtUp),
+    responses((status = 200, description = "The deployment.", body = View))
+)]
+async fn show(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
     _: CaughtUp,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<View>, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no deployment with this id");
     let id = id.parse().map_err(|_| missing())?;
     let deployment = projections::deployments::get(&state.pool, id)
         .await?
-        .filter(|deployment| deployment.user_id == user)
+        .filter(|deployment| reader.may_see(deployment.user_id))
         .ok_or_else(missing)?;
     Ok(Json(view(&deployment)))
 }

@@ -29,7 +29,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 5] = [
+    /// Every state.
+    pub const ALL: [Self; 5] = [
         Self::Requested,
         Self::WaitingForFunds,
         Self::Submitted,
@@ -138,15 +139,25 @@ pub async fn get(pool: &PgPool, id: DeploymentId) -> Result<Option<Deployment>, 
         .await
 }
 
-/// The deployments of a user, the latest first, at most `limit`.
+/// The deployments of a user, or of everybody, the latest first: at most `limit` of those after the
+/// row `after`, whoever's that is.
 ///
 /// # Errors
 /// When Postgres does not answer.
-pub async fn list(pool: &PgPool, user: UserId, limit: i64) -> Result<Vec<Deployment>, sqlx::Error> {
+pub async fn list(
+    pool: &PgPool,
+    user: Option<UserId>,
+    after: Option<DeploymentId>,
+    limit: i64,
+) -> Result<Vec<Deployment>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT * FROM deployments WHERE user_id = $1 ORDER BY created_at DESC, id LIMIT $2",
+        "SELECT * FROM deployments
+          WHERE ($1::uuid IS NULL OR user_id = $1)
+            AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM deployments WHERE id = $2))
+          ORDER BY created_at DESC, id DESC LIMIT $3",
     )
-    .bind(user.uuid())
+    .bind(user.map(|id| id.uuid()))
+    .bind(after.map(|id| id.uuid()))
     .bind(limit)
     .fetch_all(pool)
     .await

@@ -1,10 +1,8 @@
-//! Who calls: a bearer token, known from the configuration.
+//! Service tokens: fixed bearer tokens from the configuration, for harnesses and for programs that
+//! act for a user. They know no session, so they work without Redis, are not counted against the
+//! limits and end only with the configuration. Nobody has to have one.
 
-use crate::problem::{Kind, Problem};
-use crate::state::ApiState;
-use axum::extract::FromRequestParts;
-use axum::http::header::AUTHORIZATION;
-use axum::http::request::Parts;
+use super::rules::{AT_SIGN_UP, Role};
 use events::ids::UserId;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -12,7 +10,16 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 /// The tokens that are accepted and whose they are. Only hashes are kept.
 #[derive(Clone)]
-pub struct Tokens(Vec<([u8; 32], UserId)>);
+pub struct Tokens(Vec<([u8; 32], Service)>);
+
+/// For whom a service token acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The user.
+    pub user: UserId,
+    /// As what.
+    pub roles: Vec<Role>,
+}
 
 /// A token list that cannot be used. Shows no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +30,9 @@ pub enum InvalidTokens {
     /// The user id of an entry is not a UUID.
     #[error("entry {0} of the API tokens names no user: expected a UUID after the last colon")]
     NotAUserId(usize),
+    /// The roles of an entry are not roles.
+    #[error("entry {0} of the API tokens names a role that there is not")]
+    NotARole(usize),
     /// A token is too short to be a secret.
     #[error("entry {0} of the API tokens has fewer than 16 characters")]
     TooShort(usize),
@@ -32,13 +42,13 @@ pub enum InvalidTokens {
 }
 
 impl Tokens {
-    /// Reads `token:user-id` entries, separated by commas or line ends. An empty list is fine and
-    /// lets nobody in.
+    /// Reads `token:user-id` entries, separated by commas or line ends; `token:user-id/role+role`
+    /// where it is not a buyer. An empty list is fine and lets nobody in.
     ///
     /// # Errors
     /// See [`InvalidTokens`]; entries count from 1.
     pub fn parse(list: &str) -> Result<Self, InvalidTokens> {
-        let mut tokens: Vec<([u8; 32], UserId)> = Vec::new();
+        let mut tokens: Vec<([u8; 32], Service)> = Vec::new();
         let entries = list
             .split([',', '\n'])
             .map(str::trim)
@@ -48,6 +58,13 @@ impl Tokens {
             let (token, user) = entry
                 .rsplit_once(':')
                 .ok_or(InvalidTokens::NoUser(number))?;
+            let (user, roles) = match user.split_once('/') {
+                None => (user, vec![AT_SIGN_UP]),
+                Some((user, roles)) => {
+                    let roles = roles.split('+').map(str::parse).collect::<Result<_, _>>();
+                    (user, roles.map_err(|_| InvalidTokens::NotARole(number))?)
+                }
+            };
             let user = user
                 .parse()
                 .map_err(|_| InvalidTokens::NotAUserId(number))?;
@@ -58,54 +75,26 @@ impl Tokens {
             if tokens.iter().any(|(known, _)| *known == hash) {
                 return Err(InvalidTokens::Twice(number));
             }
-            tokens.push((hash, user));
+            tokens.push((hash, Service { user, roles }));
         }
         Ok(Self(tokens))
     }
 
     /// Whose token it is. Takes the same time whichever entry matches, or none.
-    fn user(&self, token: &str) -> Option<UserId> {
+    pub(crate) fn service(&self, token: &str) -> Option<&Service> {
         let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let mut found = 0_u64;
         for (number, (known, _)) in (1_u64..).zip(&self.0) {
             found.conditional_assign(&number, known.ct_eq(&hash));
         }
         let index = usize::try_from(found).ok()?.checked_sub(1)?;
-        self.0.get(index).map(|(_, user)| *user)
+        self.0.get(index).map(|(_, service)| service)
     }
 }
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tokens({} hidden)", self.0.len())
-    }
-}
-
-/// The user who makes a request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller(pub UserId);
-
-impl FromRequestParts<ApiState> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let refused = |detail: &str| Problem::new(Kind::Unauthorized, detail);
-        let header = parts
-            .headers
-            .get(AUTHORIZATION)
-            .ok_or_else(|| refused("send a token: Authorization: Bearer …"))?;
-        let token = header
-            .to_str()
-            .ok()
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or_else(|| refused("the Authorization header is not: Bearer …"))?;
-        state
-            .tokens
-            .user(token)
-            .map(Caller)
-            .ok_or_else(|| refused("the token is not known"))
     }
 }
 
@@ -120,20 +109,21 @@ mod tests {
     #[test]
     fn a_token_finds_its_user_and_no_other() {
         let tokens = Tokens::parse(&format!(
-            "token-of-anna-0001:{ANNA},\n token:of:bert-0002:{BERT}\n"
+            "token-of-anna-0001:{ANNA},\n token:of:bert-0002:{BERT}/admin+auditor\n"
         ))
         .unwrap();
+        let user = |token: &str| tokens.service(token).map(|s| (s.user, s.roles.clone()));
         assert_eq!(
-            tokens.user("token-of-anna-0001"),
-            Some(ANNA.parse().unwrap())
+            user("token-of-anna-0001"),
+            Some((ANNA.parse().unwrap(), vec![Role::User]))
         );
         assert_eq!(
-            tokens.user("token:of:bert-0002"),
-            Some(BERT.parse().unwrap())
+            user("token:of:bert-0002"),
+            Some((BERT.parse().unwrap(), vec![Role::Admin, Role::Auditor]))
         );
-        assert_eq!(tokens.user("token-of-anna-000"), None);
-        assert_eq!(tokens.user(""), None);
-        assert_eq!(Tokens::parse("").unwrap().user(""), None);
+        assert_eq!(user("token-of-anna-000"), None);
+        assert_eq!(user(""), None);
+        assert_eq!(Tokens::parse("").unwrap().service(""), None);
     }
 
     #[test]
@@ -143,6 +133,10 @@ mod tests {
             (
                 "token-of-anna-0001:anna".to_owned(),
                 InvalidTokens::NotAUserId(1),
+            ),
+            (
+                format!("token-of-anna-0001:{ANNA}/user+root"),
+                InvalidTokens::NotARole(1),
             ),
             (format!("short:{ANNA}"), InvalidTokens::TooShort(1)),
             (
