@@ -363,8 +363,9 @@ struct View {
     updated_at: DateTime<Utc>,
 }
 
-/// A deployment that was just asked for.
+/// A deployment that was just asked for. It has nothing else, so that it is told from a whole one.
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = DeploymentAsked)]
 struct Asked {
     #[schema(value_type = Uuid)]
