@@ -1,6 +1,6 @@
 //! Creating several contracts by one transaction: all of them or none.
 
-use crate::calls::{Known, Signing, Terms, Wanted, since};
+use crate::calls::{Known, Signing, Terms, Wanted, proof_of, since};
 use crate::client::{AccountState, Executed, Signed, TfchainClient};
 use crate::port::{BatchPlan, ContractProof, ReadError};
 use crate::shapes::BatchAll;
@@ -37,11 +37,7 @@ impl Wanted for BatchPlan {
             let trace = member.trace();
             let made = since(chain, &self.terms(), state, &trace, member.above).await?;
             if let Some(made) = made {
-                proofs.push(ContractProof {
-                    contract: made.contract,
-                    extrinsic_hash: chain.doer(&made).await?,
-                    block: made.block,
-                });
+                proofs.push(proof_of(chain, made.contract, Some(&made), state).await?);
                 continue;
             }
             match member.known(chain, state).await? {

@@ -6,7 +6,7 @@ use crate::era::{Deadline, TOO_NEAR, first_block_at, mortality, standing};
 use crate::keys::ChainKey;
 use crate::node::NodeClient;
 use crate::outcome::meaning;
-use crate::port::{MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError};
+use crate::port::{ContractProof, MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError};
 use crate::shapes::{Contract, ContractState, Named};
 use crate::traces::{Trace, Traced};
 use events::ids::{ContractId, EventId};
@@ -252,6 +252,24 @@ pub(crate) async fn since(
     let since = terms.requested_at.0.saturating_sub(CLOCKS_APART_MS);
     let from = first_block_at(chain, since, &state.at).await?;
     chain.traced(trace, above, from, state.at.number).await
+}
+
+/// What shows a contract: the transaction that did it, or the state alone.
+pub(crate) async fn proof_of(
+    chain: &TfchainClient,
+    contract: ContractId,
+    traced: Option<&Traced>,
+    state: &AccountState,
+) -> Result<ContractProof, ReadError> {
+    let (extrinsic_hash, block) = match traced {
+        Some(traced) => (chain.doer(traced).await?, traced.block),
+        None => (String::new(), state.at.number),
+    };
+    Ok(ContractProof {
+        contract,
+        extrinsic_hash,
+        block,
+    })
 }
 
 /// A contract that stands at a view. The chain keeps one that was cancelled for a while.

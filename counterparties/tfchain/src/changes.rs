@@ -1,14 +1,14 @@
 //! Changing contracts that exist: another workload, or their end.
 
 use crate::calls::{
-    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, since, standing_contract,
+    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, proof_of, since,
+    standing_contract,
 };
 use crate::client::{AccountState, Executed, Signed, TfchainClient};
 use crate::node::malformed;
 use crate::port::{CancelPlan, ChainEvent, ContractProof, ReadError, UpdatePlan};
 use crate::shapes::{CancelContract, ContractData, UpdateNodeContract};
-use crate::traces::{Trace, Traced};
-use events::ids::ContractId;
+use crate::traces::Trace;
 use events::money::Amount;
 use events::outcome::Refusal;
 
@@ -16,23 +16,6 @@ use events::outcome::Refusal;
 fn behind(state: &AccountState, known_in: u32) -> Option<String> {
     let at = state.at.number;
     (at < known_in).then(|| format!("the node is at block {at}, before block {known_in}"))
-}
-
-async fn proof_of(
-    chain: &TfchainClient,
-    contract: ContractId,
-    traced: Option<&Traced>,
-    state: &AccountState,
-) -> Result<ContractProof, ReadError> {
-    let (extrinsic_hash, block) = match traced {
-        Some(traced) => (chain.doer(traced).await?, traced.block),
-        None => (String::new(), state.at.number),
-    };
-    Ok(ContractProof {
-        contract,
-        extrinsic_hash,
-        block,
-    })
 }
 
 impl Wanted for UpdatePlan {
@@ -101,11 +84,7 @@ impl Wanted for UpdatePlan {
             matches!(&happened.event, ChainEvent::ContractUpdated { contract, hash, .. }
                 if *contract == self.contract && *hash == self.hash)
         });
-        done.then(|| ContractProof {
-            contract: self.contract,
-            extrinsic_hash: executed.hash.clone(),
-            block: executed.body.number,
-        })
+        done.then(|| executed.shows(self.contract))
     }
 }
 
@@ -159,10 +138,6 @@ impl Wanted for CancelPlan {
             matches!(&happened.event, ChainEvent::ContractCancelled { contract, .. }
                 if *contract == self.contract)
         });
-        done.then(|| ContractProof {
-            contract: self.contract,
-            extrinsic_hash: executed.hash.clone(),
-            block: executed.body.number,
-        })
+        done.then(|| executed.shows(self.contract))
     }
 }

@@ -11,7 +11,7 @@ use crate::port::{
 use crate::shapes::{Accepted, AccountInfo, Named};
 use crate::submitted::Submitted;
 use crate::traces::Traces;
-use events::ids::{EventId, TwinId};
+use events::ids::{ContractId, EventId, TwinId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
 use parking_lot::Mutex;
@@ -98,6 +98,17 @@ pub(crate) struct Executed {
     pub hash: String,
     pub body: Arc<Body>,
     pub place: u32,
+}
+
+impl Executed {
+    /// The proof that it did what is wanted of this contract.
+    pub(crate) fn shows(&self, contract: ContractId) -> ContractProof {
+        ContractProof {
+            contract,
+            extrinsic_hash: self.hash.clone(),
+            block: self.body.number,
+        }
+    }
 }
 
 impl TfchainClient {

@@ -2,7 +2,8 @@
 //! node and hash, a name by itself, a rented node by its number.
 
 use crate::calls::{
-    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, since, standing_contract,
+    Known, Signing, Terms, Wanted, ended, hash_bytes, malformed_workload, proof_of, since,
+    standing_contract,
 };
 use crate::client::{AccountState, Executed, Signed, TfchainClient};
 use crate::guard::call_data;
@@ -150,11 +151,7 @@ impl ContractPlan {
             (trace == wanted && !matches!(happened.event, ChainEvent::ContractUpdated { .. }))
                 .then_some(contract)
         })?;
-        Some(ContractProof {
-            contract,
-            extrinsic_hash: executed.hash.clone(),
-            block: executed.body.number,
-        })
+        Some(executed.shows(contract))
     }
 }
 
@@ -199,15 +196,9 @@ impl Wanted for ContractPlan {
         match (stands, made) {
             (Some(contract), made) if self.is_own(&contract) => {
                 let made = made.filter(|made| made.contract.0 == contract.contract_id);
-                let (extrinsic_hash, block) = match &made {
-                    Some(made) => (chain.doer(made).await?, made.block),
-                    None => (String::new(), state.at.number),
-                };
-                Ok(Known::Done(ContractProof {
-                    contract: ContractId(contract.contract_id),
-                    extrinsic_hash,
-                    block,
-                }))
+                let id = ContractId(contract.contract_id);
+                let proof = proof_of(chain, id, made.as_ref(), state).await?;
+                Ok(Known::Done(proof))
             }
             (_, Some(made)) => {
                 let (id, block) = (made.contract, made.block);

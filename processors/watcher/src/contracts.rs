@@ -94,6 +94,26 @@ struct Owned {
     above: u64,
 }
 
+impl Owned {
+    /// As the request of its creation has it.
+    fn new(
+        deployment: DeploymentId,
+        user: UserId,
+        hash: &str,
+        above: i64,
+        request: &Record<DeploymentEvent>,
+    ) -> Self {
+        Self {
+            deployment,
+            user,
+            cause: request.clone(),
+            hashes: HashSet::from([hash.to_owned()]),
+            ending: false,
+            above: u64::try_from(above).unwrap_or_default(),
+        }
+    }
+}
+
 /// The contracts of a partition, and those that are being created.
 #[derive(Default)]
 pub struct Contracts {
@@ -259,27 +279,13 @@ impl Source for ContractWatcher {
         match &record.event {
             DeploymentEvent::ContractRequested(e) => {
                 let made = Made::of(e.kind, e.name.as_ref(), e.node_id, &e.hash, e.twin_id);
-                let owned = Owned {
-                    deployment: e.deployment_id,
-                    user: e.user_id,
-                    cause: record.clone(),
-                    hashes: HashSet::from([e.hash.clone()]),
-                    ending: false,
-                    above: u64::try_from(e.above).unwrap_or_default(),
-                };
+                let owned = Owned::new(e.deployment_id, e.user_id, &e.hash, e.above, record);
                 state.want(made, owned);
             }
             DeploymentEvent::BatchContractsRequested(e) => {
                 for m in &e.members {
                     let made = Made::of(m.kind, m.name.as_ref(), m.node_id, &m.hash, e.twin_id);
-                    let owned = Owned {
-                        deployment: m.deployment_id,
-                        user: e.user_id,
-                        cause: record.clone(),
-                        hashes: HashSet::from([m.hash.clone()]),
-                        ending: false,
-                        above: u64::try_from(m.above).unwrap_or_default(),
-                    };
+                    let owned = Owned::new(m.deployment_id, e.user_id, &m.hash, m.above, record);
                     state.want(made, owned);
                 }
             }

@@ -124,24 +124,9 @@ impl Rulebook<'_> {
             return;
         }
         match std::mem::take(&mut purchase.stage) {
-            Stage::Paid {
-                order,
-                intent,
-                paid_at,
-                attempt,
-                next: Next::Held,
-                path,
-            } => {
-                let stage = Stage::Paid {
-                    order,
-                    intent,
-                    paid_at,
-                    attempt,
-                    next: Next::Held,
-                    path,
-                };
-                purchase.stage = self.next_swap(purchase, stage);
-            }
+            stage @ Stage::Paid {
+                next: Next::Held, ..
+            } => purchase.stage = self.next_swap(purchase, stage),
             stage @ Stage::Swapped {
                 next: Next::Held, ..
             } => purchase.stage = self.next_handoff(stage, false),

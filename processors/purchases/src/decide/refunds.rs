@@ -119,9 +119,9 @@ impl Rulebook<'_> {
                 };
                 self.give_up(purchase, reason);
             }
-            Stage::Settled { .. } => {}
             Stage::Paid { .. }
             | Stage::Swapped { .. }
+            | Stage::Settled { .. }
             | Stage::New
             | Stage::Opened { .. }
             | Stage::AwaitingPayment { .. }

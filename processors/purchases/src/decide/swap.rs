@@ -51,48 +51,35 @@ impl Missing {
 
 impl Rulebook<'_> {
     /// Requests the attempt after the last, unless the purchase is held.
-    pub(super) fn next_swap(&mut self, purchase: &Purchase, stage: Stage) -> Stage {
+    pub(super) fn next_swap(&mut self, purchase: &Purchase, mut stage: Stage) -> Stage {
         let Stage::Paid {
             order,
-            intent,
-            paid_at,
             attempt,
+            next,
             path,
             ..
-        } = stage
+        } = &mut stage
         else {
             return stage;
         };
         if purchase.held() {
-            return Stage::Paid {
-                order,
-                intent,
-                paid_at,
-                attempt,
-                next: Next::Held,
-                path,
-            };
+            *next = Next::Held;
+            return stage;
         }
-        let attempt = attempt + 1;
-        let missing = Missing::of(purchase, &order);
+        *attempt += 1;
+        *next = Next::UnderWay;
+        let missing = Missing::of(purchase, order);
         let tft = missing.next(purchase);
         self.out.push(SwapRequested {
             purchase_id: order.purchase,
-            attempt,
+            attempt: *attempt,
             tft,
             send_max: missing.share(tft),
             path: path.clone(),
             deadline: self.now.after(self.rules.stellar_deadline),
             rest: missing.tft.checked_sub(tft).unwrap_or(Amount::ZERO),
         });
-        Stage::Paid {
-            order,
-            intent,
-            paid_at,
-            attempt,
-            next: Next::UnderWay,
-            path,
-        }
+        stage
     }
 
     pub(super) fn swap_completed(&mut self, purchase: &mut Purchase, event: &SwapCompleted) {
