@@ -5,10 +5,10 @@ use crate::state::ApiState;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// No command is longer.
-const COMMAND_LIMIT: usize = 64 * 1024;
+pub(crate) const COMMAND_LIMIT: usize = 64 * 1024;
 
 /// The bytes of a body of at most `limit`.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -56,14 +56,24 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Command<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let problem = |error: serde_json::Error| {
         let kind = if error.is_data() {
             Kind::InvalidField
         } else {
             Kind::MalformedJson
         };
         Problem::new(kind, error.to_string())
-    })
+    };
+    // serde takes an array for a struct, its fields in their order.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(problem)?;
+        return Err(Problem::new(
+            Kind::InvalidField,
+            "the body of a command is an object, not an array",
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(problem)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -95,6 +105,8 @@ mod tests {
         for (body, kind) in [
             (&b"{"[..], Kind::MalformedJson),
             (b"\xff", Kind::MalformedJson),
+            (b"[1,", Kind::MalformedJson),
+            (br#" ["1"]"#, Kind::InvalidField),
             (b"{}", Kind::InvalidField),
             (br#"{"tft":1}"#, Kind::InvalidField),
             (br#"{"tft":"1","more":2}"#, Kind::InvalidField),

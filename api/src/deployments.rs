@@ -4,13 +4,12 @@ mod batch;
 mod change;
 mod order;
 
-pub(crate) use batch::{create as create_batch, show as show_batch};
-pub(crate) use change::{cancel, update};
-
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::body::Command;
+use crate::contract::{Routes, one_of};
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::log::Append;
+use crate::page::Page;
 use crate::payments;
 use crate::problem::{Kind as ProblemKind, Problem};
 use crate::state::ApiState;
@@ -20,37 +19,62 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use events::ids::{BatchId, ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
 use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use order::{Order, Wanted};
-use projections::deployments::{Deployment, Kind};
+use projections::deployments::{Deployment, Kind, State as Progress, Workload};
 use projections::progress::Position;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
+use utoipa_axum::routes;
+use uuid::Uuid;
 
 /// The chain keeps no more of a workload.
 const DATA_LIMIT: usize = 512;
-/// More are not listed; the latest come first.
-const LISTED: i64 = 100;
 /// Version of the first workload.
 const FIRST: i32 = 1;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(create, list_own))
+        .routes(routes!(batch::create_batch))
+        .routes(routes!(batch::show_batch))
+        .routes(routes!(show, change::update, change::cancel))
+}
+
+/// A workload for a node, a name, or a whole node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateDeployment {
     // Told apart by what is written, so that what is not leaves older keys as they are.
     #[serde(default, skip_serializing_if = "Kind::is_node")]
+    #[schema(schema_with = kinds)]
     kind: Kind,
+    /// Of a workload and of a whole node.
+    #[schema(value_type = Option<u32>, minimum = 1)]
     node_id: Option<NodeId>,
+    /// Of a name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 3, max_length = 64, pattern = "^[a-z0-9-]{3,64}$")]
     name: Option<String>,
+    /// The workload of a node, at most 512 bytes of UTF-8.
+    #[schema(max_length = 512)]
     data: Option<String>,
+    /// Public addresses, of a workload.
     #[serde(default)]
+    #[schema(maximum = 16)]
     public_ips: u8,
     solution_provider: Option<u32>,
+    /// One of the caller's own: the deployment waits for its TFT.
+    #[schema(value_type = Option<Uuid>)]
     purchase_id: Option<PurchaseId>,
+    /// For how long it is to run; the account must hold that much.
+    #[schema(minimum = 1)]
     hours: Option<u32>,
 }
 
@@ -67,8 +91,16 @@ impl CreateDeployment {
     }
 }
 
-/// `POST /deployments`
-pub(crate) async fn create(
+/// Asks for a deployment: a workload on a node, a name, or a whole node.
+#[utoipa::path(
+    post,
+    path = "/deployments",
+    operation_id = "createDeployment",
+    params(Key, wait::Prefer),
+    request_body = CreateDeployment,
+    responses((status = 202, description = "The deployment, or its id and state while it is new.", body = Taken))
+)]
+async fn create(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -125,11 +157,13 @@ pub(crate) async fn create(
         }
     };
     let location = [(header::LOCATION, format!("/deployments/{id}"))];
-    let body = match &deployment {
-        Some(deployment) => view(deployment),
-        None => json!({ "id": id, "state": projections::deployments::State::Requested }),
+    let accepted = StatusCode::ACCEPTED;
+    let response = if let Some(deployment) = &deployment {
+        (accepted, location, Json(view(deployment))).into_response()
+    } else {
+        let state = Progress::Requested;
+        (accepted, location, Json(Asked { id, state })).into_response()
     };
-    let response = (StatusCode::ACCEPTED, location, Json(body)).into_response();
     Ok(wait::token(
         idempotency::mark(response, hit),
         position.as_ref(),
@@ -268,59 +302,184 @@ async fn command_of(
     Ok(state.log.append(append).await?)
 }
 
-fn view(d: &Deployment) -> Value {
-    json!({
-        "id": d.id,
-        "kind": d.kind,
-        "name": d.name,
-        "batch_id": d.batch_id,
-        "state": d.state,
-        "node_id": d.node_id,
-        "twin_id": d.twin_id,
-        "purchase_id": d.purchase_id,
-        "hash": d.hash,
-        "version": d.workload_version,
-        "wanted_version": d.wanted_version,
-        "workload": d.workload,
-        "contract_id": d.contract_id,
-        "extrinsic": d.extrinsic,
-        "block": d.block,
-        "billed_tft": d.billed.to_string(),
-        "grace_since_block": d.grace_since,
-        "reason": d.reason,
-        "detail": d.detail,
-        "created_at": d.created_at,
-        "updated_at": d.updated_at,
-    })
+fn kinds() -> Object {
+    one_of(&Kind::ALL.map(Kind::as_str))
 }
 
-/// `GET /deployments`
-pub(crate) async fn list(
+fn progress() -> Object {
+    one_of(&Progress::ALL.map(Progress::as_str))
+}
+
+fn workloads() -> Object {
+    one_of(&Workload::ALL.map(Workload::as_str))
+}
+
+/// A deployment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployment)]
+struct View {
+    #[schema(value_type = Uuid)]
+    id: DeploymentId,
+    #[schema(schema_with = kinds)]
+    kind: Kind,
+    /// The name, of a name.
+    name: Option<String>,
+    /// The batch that it was made in.
+    #[schema(value_type = Option<Uuid>)]
+    batch_id: Option<BatchId>,
+    #[schema(schema_with = progress)]
+    state: Progress,
+    /// 0 for a name.
+    node_id: u32,
+    /// The twin that holds the contract.
+    twin_id: u32,
+    /// The purchase whose TFT it waits for.
+    #[schema(value_type = Option<Uuid>)]
+    purchase_id: Option<PurchaseId>,
+    /// Hash of the workload, 64 hex digits; empty without one.
+    hash: String,
+    /// Version of that workload.
+    version: i32,
+    /// The highest version that was asked for.
+    wanted_version: i32,
+    /// What the node has said of the workload.
+    #[schema(schema_with = workloads)]
+    workload: Workload,
+    /// The contract.
+    #[schema(value_type = Option<u64>)]
+    contract_id: Option<ContractId>,
+    /// Hash of the extrinsic.
+    extrinsic: Option<String>,
+    /// TFChain block of the contract.
+    block: Option<i64>,
+    /// TFT that the chain has taken for it, decimal with seven places.
+    billed_tft: String,
+    /// TFChain block since which there is no money for it.
+    grace_since_block: Option<i64>,
+    /// Why it failed, or the latest attempt did.
+    reason: Option<String>,
+    detail: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// A deployment that was just asked for. It has nothing else, so that it is told from a whole one.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeploymentAsked)]
+struct Asked {
+    #[schema(value_type = Uuid)]
+    id: DeploymentId,
+    #[schema(schema_with = progress)]
+    state: Progress,
+}
+
+/// What a command is answered: the deployment, or its id and state while it is new.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only stands in the contract")]
+enum Taken {
+    Shown(Box<View>),
+    Asked(Asked),
+}
+
+/// A page of deployments, the latest first.
+#[derive(Serialize, ToSchema)]
+struct Deployments {
+    deployments: Vec<View>,
+    /// Whether more follow after the last one.
+    has_more: bool,
+}
+
+fn view(d: &Deployment) -> View {
+    View {
+        id: d.id,
+        kind: d.kind,
+        name: d.name.clone(),
+        batch_id: d.batch_id,
+        state: d.state,
+        node_id: d.node_id.0,
+        twin_id: d.twin_id.0,
+        purchase_id: d.purchase_id,
+        hash: d.hash.clone(),
+        version: d.workload_version,
+        wanted_version: d.wanted_version,
+        workload: d.workload,
+        contract_id: d.contract_id,
+        extrinsic: d.extrinsic.clone(),
+        block: d.block,
+        billed_tft: d.billed.to_string(),
+        grace_since_block: d.grace_since,
+        reason: d.reason.clone(),
+        detail: d.detail.clone(),
+        created_at: d.created_at,
+        updated_at: d.updated_at,
+    }
+}
+
+/// Lists deployments, the latest first.
+#[utoipa::path(
+    get,
+    path = "/deployments",
+    operation_id = "listDeployments",
+    params(Page, CaughtUp),
+    responses((status = 200, description = "A page.", body = Deployments))
+)]
+async fn list_own(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
+    page: Page,
     _: CaughtUp,
-) -> Result<Json<Value>, Problem> {
-    let deployments = projections::deployments::list(&state.pool, user, LISTED).await?;
-    let views: Vec<Value> = deployments.iter().map(view).collect();
-    Ok(Json(json!({ "deployments": views })))
+) -> Result<Json<Deployments>, Problem> {
+    let after = page.after.map(DeploymentId::from_uuid);
+    if let Some(id) = after {
+        projections::deployments::get(&state.pool, id)
+            .await?
+            .filter(|row| {
+                page.owner
+                    .map_or(reader.sees_all(), |owner| owner == row.user_id)
+            })
+            .ok_or_else(Page::<Uuid>::no_such_row)?;
+    }
+    let mut rows =
+        projections::deployments::list(&state.pool, page.owner, after, page.limit + 1).await?;
+    let has_more = page.cut(&mut rows);
+    Ok(Json(Deployments {
+        deployments: rows.iter().map(view).collect(),
+        has_more,
+    }))
 }
 
-/// `GET /deployments/{id}`
-pub(crate) async fn show(
+/// Shows a deployment.
+#[utoipa::path(
+    get,
+    path = "/deployments/{id}",
+    operation_id = "showDeployment",
+    params(("id" = Uuid, Path, description = "The deployment."), CaughtUp),
+    responses((status = 200, description = "The deployment.", body = View))
+)]
+async fn show(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
     _: CaughtUp,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    own(&state, user, &id).await.map(|d| Json(view(&d)))
+) -> Result<Json<View>, Problem> {
+    let deployment = find(&state, &id).await?;
+    let seen = deployment.filter(|deployment| reader.may_see(deployment.user_id));
+    seen.map(|d| Json(view(&d))).ok_or_else(missing)
 }
 
 /// A deployment of the caller's.
 async fn own(state: &ApiState, user: UserId, id: &str) -> Result<Deployment, Problem> {
-    let missing = || Problem::new(ProblemKind::NotFound, "you have no deployment with this id");
+    let deployment = find(state, id).await?;
+    deployment.filter(|d| d.user_id == user).ok_or_else(missing)
+}
+
+async fn find(state: &ApiState, id: &str) -> Result<Option<Deployment>, Problem> {
     let id = id.parse().map_err(|_| missing())?;
-    projections::deployments::get(&state.pool, id)
-        .await?
-        .filter(|deployment| deployment.user_id == user)
-        .ok_or_else(missing)
+    Ok(projections::deployments::get(&state.pool, id).await?)
+}
+
+fn missing() -> Problem {
+    Problem::new(ProblemKind::NotFound, "you have no deployment with this id")
 }

@@ -1,30 +1,73 @@
 //! Whether the process lives, and whether it can do its work.
 
+use crate::contract::Routes;
+use crate::metrics;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::timeout;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 const WITHIN: Duration = Duration::from_secs(2);
 
-/// `GET /healthz`: the process answers.
-pub(crate) async fn alive() -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+/// The routes that machines ask.
+pub(crate) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+        .routes(routes!(metrics::show))
 }
 
-/// `GET /readyz`: Kafka with its topics, the registry and Postgres answer; else which do not.
-pub(crate) async fn ready(State(state): State<ApiState>) -> Result<Json<Value>, Problem> {
-    let (kafka, registry, postgres) =
-        tokio::join!(kafka(&state), registry(&state), postgres(&state));
-    let mut checks = Map::new();
+/// How the process is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    status: &'static str,
+    /// What each part that it needs says.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    checks: BTreeMap<&'static str, String>,
+}
+
+/// Says that the process lives.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    responses((status = 200, description = "It lives.", body = Health))
+)]
+async fn alive() -> Json<Health> {
+    Json(Health {
+        status: "alive",
+        checks: BTreeMap::new(),
+    })
+}
+
+/// Says whether Kafka with its topics, the registry, Postgres and Redis answer, or which do not.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    responses((status = 200, description = "All of them answer.", body = Health))
+)]
+async fn ready(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
+    let (kafka, registry, postgres, redis) = tokio::join!(
+        kafka(&state),
+        registry(&state),
+        postgres(&state),
+        redis(&state)
+    );
+    let mut checks = BTreeMap::new();
     let mut missing = Vec::new();
     for (part, result) in [
         ("kafka", kafka),
         ("registry", registry),
         ("postgres", postgres),
+        ("redis", redis),
     ] {
         let said = match result {
             Ok(()) => "ok".to_owned(),
@@ -33,16 +76,19 @@ pub(crate) async fn ready(State(state): State<ApiState>) -> Result<Json<Value>, 
                 error
             }
         };
-        checks.insert(part.to_owned(), json!(said));
+        checks.insert(part, said);
     }
     if missing.is_empty() {
-        return Ok(Json(json!({ "status": "ready", "checks": checks })));
+        return Ok(Json(Health {
+            status: "ready",
+            checks,
+        }));
     }
     Err(Problem::new(
         Kind::NotReady,
         format!("not reachable: {}", missing.join(", ")),
     )
-    .with("checks", checks))
+    .with("checks", json!(checks)))
 }
 
 async fn kafka(state: &ApiState) -> Result<(), String> {
@@ -77,4 +123,11 @@ async fn postgres(state: &ApiState) -> Result<(), String> {
         }
         Err(_) => Err("Postgres does not answer".to_owned()),
     }
+}
+
+async fn redis(state: &ApiState) -> Result<(), String> {
+    state.auth.sessions.ping().await.map_err(|error| {
+        tracing::warn!(%error, "Redis does not answer the readiness check");
+        "Redis does not answer: nobody is let in by a session, logged in or out".to_owned()
+    })
 }

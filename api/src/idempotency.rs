@@ -4,7 +4,7 @@ use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use events::ids::UserId;
@@ -12,6 +12,10 @@ use events::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{PgPool, Row};
+use utoipa::IntoParams;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use uuid::Uuid;
 
 const HEADER: &str = "idempotency-key";
@@ -38,17 +42,49 @@ impl Key {
     }
 }
 
-impl FromRequestParts<ApiState> for Key {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(HEADER) else {
+impl Key {
+    /// The key of a request.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else {
             return Err(Problem::new(
                 Kind::IdempotencyKeyMissing,
                 "send an Idempotency-Key that is new for each command and the same when you send it again",
             ));
         };
+        if values.next().is_some() {
+            return Err(Problem::new(
+                Kind::IdempotencyKeyInvalid,
+                "a command has one Idempotency-Key",
+            ));
+        }
         Self::parse(value.as_bytes())
+    }
+}
+
+impl FromRequestParts<ApiState> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
+        Self::of(&parts.headers)
+    }
+}
+
+impl IntoParams for Key {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut key = crate::contract::header(
+            "Idempotency-Key",
+            "New for each command, the same when it is sent again: then the first answer comes again.",
+        );
+        key.required = Required::True;
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(255))
+            .pattern(Some("^[!-~]([ -~]*[!-~])?$"))
+            .build();
+        key.schema = Some(schema.into());
+        vec![key]
     }
 }
 

@@ -5,22 +5,30 @@
 //! through the ports in [`ports`]; it knows no counterparty itself.
 
 pub mod auth;
+pub mod contract;
 pub mod log;
 pub mod ports;
 pub mod pricing;
 pub mod problem;
 
+mod answers;
 mod body;
 mod deployments;
 mod deposits;
+mod dress;
 mod health;
 mod idempotency;
+mod mail;
 mod market;
 mod metrics;
+mod outbox;
+mod page;
 mod payments;
 mod purchases;
 mod quotes;
 mod state;
+mod stream;
+mod sweep;
 mod trace;
 mod treasury;
 mod users;
@@ -29,10 +37,11 @@ mod webhook;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use contract::Routes;
 use problem::{Kind, Problem};
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -42,39 +51,27 @@ pub use state::{ApiParts, ApiState, migrate};
 /// How long open requests may take after the stop was asked for.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// Every route of the contract. One that is registered elsewhere has no rule, and lets nobody in.
+fn documented() -> Routes {
+    Routes::with_openapi(contract::beginning())
+        .merge(auth::routes())
+        .merge(users::routes())
+        .merge(quotes::routes())
+        .merge(payments::routes())
+        .merge(webhook::routes())
+        .merge(purchases::routes())
+        .merge(deployments::routes())
+        .merge(deposits::routes())
+        .merge(treasury::routes())
+        .merge(stream::routes())
+        .merge(health::routes())
+}
+
 /// Every route, with its limits and figures.
 pub fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/users", post(users::register))
-        .route("/users/me", get(users::me))
-        .route("/quotes", post(quotes::create))
-        .route("/quotes/{id}", get(quotes::show))
-        .route("/payments/create-intent", post(payments::create_intent))
-        .route("/payments/webhook", post(webhook::receive))
-        .route(
-            "/purchases",
-            post(payments::create_purchase).get(purchases::list),
-        )
-        .route("/purchases/{id}", get(purchases::show))
-        .route("/purchases/{id}/timeline", get(purchases::timeline))
-        .route(
-            "/deployments",
-            post(deployments::create).get(deployments::list),
-        )
-        .route("/deployments/batch", post(deployments::create_batch))
-        .route("/deployments/batch/{id}", get(deployments::show_batch))
-        .route(
-            "/deployments/{id}",
-            get(deployments::show)
-                .put(deployments::update)
-                .delete(deployments::cancel),
-        )
-        .route("/deposits", get(deposits::list))
-        .route("/deposits/instructions", get(deposits::instructions))
-        .route("/treasury", get(treasury::show))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::show))
+    let (router, _) = documented().split_for_parts();
+    router
+        .merge(contract::pages::routes(contract::yaml()))
         .fallback(|| async { Problem::new(Kind::NotFound, "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -82,7 +79,11 @@ pub fn router(state: ApiState) -> Router {
                 "this address does not take this method",
             )
         })
+        .layer(middleware::from_fn_with_state(state.clone(), answers::keep))
+        .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
         .layer(middleware::from_fn(metrics::observe))
+        .layer(middleware::from_fn(dress::dress))
+        .layer(middleware::from_fn_with_state(state.clone(), dress::cors))
         .with_state(state)
 }
 
@@ -108,13 +109,25 @@ pub async fn serve(
             }
         }
     });
+    let relaying = tokio::spawn(outbox::relay(state.clone(), stop.clone()));
+    let mailing = tokio::spawn(mail::send(state.clone(), stop.clone()));
+    let sweeping = tokio::spawn(sweep::run(state.clone(), stop.clone()));
+    let streams = state.stopping.clone();
+    tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            streams.cancel();
+        }
+    });
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection stays without TCP_NODELAY");
         }
     });
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
     let serving =
-        axum::serve(listener, router(state)).with_graceful_shutdown(stop.clone().cancelled_owned());
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(STOP_WITHIN).await;
@@ -128,5 +141,11 @@ pub async fn serve(
     };
     words.abort();
     warming.abort();
+    // What they were at is done again by the next process; only a mail would be sent twice.
+    relaying.abort();
+    sweeping.abort();
+    if tokio::time::timeout(STOP_WITHIN, mailing).await.is_err() {
+        tracing::warn!("a mail was still being sent at the deadline; it may be sent again");
+    }
     result
 }

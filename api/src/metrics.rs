@@ -1,5 +1,6 @@
 //! Figures of the requests, and `/metrics` for all of the process.
 
+use crate::dress::RequestId;
 use crate::problem::{Kind, Problem};
 use crate::trace;
 use axum::extract::{MatchedPath, Request};
@@ -57,7 +58,12 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let trace_id = trace::of(request.headers())
         .map(|t| t.to_string())
         .unwrap_or_default();
-    let span = tracing::info_span!("request", method, route, trace_id);
+    let request_id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.to_string())
+        .unwrap_or_default();
+    let span = tracing::info_span!("request", method, route, trace_id, request_id);
     let response = match tokio::time::timeout(LONGEST, next.run(request))
         .instrument(span.clone())
         .await
@@ -101,7 +107,13 @@ fn known_method(request: &Request) -> &'static str {
     }
 }
 
-/// `GET /metrics`
+/// Shows the process's figures, in Prometheus' text format.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    responses((status = 200, description = "The figures.", body = String, content_type = "text/plain"))
+)]
 pub(crate) async fn show() -> Result<Response, Problem> {
     let text = TextEncoder::new()
         .encode_to_string(&prometheus::gather())

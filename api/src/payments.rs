@@ -2,13 +2,14 @@
 
 use crate::auth::Caller;
 use crate::body::Command;
+use crate::contract::Routes;
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
 use crate::ports::NoSecret;
 use crate::problem::{Kind, Problem};
 use crate::quotes::{self, Quote};
 use crate::state::ApiState;
-use crate::{trace, wait};
+use crate::{purchases, trace, wait};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -18,39 +19,83 @@ use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use projections::progress::Position;
 use projections::purchases::{Purchase, State as Stage};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 /// The command that makes purchases by card, as idempotency keys name it.
 pub(crate) const ROUTE: &str = "payments/create-intent";
 /// The command that makes purchases of any funding.
 pub(crate) const PURCHASES: &str = "purchases";
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The route of this file; that of `POST /purchases` stands with the list of them.
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(create_intent))
+}
+
+/// The quote to accept.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateIntent {
+    /// The caller's own, not expired.
+    #[schema(value_type = uuid::Uuid)]
     quote_id: QuoteId,
     /// Where Stripe sends the receipt. It goes to Stripe and nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     receipt_email: Option<String>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// The quote to accept, and how it is paid.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreatePurchase {
+    #[schema(value_type = uuid::Uuid)]
     quote_id: QuoteId,
+    #[schema(inline)]
     funding: ByFunding,
 }
 
 /// How the buyer pays.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ByFunding {
     Card,
     Usdc,
 }
 
-/// `POST /payments/create-intent`
-pub(crate) async fn create_intent(
+/// A purchase that has begun.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Begun {
+    #[schema(value_type = uuid::Uuid)]
+    purchase_id: PurchaseId,
+    #[schema(schema_with = purchases::stages)]
+    state: Stage,
+    /// The PaymentIntent, once it stands at Stripe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent_id: Option<String>,
+    /// For Stripe's library in the payer's browser. Nobody keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<String>,
+    /// Where it says how to pay by USDC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deposit: Option<String>,
+}
+
+/// Accepts a quote: a purchase begins, and Stripe is asked for a PaymentIntent.
+///
+/// Sent again with the same key, or with `Prefer: wait=N`, it shows how the payment stands: the
+/// answer holds a secret, so it is made anew each time.
+#[utoipa::path(
+    post,
+    path = "/payments/create-intent",
+    operation_id = "createIntent",
+    params(Key, wait::Prefer),
+    request_body = CreateIntent,
+    responses(
+        (status = 202, description = "The purchase.", body = Begun),
+        (status = 410, description = "The quote has expired."),
+    )
+)]
+async fn create_intent(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -71,7 +116,18 @@ pub(crate) async fn create_intent(
     accept(&state, user, (key, fingerprint), wait, &headers, accepted).await
 }
 
-/// `POST /purchases`
+/// Accepts a quote: a purchase begins, paid by card or by USDC.
+#[utoipa::path(
+    post,
+    path = "/purchases",
+    operation_id = "createPurchase",
+    params(Key, wait::Prefer),
+    request_body = CreatePurchase,
+    responses(
+        (status = 202, description = "The purchase.", body = Begun),
+        (status = 410, description = "The quote has expired."),
+    )
+)]
 pub(crate) async fn create_purchase(
     State(state): State<ApiState>,
     Caller(user): Caller,
@@ -245,18 +301,24 @@ async fn answer(
     position: Option<&Position>,
 ) -> Result<Response, Problem> {
     let stage = purchase.map_or(Stage::Opened, |p| p.state);
-    let mut body = json!({ "purchase_id": id, "state": stage });
+    let mut body = Begun {
+        purchase_id: id,
+        state: stage,
+        intent_id: None,
+        client_secret: None,
+        deposit: None,
+    };
     if let Some(intent) = purchase.and_then(|p| p.intent_id.as_deref()) {
-        body["intent_id"] = json!(intent);
+        body.intent_id = Some(intent.to_owned());
         if stage == Stage::AwaitingPayment {
             // Read for the payer, and passed on: neither it nor the address is stored or logged.
             let secret = state.secrets.client_secret(intent, email).await;
             let secret = secret.map_err(|error| no_secret(&error, intent, id))?;
-            body["client_secret"] = json!(secret);
+            body.client_secret = Some(secret);
         }
     }
     if stage == Stage::AwaitingDeposit {
-        body["deposit"] = json!(format!("/deposits/instructions?purchase={id}"));
+        body.deposit = Some(format!("/deposits/instructions?purchase={id}"));
     }
     let headers = [
         (header::LOCATION, format!("/purchases/{id}")),

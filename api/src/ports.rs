@@ -1,9 +1,11 @@
 //! What the API asks of the outside. The `gridway` binary wires the real counterparties in.
 
 use async_trait::async_trait;
-use events::ids::{DeploymentId, PurchaseId};
+use events::ids::{DeploymentId, EventId, PurchaseId};
 use events::money::{Amount, Tft, Usdc};
+use events::outcome::Attempt;
 use events::stripe::StripeFacts;
+use events::time::Timestamp;
 use projections::treasury::Lane;
 
 /// Cost of buying an exact amount of TFT, as the market stands.
@@ -156,4 +158,26 @@ pub trait TreasuryBook: Send + Sync {
     /// All of them, lanes included, at the networks. Answers within some seconds; what could not
     /// be read by then says so.
     async fn holdings(&self, lanes: &[Lane]) -> Vec<Holding>;
+}
+
+/// One mail to one person, in plain text. Neither the recipient nor the text may be logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Identity of the mail, the same each time it is sent.
+    pub id: EventId,
+    /// Address of the recipient.
+    pub to: String,
+    /// One line.
+    pub subject: String,
+    /// Plain text.
+    pub text: String,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+/// Sends mail.
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Sends one mail, once.
+    async fn send(&self, mail: &Mail) -> Attempt<()>;
 }

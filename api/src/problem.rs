@@ -16,6 +16,16 @@ pub enum Kind {
     InvalidField,
     Unauthorized,
     Forbidden,
+    WrongCredentials,
+    EmailNotVerified,
+    TokenInvalid,
+    RefreshInvalid,
+    NoSession,
+    TooManyAttempts,
+    TooManyRequests,
+    SessionsUnavailable,
+    IssuerUnavailable,
+    Busy,
     NotFound,
     MethodNotAllowed,
     TooLarge,
@@ -23,6 +33,7 @@ pub enum Kind {
     IdempotencyKeyMissing,
     IdempotencyKeyInvalid,
     IdempotencyKeyReused,
+    CommandInProgress,
     NoTwinYet,
     UnknownQuote,
     QuoteExpired,
@@ -49,11 +60,21 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 44] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::WrongCredentials,
+        Self::EmailNotVerified,
+        Self::TokenInvalid,
+        Self::RefreshInvalid,
+        Self::NoSession,
+        Self::TooManyAttempts,
+        Self::TooManyRequests,
+        Self::SessionsUnavailable,
+        Self::IssuerUnavailable,
+        Self::Busy,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TooLarge,
@@ -61,6 +82,7 @@ impl Kind {
         Self::IdempotencyKeyMissing,
         Self::IdempotencyKeyInvalid,
         Self::IdempotencyKeyReused,
+        Self::CommandInProgress,
         Self::NoTwinYet,
         Self::UnknownQuote,
         Self::QuoteExpired,
@@ -96,7 +118,49 @@ impl Kind {
                 "A field is not valid",
             ),
             Self::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "Who are you?"),
-            Self::Forbidden => (S::FORBIDDEN, "forbidden", "Not for you"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "You may not do this"),
+            Self::WrongCredentials => (
+                S::UNAUTHORIZED,
+                "wrong-credentials",
+                "E-mail address or password is wrong",
+            ),
+            Self::EmailNotVerified => (
+                S::FORBIDDEN,
+                "email-not-verified",
+                "The e-mail address is not verified",
+            ),
+            Self::TokenInvalid => (
+                S::BAD_REQUEST,
+                "token-invalid",
+                "The mailed token is not valid",
+            ),
+            Self::RefreshInvalid => (
+                S::UNAUTHORIZED,
+                "refresh-invalid",
+                "The session cannot be refreshed",
+            ),
+            Self::NoSession => (S::CONFLICT, "no-session", "There is no session to end"),
+            Self::TooManyAttempts => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many failed logins",
+            ),
+            Self::TooManyRequests => (
+                S::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "Too many requests",
+            ),
+            Self::SessionsUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "sessions-unavailable",
+                "Sessions cannot be looked up for now",
+            ),
+            Self::IssuerUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "issuer-unavailable",
+                "The issuer cannot be asked for now",
+            ),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "Too busy for now"),
             Self::NotFound => (S::NOT_FOUND, "not-found", "Not found"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
@@ -123,6 +187,11 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The Idempotency-Key stands for another command",
+            ),
+            Self::CommandInProgress => (
+                S::CONFLICT,
+                "command-in-progress",
+                "The command is being carried out",
             ),
             Self::NoTwinYet => (
                 S::CONFLICT,
@@ -300,7 +369,7 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE || self.kind == Kind::CommandInProgress {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -1,7 +1,8 @@
 //! Quotes: what an amount of TFT would cost now. Offers, not facts; they live in a table.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Reader};
 use crate::body::Command;
+use crate::contract::{Routes, one_of};
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::market::{self, NoOffer};
 use crate::pricing::Terms;
@@ -16,9 +17,16 @@ use events::ids::{PurchaseId, QuoteId, UserId};
 use events::money::{Amount, Asset, Currency, Fiat, Tft, Usdc};
 use events::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgPool, Row};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
+use utoipa_axum::routes;
+
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(create)).routes(routes!(show))
+}
 
 /// A quote as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +84,78 @@ fn unreadable(column: &str) -> sqlx::Error {
     }
 }
 
+/// A sum in a currency's minor unit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Charge {
+    /// In the currency's minor unit, such as cents.
+    minor: i64,
+    /// ISO 4217.
+    #[schema(schema_with = currencies)]
+    currency: &'static str,
+}
+
+fn currencies() -> Object {
+    one_of(&Currency::ALL.map(Currency::code))
+}
+
 /// A charge, as answers show it.
-pub(crate) fn charge(charge: Fiat) -> Value {
-    json!({ "minor": charge.minor, "currency": charge.currency.code() })
+pub(crate) const fn charge(charge: Fiat) -> Charge {
+    Charge {
+        minor: charge.minor,
+        currency: charge.currency.code(),
+    }
+}
+
+/// What an amount of TFT costs for a while.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Quote)]
+pub(crate) struct View {
+    #[schema(value_type = uuid::Uuid)]
+    id: QuoteId,
+    /// What arrives at the twin, decimal with seven places.
+    tft: String,
+    /// What the swap costs now.
+    usdc: String,
+    /// What the swap may cost at most.
+    usdc_cap: String,
+    /// What whoever pays by USDC pays.
+    usdc_due: String,
+    /// What the card is charged.
+    charge: Charge,
+    /// Assets in between, each `native` or `CODE:ISSUER`.
+    path: Vec<String>,
+    /// The Stellar ledger that it was read at.
+    ledger: i64,
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// What is bought: what arrives, and the fee.
+    swap_tft: String,
+    /// USDC for one TFT, ten places, rounded up.
+    rate: String,
+    /// How far so much at once moves the price, in 1/10,000.
+    price_impact_bps: i64,
+    /// How far the price may move until the swap, in 1/10,000.
+    slippage_bps: i32,
+    /// As `usdc_cap`.
+    send_max: String,
+    fee: Fee,
+    spread: Spread,
+}
+
+/// What is bought and does not arrive.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Fee {
+    tft: String,
+    /// Who keeps it.
+    what: &'static str,
+}
+
+/// What is charged beyond the price.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Spread {
+    /// In 1/10,000.
+    bps: i32,
+    usdc: Option<String>,
 }
 
 /// USDC for one TFT, ten places, rounded up.
@@ -90,31 +167,45 @@ fn rate_ceil(usdc: Amount<Usdc>, tft: Amount<Tft>) -> String {
 }
 
 impl Quote {
-    fn view(&self) -> Value {
+    fn view(&self) -> View {
         let fee = self.swap_tft.checked_sub(self.tft).unwrap_or(Amount::ZERO);
         let spread = u32::try_from(self.spread_bps)
             .ok()
             .and_then(|bps| self.usdc.plus_bps_ceil(bps).ok())
             .and_then(|total| total.checked_sub(self.usdc).ok());
-        json!({
-            "id": self.id,
-            "tft": self.tft.to_string(),
-            "usdc": self.usdc.to_string(),
-            "usdc_cap": self.usdc_cap.to_string(),
-            "usdc_due": self.usdc_due.to_string(),
-            "charge": charge(self.charge),
-            "path": self.path,
-            "ledger": self.ledger,
-            "expires_at": self.expires_at.to_string(),
-            "swap_tft": self.swap_tft.to_string(),
-            "rate": rate_ceil(self.usdc, self.swap_tft),
-            "price_impact_bps": self.impact_bps,
-            "slippage_bps": self.slippage_bps,
-            "send_max": self.usdc_cap.to_string(),
-            "fee": { "tft": fee.to_string(), "what": "the bridge keeps it" },
-            "spread": { "bps": self.spread_bps, "usdc": spread.map(|s| s.to_string()) },
-        })
+        View {
+            id: self.id,
+            tft: self.tft.to_string(),
+            usdc: self.usdc.to_string(),
+            usdc_cap: self.usdc_cap.to_string(),
+            usdc_due: self.usdc_due.to_string(),
+            charge: charge(self.charge),
+            path: self.path.clone(),
+            ledger: self.ledger,
+            expires_at: self.expires_at.to_string(),
+            swap_tft: self.swap_tft.to_string(),
+            rate: rate_ceil(self.usdc, self.swap_tft),
+            price_impact_bps: self.impact_bps,
+            slippage_bps: self.slippage_bps,
+            send_max: self.usdc_cap.to_string(),
+            fee: Fee {
+                tft: fee.to_string(),
+                what: "the bridge keeps it",
+            },
+            spread: Spread {
+                bps: self.spread_bps,
+                usdc: spread.map(|s| s.to_string()),
+            },
+        }
     }
+}
+
+/// A quote, whoever's it is.
+async fn any(pool: &PgPool, id: QuoteId) -> Result<Option<Quote>, sqlx::Error> {
+    sqlx::query_as("SELECT * FROM quotes WHERE id = $1")
+        .bind(id.uuid())
+        .fetch_optional(pool)
+        .await
 }
 
 /// The quote, if it is one of this user's.
@@ -187,7 +278,8 @@ pub(crate) async fn bind(
     .with("next", "POST /quotes"))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What is to be priced: exactly one of `tft`, `usdc` and `fiat`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateQuote {
     /// What is to arrive. Decimal, at most seven places.
@@ -226,8 +318,16 @@ impl Wish {
     }
 }
 
-/// `POST /quotes`
-pub(crate) async fn create(
+/// Prices an amount of TFT, or says how much a sum buys.
+#[utoipa::path(
+    post,
+    path = "/quotes",
+    operation_id = "createQuote",
+    params(Key),
+    request_body = CreateQuote,
+    responses((status = 201, description = "The quote.", body = View))
+)]
+async fn create(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -411,14 +511,24 @@ fn answer(quote: &Quote, hit: bool) -> Response {
     )
 }
 
-/// `GET /quotes/{id}`
-pub(crate) async fn show(
+/// Shows a quote.
+#[utoipa::path(
+    get,
+    path = "/quotes/{id}",
+    operation_id = "showQuote",
+    params(("id" = uuid::Uuid, Path, description = "The quote.")),
+    responses((status = 200, description = "The quote.", body = View))
+)]
+async fn show(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<View>, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no quote with this id");
     let id = id.parse().map_err(|_| missing())?;
-    let quote = get(&state.pool, user, id).await?.ok_or_else(missing)?;
+    let quote = any(&state.pool, id)
+        .await?
+        .filter(|quote| reader.may_see(quote.user))
+        .ok_or_else(missing)?;
     Ok(Json(quote.view()))
 }

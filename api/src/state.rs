@@ -1,17 +1,29 @@
 //! What every request shares.
 
-use crate::auth::{Operators, Tokens};
+use crate::auth::Auth;
 use crate::log::CommandLog;
 use crate::ports::{
-    DeploymentHash, DepositPlace, PaymentSecrets, Quoter, TreasuryBook, WebhookVerifier,
+    DeploymentHash, DepositPlace, Mailer, PaymentSecrets, Quoter, TreasuryBook, WebhookVerifier,
 };
 use crate::pricing::Terms;
+use axum::http::HeaderValue;
+use chrono::{DateTime, Utc};
 use events::time::Timestamp;
 use projections::Changes;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgPoolOptions;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// Connections for what may be lost.
+const QUICK: u32 = 8;
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+/// Streams of events at a time, each of which asks Postgres when something changes.
+const STREAMS: usize = 256;
 
 /// What the API is made of.
 pub struct ApiParts {
@@ -33,12 +45,14 @@ pub struct ApiParts {
     pub deposits: DepositPlace,
     /// Reads what our accounts hold.
     pub treasury: Arc<dyn TreasuryBook>,
-    /// Who may call.
-    pub tokens: Tokens,
-    /// Who of them are operators.
-    pub operators: Operators,
+    /// Who may call, and what.
+    pub auth: Auth,
+    /// Sends the mails of sign-up and reset.
+    pub mailer: Arc<dyn Mailer>,
     /// On what terms Gridway sells.
     pub terms: Terms,
+    /// Origins whose pages may call from a browser.
+    pub origins: Vec<HeaderValue>,
     /// Word of changed rows; [`crate::serve`] listens for it.
     pub changes: Changes,
     /// The clock; requests are the edge where time enters.
@@ -47,24 +61,67 @@ pub struct ApiParts {
 
 /// Shared by every request; cheap to clone.
 #[derive(Clone)]
-pub struct ApiState(Arc<ApiParts>);
+pub struct ApiState(Arc<Shared>);
+
+/// The parts, and what wakes the API's own tasks.
+pub struct Shared {
+    parts: ApiParts,
+    /// The same Postgres, for what may be lost: its commits do not wait for the disk.
+    pub(crate) quick: PgPool,
+    /// The process is to end; what answers without end must.
+    pub(crate) stopping: CancellationToken,
+    /// Open streams of events.
+    pub(crate) streams: Arc<Semaphore>,
+    /// There is something in the outbox.
+    pub(crate) outbox: Notify,
+    /// There is a mail to send.
+    pub(crate) mails: Notify,
+}
 
 impl ApiState {
     /// Wraps the parts.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        Self(Arc::new(parts))
+        let hasty = parts
+            .pool
+            .connect_options()
+            .as_ref()
+            .clone()
+            .options([("synchronous_commit", "off")]);
+        let quick = PgPoolOptions::new()
+            .max_connections(QUICK)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect_lazy_with(hasty);
+        Self(Arc::new(Shared {
+            parts,
+            quick,
+            stopping: CancellationToken::new(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            outbox: Notify::new(),
+            mails: Notify::new(),
+        }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
+
+    pub(crate) fn datetime(&self) -> DateTime<Utc> {
+        self.now().to_datetime().unwrap_or_default()
+    }
 }
 
 impl Deref for ApiState {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Deref for Shared {
     type Target = ApiParts;
     fn deref(&self) -> &ApiParts {
-        &self.0
+        &self.parts
     }
 }
 

@@ -1,29 +1,119 @@
 //! What our accounts hold, for operators.
 
-use crate::auth::Operator;
+use crate::contract::Routes;
 use crate::ports::Holding;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use crate::wait::CaughtUp;
 use axum::Json;
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use events::money::{Amount, Usdc};
 use events::time::Timestamp;
 use projections::treasury::{Crossing, Lane, Spent, crossings, lanes, spent};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 /// The days whose spending says how long a balance lasts.
 const WINDOW_DAYS: i64 = 7;
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
-/// `GET /treasury`: balances as the networks show them now, what they should be, how long they
-/// last, and which rang.
-pub(crate) async fn show(
-    State(state): State<ApiState>,
-    _: Operator,
-    _: CaughtUp,
-) -> Result<Json<Value>, Problem> {
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(show))
+}
+
+/// What our accounts hold.
+#[derive(Serialize, ToSchema)]
+struct Treasury {
+    /// When the networks were asked.
+    read_at: Option<DateTime<Utc>>,
+    /// The days whose spending says how long a balance lasts.
+    window_days: i64,
+    spent: SpentView,
+    holdings: Vec<HoldingView>,
+    /// The payment lanes of each hand.
+    lanes: Vec<LanesView>,
+}
+
+/// What purchases spent in the window.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TreasurySpent)]
+struct SpentView {
+    /// USDC, decimal with seven places.
+    usdc: String,
+    /// Fees on Stellar.
+    fee_stroops: i64,
+}
+
+/// What an account holds of an asset. Amounts are decimal with seven places.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TreasuryHolding)]
+struct HoldingView {
+    /// Such as `treasury/USDC`.
+    holding: String,
+    account: String,
+    /// `native`, `CODE:ISSUER`, or TFT of TFChain.
+    asset: String,
+    /// What it is; without it `problem` says why that is not known.
+    balance: Option<String>,
+    /// The least that it should be.
+    threshold: Option<String>,
+    /// Whether it is less.
+    low: bool,
+    /// Whole days that it lasts if it is spent as in the window; none where nothing was spent.
+    days_of_cover: Option<i64>,
+    problem: Option<String>,
+    /// What last rang, if anything ever did.
+    alarm: Option<Alarm>,
+}
+
+/// The latest crossing of a threshold.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TreasuryAlarm)]
+struct Alarm {
+    /// Whether it was downwards.
+    ringing: bool,
+    since: DateTime<Utc>,
+    /// The balance at the crossing.
+    balance_then: Option<String>,
+    /// Crossings until now.
+    crossings: i64,
+}
+
+/// The payment lanes of a hand. Amounts are lumens, decimal with seven places.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TreasuryLanes)]
+struct LanesView {
+    /// swaps, handoffs or returns.
+    hand: String,
+    /// How many it has.
+    lanes: usize,
+    /// What the poorest holds.
+    lowest: Option<String>,
+    threshold: Option<String>,
+    /// The accounts that hold less.
+    low: Vec<String>,
+    /// How many of them rang.
+    ringing: usize,
+    /// How many could not be read.
+    unreadable: usize,
+}
+
+/// Shows what our accounts hold.
+///
+/// Balances are as the networks show them now: what they should be, how long they last, and which
+/// rang.
+#[utoipa::path(
+    get,
+    path = "/treasury",
+    operation_id = "showTreasury",
+    params(CaughtUp),
+    responses((status = 200, description = "The balances.", body = Treasury))
+)]
+async fn show(State(state): State<ApiState>, _: CaughtUp) -> Result<Json<Treasury>, Problem> {
     let now = state.now();
     let lanes = lanes(&state.pool).await?;
     let since = Timestamp(now.0 - WINDOW_DAYS * DAY_MS);
@@ -39,17 +129,20 @@ pub(crate) async fn show(
         .await
         .into_iter()
         .partition(|holding| holding.name.starts_with("lane/"));
-    let holdings: Vec<Value> = others
+    let holdings = others
         .iter()
         .map(|holding| view(holding, rang.get(&holding.name), spent))
         .collect();
-    Ok(Json(json!({
-        "read_at": now.to_datetime(),
-        "window_days": WINDOW_DAYS,
-        "spent": { "usdc": spent.usdc.to_string(), "fee_stroops": spent.fee_stroops },
-        "holdings": holdings,
-        "lanes": by_hand(&lanes, &of_lanes, &rang),
-    })))
+    Ok(Json(Treasury {
+        read_at: now.to_datetime(),
+        window_days: WINDOW_DAYS,
+        spent: SpentView {
+            usdc: spent.usdc.to_string(),
+            fee_stroops: spent.fee_stroops,
+        },
+        holdings,
+        lanes: by_hand(&lanes, &of_lanes, &rang),
+    }))
 }
 
 /// Seven decimals, whatever the asset.
@@ -63,33 +156,33 @@ fn low(holding: &Holding) -> bool {
     balance.is_ok_and(|balance| *balance < holding.threshold)
 }
 
-fn view(holding: &Holding, rang: Option<&Crossing>, spent: Spent) -> Value {
+fn view(holding: &Holding, rang: Option<&Crossing>, spent: Spent) -> HoldingView {
     let a_window = match holding.name.as_str() {
         "treasury/USDC" => spent.usdc.minor(),
         "treasury/XLM" => spent.fee_stroops,
         _ => 0,
     };
     let balance = holding.balance.as_ref().ok().copied();
-    json!({
-        "holding": holding.name,
-        "account": holding.account,
-        "asset": holding.asset,
-        "balance": balance.and_then(amount),
-        "threshold": amount(holding.threshold),
-        "low": low(holding),
-        "days_of_cover": balance.and_then(|balance| days_of_cover(balance, a_window)),
-        "problem": holding.balance.as_ref().err(),
-        "alarm": rang.map(alarm),
-    })
+    HoldingView {
+        holding: holding.name.clone(),
+        account: holding.account.clone(),
+        asset: holding.asset.clone(),
+        balance: balance.and_then(amount),
+        threshold: amount(holding.threshold),
+        low: low(holding),
+        days_of_cover: balance.and_then(|balance| days_of_cover(balance, a_window)),
+        problem: holding.balance.as_ref().err().cloned(),
+        alarm: rang.map(alarm),
+    }
 }
 
-fn alarm(crossing: &Crossing) -> Value {
-    json!({
-        "ringing": crossing.low,
-        "since": crossing.observed_at,
-        "balance_then": amount(crossing.balance),
-        "crossings": crossing.crossing,
-    })
+fn alarm(crossing: &Crossing) -> Alarm {
+    Alarm {
+        ringing: crossing.low,
+        since: crossing.observed_at,
+        balance_then: amount(crossing.balance),
+        crossings: crossing.crossing,
+    }
 }
 
 /// Whole days that a balance lasts if it is spent as in the last window; `None`: nothing was spent.
@@ -102,7 +195,7 @@ fn days_of_cover(balance: i64, spent_in_window: i64) -> Option<i64> {
 }
 
 /// The lanes of each hand: how many there are, the poorest, and those that want lumens.
-fn by_hand(lanes: &[Lane], read: &[Holding], rang: &BTreeMap<String, Crossing>) -> Vec<Value> {
+fn by_hand(lanes: &[Lane], read: &[Holding], rang: &BTreeMap<String, Crossing>) -> Vec<LanesView> {
     let mut hands: BTreeMap<&str, Vec<&Holding>> = BTreeMap::new();
     for lane in lanes {
         let held = read.iter().find(|holding| holding.account == lane.account);
@@ -112,23 +205,23 @@ fn by_hand(lanes: &[Lane], read: &[Holding], rang: &BTreeMap<String, Crossing>) 
         .into_iter()
         .map(|(hand, held)| {
             let known = held.iter().filter_map(|h| h.balance.as_ref().ok().copied());
-            let wanting: Vec<&str> = held
+            let wanting = held
                 .iter()
                 .filter(|holding| low(holding))
-                .map(|holding| holding.account.as_str())
+                .map(|holding| holding.account.clone())
                 .collect();
             let ringing = held
                 .iter()
                 .filter(|h| rang.get(&h.name).is_some_and(|c| c.low));
-            json!({
-                "hand": hand,
-                "lanes": held.len(),
-                "lowest": known.min().and_then(amount),
-                "threshold": held.first().and_then(|h| amount(h.threshold)),
-                "low": wanting,
-                "ringing": ringing.count(),
-                "unreadable": held.iter().filter(|h| h.balance.is_err()).count(),
-            })
+            LanesView {
+                hand: hand.to_owned(),
+                lanes: held.len(),
+                lowest: known.min().and_then(amount),
+                threshold: held.first().and_then(|h| amount(h.threshold)),
+                low: wanting,
+                ringing: ringing.count(),
+                unreadable: held.iter().filter(|h| h.balance.is_err()).count(),
+            }
         })
         .collect()
 }

@@ -1,7 +1,8 @@
 //! The caller's own registration and twin.
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Principal};
 use crate::body::Command;
+use crate::contract::Routes;
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::log::Append;
 use crate::problem::{Kind, Problem};
@@ -12,35 +13,71 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use events::ids::{EventId, UserId};
 use events::users::{UserEvent, UserRegistered};
 use projections::users::User;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
-fn view(id: UserId, user: Option<&User>) -> Value {
-    json!({
-        "id": id,
-        "twin_id": user.and_then(|u| u.twin_id),
-        "account": user.and_then(|u| u.account.as_deref()),
-        "registered_at": user.map(|u| u.registered_at),
-        "detail": user.and_then(|u| u.detail.as_deref()),
-    })
+/// The routes of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(register)).routes(routes!(me))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// A user and their twin.
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
+struct View {
+    #[schema(value_type = uuid::Uuid)]
+    id: UserId,
+    /// The twin on TFChain, once it exists in a finalized block.
+    twin_id: Option<u32>,
+    /// SS58 address of the account on TFChain.
+    account: Option<String>,
+    registered_at: Option<DateTime<Utc>>,
+    /// What last went wrong.
+    detail: Option<String>,
+}
+
+fn view(id: UserId, user: Option<&User>) -> View {
+    View {
+        id,
+        twin_id: user.and_then(|u| u.twin_id).map(|twin| twin.0),
+        account: user.and_then(|u| u.account.clone()),
+        registered_at: user.map(|u| u.registered_at),
+        detail: user.and_then(|u| u.detail.clone()),
+    }
+}
+
+/// Nothing is asked.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Register {}
 
-/// `POST /users`
-pub(crate) async fn register(
+/// Registers the caller, who gets a twin on TFChain.
+///
+/// People who signed up here are registered already. With `Prefer: wait=N` it answers when the
+/// twin is there.
+#[utoipa::path(
+    post,
+    path = "/users",
+    operation_id = "registerUser",
+    params(Key, wait::Prefer),
+    request_body = Register,
+    responses((status = 202, description = "Registered.", body = View))
+)]
+async fn register(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    who: Principal,
     key: Key,
     wait::Prefer(patience): wait::Prefer,
     headers: HeaderMap,
     Command(command): Command<Register>,
 ) -> Result<Response, Problem> {
+    let user = who.user;
+    who.may_register()?;
     let fingerprint = Fingerprint::of("users", &command)?;
     let claim = idempotency::claim(
         &state.pool,
@@ -89,12 +126,22 @@ pub(crate) async fn register(
     ))
 }
 
-/// `GET /users/me`
-pub(crate) async fn me(
+/// Shows the caller and their twin.
+#[utoipa::path(
+    get,
+    path = "/users/me",
+    operation_id = "showMe",
+    params(CaughtUp),
+    responses(
+        (status = 200, description = "The caller.", body = View),
+        (status = 404, description = "Not registered yet."),
+    )
+)]
+async fn me(
     State(state): State<ApiState>,
     Caller(user): Caller,
     _: CaughtUp,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<View>, Problem> {
     let found = projections::users::get(&state.pool, user).await?;
     match found {
         Some(found) => Ok(Json(view(user, Some(&found)))),

@@ -1,17 +1,21 @@
 //! Waiting for read models: `Prefer: wait=N` on commands, `Consistency-Token` on queries.
 
+use crate::contract::{header, text};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use events::topics;
 use projections::progress::{self, Position};
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 use uuid::Uuid;
 
 /// Nobody waits longer, whatever they prefer.
@@ -31,6 +35,15 @@ impl FromRequestParts<ApiState> for Prefer {
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Infallible> {
         Ok(Self(preferred(&parts.headers)))
+    }
+}
+
+impl IntoParams for Prefer {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![header(
+            "Prefer",
+            "`wait=N`: answers when there is an outcome, N seconds later at most.",
+        )]
     }
 }
 
@@ -96,6 +109,13 @@ pub(crate) fn token(mut response: Response, position: Option<&Position>) -> Resp
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CaughtUp;
 
+/// Whether there is such a partition: nobody waits for one that never comes.
+fn is_a_place(position: &Position) -> bool {
+    topics::ALL.into_iter().any(|topic| {
+        topic.name == position.topic && (0..topic.partitions).contains(&position.partition)
+    })
+}
+
 impl FromRequestParts<ApiState> for CaughtUp {
     type Rejection = Problem;
 
@@ -107,6 +127,7 @@ impl FromRequestParts<ApiState> for CaughtUp {
             .to_str()
             .ok()
             .and_then(|text| text.parse().ok())
+            .filter(is_a_place)
             .ok_or_else(|| {
                 Problem::field(
                     "Consistency-Token",
@@ -125,6 +146,19 @@ impl FromRequestParts<ApiState> for CaughtUp {
             let _ = timeout_at((Instant::now() + RECHECK).min(end), changes.recv()).await;
         }
         Ok(Self)
+    }
+}
+
+impl IntoParams for CaughtUp {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut token = header(
+            "Consistency-Token",
+            "As a command gave it: the answer waits until it sees that command.",
+        );
+        let mut schema = text();
+        schema.pattern = Some("^[a-z]{1,30}:[0-9]{1,5}:[0-9]{1,15}$".to_owned());
+        token.schema = Some(schema.into());
+        vec![token]
     }
 }
 

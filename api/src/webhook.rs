@@ -4,6 +4,7 @@
 //! event's id follows from Stripe's own, so a second delivery is an echo.
 
 use crate::body;
+use crate::contract::Routes;
 use crate::log::Append;
 use crate::ports::WebhookRefusal;
 use crate::problem::{Kind, Problem};
@@ -17,16 +18,43 @@ use events::ids::PurchaseId;
 use events::purchases::PurchaseEvent;
 use events::stripe::StripeFacts;
 use events::unmatched::UnmatchedEvent;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 /// Stripe's events are a few kilobytes.
 const LIMIT: usize = 256 * 1024;
 
-pub(crate) async fn receive(
+/// The route of this file.
+pub(crate) fn routes() -> Routes {
+    Routes::new().routes(routes!(receive))
+}
+
+/// That the log holds the event.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Received {
+    received: bool,
+    /// Where it stands, `topic:partition:offset`.
+    position: String,
+}
+
+/// Takes an event of Stripe, signed by Stripe, into the log.
+#[utoipa::path(
+    post,
+    path = "/payments/webhook",
+    operation_id = "receiveStripeEvent",
+    params(("Stripe-Signature" = Option<String>, Header, description = "`t=…,v1=…` over the raw body.")),
+    responses(
+        (status = 200, description = "The log holds it.", body = Received),
+        (status = 400, description = "It is not signed, or not as it should be."),
+        (status = 413, description = "The body is too large."),
+    )
+)]
+async fn receive(
     State(state): State<ApiState>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Received>, Problem> {
     let bytes = body::bytes(&headers, body, LIMIT).await?;
     // A header that is no text cannot match; it is malformed, not missing.
     let signature = headers
@@ -60,9 +88,10 @@ pub(crate) async fn receive(
         };
         state.log.append(append).await?
     };
-    Ok(Json(
-        json!({ "received": true, "position": position.to_string() }),
-    ))
+    Ok(Json(Received {
+        received: true,
+        position: position.to_string(),
+    }))
 }
 
 async fn purchase_of(state: &ApiState, facts: &StripeFacts) -> Result<Option<PurchaseId>, Problem> {

@@ -14,6 +14,8 @@ event_set! {
         TwinRequested,
         TwinCreated,
         TwinFailed,
+        RoleGranted,
+        RoleRevoked,
         TimerFired,
         DeadLetterReleased,
     ]
@@ -69,6 +71,32 @@ pub struct TwinFailed {
     pub code: String,
     /// A sentence for people.
     pub detail: String,
+}
+
+/// A person may do more from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleGranted {
+    /// Also the record key.
+    pub user_id: UserId,
+    /// The role: user, node_operator, dashboard_operator, admin or auditor.
+    pub role: String,
+    /// Who decided it: a user id, or the operator of a command line.
+    pub by: String,
+    /// When.
+    pub granted_at: Timestamp,
+}
+
+/// A person may do less from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleRevoked {
+    /// Also the record key.
+    pub user_id: UserId,
+    /// The role: user, node_operator, dashboard_operator, admin or auditor.
+    pub role: String,
+    /// Who decided it: a user id, or the operator of a command line.
+    pub by: String,
+    /// When.
+    pub revoked_at: Timestamp,
 }
 
 /// A timer of the user became due.

@@ -37,6 +37,16 @@ const fn secret(name: &'static str, doc: &'static str) -> Setting {
     }
 }
 
+/// A secret that nothing needs; empty unless it is set.
+const fn optional_secret(name: &'static str, doc: &'static str) -> Setting {
+    Setting {
+        name,
+        default: Some(""),
+        secret: true,
+        doc,
+    }
+}
+
 /// Every setting of the product.
 pub const SETTINGS: &[Setting] = &[
     plain("GRIDWAY_KAFKA_BROKERS", None, "Kafka, `host:port,…`."),
@@ -72,8 +82,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         "GRIDWAY_REDIS_URL",
-        Some(""),
-        "Redis. Nothing needs it yet.",
+        None,
+        "Redis of sessions and limits, `redis://…`. While it is down nobody is let in by a session, logged in or out.",
     ),
     plain(
         "GRIDWAY_STRIPE_URL",
@@ -186,11 +196,82 @@ pub const SETTINGS: &[Setting] = &[
         Some("127.0.0.1:0"),
         "Address of `/metrics` and `/healthz` of processors and projections.",
     ),
-    secret("GRIDWAY_API_TOKENS", "Bearer tokens, `token:user id,…`."),
+    optional_secret(
+        "GRIDWAY_API_TOKENS",
+        "Service tokens, `token:user id,…` or `token:user id/role+role,…`: for programs, without a session, not counted against the limits.",
+    ),
+    secret(
+        "GRIDWAY_AUTH_SEEDS",
+        "Seeds of the keys that sign access tokens, 64 hex digits each, `first,…`: the first signs, all verify.",
+    ),
     plain(
-        "GRIDWAY_OPERATORS",
+        "GRIDWAY_AUTH_KEY_SECONDS",
+        Some("2592000"),
+        "How long one signing key is used before the next follows by itself.",
+    ),
+    plain(
+        "GRIDWAY_AUTH_ISSUER",
+        Some("https://gridway.dev"),
+        "Issuer that our access tokens name.",
+    ),
+    plain(
+        "GRIDWAY_AUTH_AUDIENCE",
+        Some("gridway-api"),
+        "Audience that our access tokens name.",
+    ),
+    plain(
+        "GRIDWAY_OIDC_ISSUER",
         Some(""),
-        "Users who are operators, by id, `…,…`: they may see `GET /treasury`.",
+        "Another issuer whose tokens are taken, too, exactly as they name it; its keys come by discovery.",
+    ),
+    plain(
+        "GRIDWAY_OIDC_AUDIENCE",
+        Some(""),
+        "Our audience at that issuer. Must be set with it.",
+    ),
+    plain(
+        "GRIDWAY_OIDC_ROLES_CLAIM",
+        Some(""),
+        "Claim of that issuer with an array of roles. Without it everybody is a user.",
+    ),
+    plain(
+        "GRIDWAY_PUBLIC_URL",
+        Some("http://127.0.0.1"),
+        "Where people reach the console; links in mails begin with it.",
+    ),
+    optional_secret(
+        "GRIDWAY_SMTP_URL",
+        "Mail server: `smtps://user:password@host`, `smtp://…?tls=required`, or `smtp://host:port` in the clear. The API needs it.",
+    ),
+    plain(
+        "GRIDWAY_MAIL_FROM",
+        Some("Gridway <no-reply@gridway.dev>"),
+        "Sender of mails.",
+    ),
+    plain(
+        "GRIDWAY_LIMIT_USER",
+        Some("600"),
+        "Requests a minute from one user.",
+    ),
+    plain(
+        "GRIDWAY_LIMIT_ADDRESS",
+        Some("1200"),
+        "Requests a minute from one address.",
+    ),
+    plain(
+        "GRIDWAY_LIMIT_GUEST",
+        Some("30"),
+        "Requests a minute from one address to sign-up, login, refresh and reset.",
+    ),
+    plain(
+        "GRIDWAY_CORS_ORIGINS",
+        Some(""),
+        "Origins whose pages may call the API from a browser, `https://console.example.org,…`.",
+    ),
+    plain(
+        "GRIDWAY_TRUSTED_PROXIES",
+        Some("0"),
+        "How many proxies stand before the API and append the caller's address to `X-Forwarded-For`.",
     ),
     plain(
         "GRIDWAY_TREASURY_SECONDS",

@@ -1,7 +1,7 @@
 //! `gridway demo`: buys 250 TFT by card, deploys, and shows every proof.
 
 use crate::serve;
-use crate::up::{self, Options, SANDBOX_TOKEN, Sandbox, setting};
+use crate::up::{self, Options, PERSON, Sandbox, setting};
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -32,6 +32,67 @@ impl Buyer {
             stripe_key: setting(environment, "GRIDWAY_STRIPE_KEY").to_owned(),
             token: token.to_owned(),
         })
+    }
+
+    /// Signs a person up as people do: with the token from their mailbox. Then logs them in.
+    ///
+    /// # Errors
+    /// When the API refuses, or no mail comes within a minute.
+    pub async fn sign_up(
+        api: &str,
+        environment: &[(String, String)],
+        email: &str,
+        password: &str,
+    ) -> Result<Self> {
+        let mut buyer = Self::new(api, environment, "")?;
+        let person = json!({"email": email, "password": password});
+        buyer.post("/auth/sign-up", &person).await?;
+        let mailbox = setting(environment, "GRIDWAY_SANDBOX_MAILBOX");
+        let token = buyer.mailed_token(mailbox, email).await?;
+        buyer.post("/auth/verify", &json!({"token": token})).await?;
+        let tokens = buyer.post("/auth/login", &person).await?;
+        buyer.token = text(&tokens, "access_token")?;
+        Ok(buyer)
+    }
+
+    /// The bearer token that they use.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.api)).json(body);
+        let answer = request.send().await;
+        read(path, answer.with_context(|| format!("POST {path}"))?).await
+    }
+
+    /// The token in the latest mail of a sandbox mailbox.
+    async fn mailed_token(&self, mailbox: &str, email: &str) -> Result<String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let url = format!("{mailbox}/api/user/{email}/messages/INBOX");
+        loop {
+            let answer = self.http.get(&url).send().await.context("the mailbox")?;
+            // There is no mailbox until its first mail.
+            let mails: Value = answer.json().await.unwrap_or_default();
+            let token = mails
+                .as_array()
+                .into_iter()
+                .flatten()
+                .rev()
+                .find_map(|mail| {
+                    let text = mail["mimeMessage"].as_str()?;
+                    let line = text.lines().find_map(|line| line.strip_prefix("Token: "))?;
+                    Some(line.trim().to_owned())
+                });
+            if let Some(token) = token {
+                return Ok(token);
+            }
+            if Instant::now() > deadline {
+                bail!("no mail came to {email} within a minute");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A command with its idempotency key; `wait` is for how many seconds its outcome is waited for.
@@ -227,9 +288,13 @@ pub async fn run(options: &Options) -> Result<()> {
 }
 
 async fn buy(sandbox: &Sandbox) -> Result<()> {
-    let buyer = Buyer::new(sandbox.api(), &sandbox.environment, SANDBOX_TOKEN)?;
+    let (email, password) = PERSON;
+    let buyer = Buyer::sign_up(sandbox.api(), &sandbox.environment, email, password).await?;
+    println!(
+        "\nA person signs up as {email} and verifies the address with the token from the mail."
+    );
     let twin = buyer.register().await?;
-    println!("\nA person registers: twin {twin} on TFChain.");
+    println!("They have twin {twin} on TFChain.");
     let (quote, purchase, intent) = buyer.order("250", "demo-purchase").await?;
     println!(
         "They accept a quote: {} TFT for {} {}.",

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gridway::{config, dead_letters, demo, deposits, lanes, processors, serve, topics, up};
+use gridway::{config, dead_letters, demo, deposits, lanes, people, processors, serve, topics, up};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -40,6 +40,11 @@ enum Command {
         #[command(subcommand)]
         action: deposits::Action,
     },
+    /// People and their roles: sets the first ones up.
+    Users {
+        #[command(subcommand)]
+        action: people::Action,
+    },
     /// Runs everything on the local stack until Ctrl-C and prints the addresses.
     Up(up::Options),
     /// Like `up`, then buys 250 TFT by card, deploys, and shows every proof.
@@ -48,6 +53,10 @@ enum Command {
     Configuration,
     /// Prints the names of the processors.
     Processors,
+    /// Prints the contract of the API (OpenAPI).
+    Openapi,
+    /// Prints the contract of the topics (AsyncAPI).
+    Asyncapi,
 }
 
 #[tokio::main]
@@ -71,8 +80,17 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Lanes { action } => lanes::run(action).await,
         Command::Deadletters { action } => dead_letters::run(action).await,
         Command::Deposits { action } => deposits::run(action).await,
+        Command::Users { action } => people::run(action).await,
         Command::Up(options) => up::run(&options).await,
         Command::Demo(options) => demo::run(&options).await,
+        Command::Asyncapi => {
+            print!("{}", events::asyncapi::document()?);
+            Ok(())
+        }
+        Command::Openapi => {
+            print!("{}", api::contract::yaml());
+            Ok(())
+        }
         Command::Configuration => {
             print!("{}", config::document());
             Ok(())

@@ -1,9 +1,8 @@
 //! The API's ports, wired to the real counterparties.
 
 use crate::config::Config;
-use crate::processors;
+use crate::{people, processors};
 use anyhow::{Context, Result};
-use api::auth::{Operators, Tokens};
 use api::log::CommandLog;
 use api::ports::{
     DepositPlace, Holding, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, TreasuryBook,
@@ -12,6 +11,7 @@ use api::ports::{
 use api::pricing::{Rate, Terms};
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
+use axum::http::HeaderValue;
 use counterparties_stellar::{AccountId, AssetId, HorizonClient, Stellar};
 use counterparties_stripe::webhook::{self, Notification, WebhookError, WebhookSecrets};
 use counterparties_stripe::{Cards, StripeClient, StripeReadError};
@@ -182,8 +182,17 @@ fn deposit_place() -> Result<DepositPlace> {
     })
 }
 
+fn origins() -> Result<Vec<HeaderValue>> {
+    let list = Config::text("GRIDWAY_CORS_ORIGINS")?;
+    list.split(',')
+        .map(str::trim)
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| origin.parse().context("GRIDWAY_CORS_ORIGINS"))
+        .collect()
+}
+
 /// Waits for a Postgres that is not there (yet): whoever starts first, both come up.
-async fn until_postgres_answers<W>(attempt: impl Fn() -> W) -> Result<(), MigrateError>
+pub(crate) async fn until_postgres_answers<W>(attempt: impl Fn() -> W) -> Result<(), MigrateError>
 where
     W: Future<Output = Result<(), MigrateError>>,
 {
@@ -227,8 +236,6 @@ pub async fn api_state() -> Result<ApiState> {
     let registry_url = Config::text("GRIDWAY_REGISTRY_URL")?;
     Ok(ApiState::new(ApiParts {
         treasury: Arc::new(Book(crate::treasury::accounts()?)),
-        operators: Operators::parse(&Config::text("GRIDWAY_OPERATORS")?)
-            .context("GRIDWAY_OPERATORS")?,
         pool,
         log: CommandLog::new(&Config::text("GRIDWAY_KAFKA_BROKERS")?, &registry_url)?,
         registry_url,
@@ -243,9 +250,10 @@ pub async fn api_state() -> Result<ApiState> {
             )
         },
         deposits: deposit_place()?,
-        tokens: Tokens::parse(&Config::text("GRIDWAY_API_TOKENS")?)
-            .context("GRIDWAY_API_TOKENS")?,
+        auth: people::auth()?,
+        mailer: Arc::new(people::mailer()?),
         terms: terms()?,
+        origins: origins()?,
         changes: projections::Changes::default(),
         clock: clock::now,
     }))

@@ -1,5 +1,6 @@
 //! `gridway up`: everything on the local stack.
 
+use crate::demo::Buyer;
 use crate::fleet::{Fleet, parts};
 use crate::serve;
 use anyhow::{Context, Result};
@@ -8,10 +9,8 @@ use sandbox_stack::{Stack, StackOptions};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The user of the sandbox: a fixed id and token, good for nothing elsewhere.
-pub const SANDBOX_USER: &str = "7d1c4f0a-31b4-5c39-9d57-0d2f6a3a4b11";
-/// The sandbox user's bearer token.
-pub const SANDBOX_TOKEN: &str = "sandbox-token-of-the-demo-user";
+/// The person who signs up in the sandbox.
+pub const PERSON: (&str, &str) = ("demo@example.org", "a horse of the sandbox");
 
 /// How the local stack is to be.
 #[derive(Args, Clone, Debug, Default)]
@@ -68,13 +67,16 @@ pub fn program() -> Result<PathBuf> {
 /// Settings of the sandbox that are not the stack's.
 fn settings(stack: &Stack, overrides: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut environment = stack.environment();
-    let tokens = format!("{SANDBOX_TOKEN}:{SANDBOX_USER}");
+    let seed = "5a".repeat(32);
     for (name, value) in [
         ("GRIDWAY_KAFKA_SESSION_MS", "6000"),
         ("GRIDWAY_KAFKA_REPLICATION", "1"),
         ("GRIDWAY_KAFKA_MIN_ISR", "1"),
-        ("GRIDWAY_API_TOKENS", tokens.as_str()),
-        ("GRIDWAY_OPERATORS", SANDBOX_USER),
+        ("GRIDWAY_AUTH_SEEDS", seed.as_str()),
+        // Everybody calls from one machine, and asks often.
+        ("GRIDWAY_LIMIT_USER", "1000000"),
+        ("GRIDWAY_LIMIT_ADDRESS", "1000000"),
+        ("GRIDWAY_LIMIT_GUEST", "10000"),
     ]
     .iter()
     .chain(overrides)
@@ -165,9 +167,13 @@ pub async fn run(options: &Options) -> Result<()> {
         }
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
+    let (email, password) = PERSON;
+    let person = Buyer::sign_up(sandbox.api(), &sandbox.environment, email, password).await?;
     println!("\nGridway is up. Stop it with Ctrl-C.\n");
     println!("  API          {}", sandbox.api());
-    println!("  token        {SANDBOX_TOKEN}   (Authorization: Bearer …)");
+    println!("  person       {email}, password `{password}`   (POST /auth/login gives a token)");
+    println!("  mailbox      {}", sandbox.stack.mailbox_url());
+    println!("  token        {}", person.token());
     for part in parts().iter().filter(|p| **p != "api") {
         println!(
             "  metrics      {}/metrics   {part}",

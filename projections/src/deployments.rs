@@ -38,7 +38,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    /// Every state.
+    pub const ALL: [Self; 8] = [
         Self::Requested,
         Self::WaitingForFunds,
         Self::Submitted,
@@ -95,6 +96,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Node, Self::Name, Self::Rent];
+
+    /// As it is written in the table and in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Name => "name",
+            Self::Rent => "rent",
+        }
+    }
+
     /// Whether it is a workload on a node.
     #[must_use]
     pub const fn is_node(&self) -> bool {
@@ -102,12 +116,7 @@ impl Kind {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        match text {
-            "node" => Some(Self::Node),
-            "name" => Some(Self::Name),
-            "rent" => Some(Self::Rent),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -136,14 +145,22 @@ pub enum Workload {
 }
 
 impl Workload {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "none" => Some(Self::None),
-            "delivered" => Some(Self::Delivered),
-            "running" => Some(Self::Running),
-            "failed" => Some(Self::Failed),
-            _ => None,
+    /// Everything that a node may have said.
+    pub const ALL: [Self; 4] = [Self::None, Self::Delivered, Self::Running, Self::Failed];
+
+    /// As it is written in the table and in answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Delivered => "delivered",
+            Self::Running => "running",
+            Self::Failed => "failed",
         }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.as_str() == text)
     }
 }
 
@@ -257,15 +274,25 @@ pub async fn get(pool: &PgPool, id: DeploymentId) -> Result<Option<Deployment>, 
         .await
 }
 
-/// The deployments of a user, the latest first, at most `limit`.
+/// The deployments of a user, or of everybody, the latest first: at most `limit` of those after the
+/// row `after`, whoever's that is.
 ///
 /// # Errors
 /// When Postgres does not answer.
-pub async fn list(pool: &PgPool, user: UserId, limit: i64) -> Result<Vec<Deployment>, sqlx::Error> {
+pub async fn list(
+    pool: &PgPool,
+    user: Option<UserId>,
+    after: Option<DeploymentId>,
+    limit: i64,
+) -> Result<Vec<Deployment>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT * FROM deployments WHERE user_id = $1 ORDER BY created_at DESC, id LIMIT $2",
+        "SELECT * FROM deployments
+          WHERE ($1::uuid IS NULL OR user_id = $1)
+            AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM deployments WHERE id = $2))
+          ORDER BY created_at DESC, id DESC LIMIT $3",
     )
-    .bind(user.uuid())
+    .bind(user.map(|id| id.uuid()))
+    .bind(after.map(|id| id.uuid()))
     .bind(limit)
     .fetch_all(pool)
     .await

@@ -28,7 +28,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 5] = [
+    /// Every state.
+    pub const ALL: [Self; 5] = [
         Self::Received,
         Self::Credited,
         Self::Unmatched,
@@ -161,15 +162,25 @@ pub async fn list(
     .await
 }
 
-/// The deposits that are a twin's credit, the latest first, at most `limit`.
+/// The deposits that are a twin's credit, the latest first: at most `limit` of those after the row
+/// `after`.
 ///
 /// # Errors
 /// When Postgres does not answer.
-pub async fn of_twin(pool: &PgPool, twin: TwinId, limit: i64) -> Result<Vec<Deposit>, sqlx::Error> {
+pub async fn of_twin(
+    pool: &PgPool,
+    twin: TwinId,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Deposit>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT * FROM deposits WHERE twin_id = $1 ORDER BY ledger DESC, id DESC LIMIT $2",
+        "SELECT * FROM deposits
+          WHERE twin_id = $1
+            AND ($2::text IS NULL OR (ledger, id) < (SELECT ledger, id FROM deposits WHERE id = $2))
+          ORDER BY ledger DESC, id DESC LIMIT $3",
     )
     .bind(i64::from(twin.0))
+    .bind(after)
     .bind(limit)
     .fetch_all(pool)
     .await

@@ -362,6 +362,8 @@ fn user(event: &UserEvent) -> Value {
         UserEvent::TwinFailed(e) => json!({
             "attempt": e.attempt, "code": e.code, "detail": e.detail,
         }),
+        UserEvent::RoleGranted(e) => json!({ "role": e.role, "by": e.by }),
+        UserEvent::RoleRevoked(e) => json!({ "role": e.role, "by": e.by }),
         UserEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         UserEvent::DeadLetterReleased(e) => released(e),
     }

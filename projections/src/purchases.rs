@@ -44,7 +44,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 12] = [
+    /// Every state.
+    pub const ALL: [Self; 12] = [
         Self::Opened,
         Self::AwaitingPayment,
         Self::AwaitingDeposit,
@@ -210,15 +211,25 @@ pub async fn get(pool: &PgPool, id: PurchaseId) -> Result<Option<Purchase>, sqlx
         .await
 }
 
-/// The purchases of a user, the latest first, at most `limit`.
+/// The purchases of a user, or of everybody, the latest first: at most `limit` of those after the
+/// row `after`, whoever's that is.
 ///
 /// # Errors
 /// When Postgres does not answer.
-pub async fn list(pool: &PgPool, user: UserId, limit: i64) -> Result<Vec<Purchase>, sqlx::Error> {
+pub async fn list(
+    pool: &PgPool,
+    user: Option<UserId>,
+    after: Option<PurchaseId>,
+    limit: i64,
+) -> Result<Vec<Purchase>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT * FROM purchases WHERE user_id = $1 ORDER BY created_at DESC, id LIMIT $2",
+        "SELECT * FROM purchases
+          WHERE ($1::uuid IS NULL OR user_id = $1)
+            AND ($2::uuid IS NULL OR (created_at, id) < (SELECT created_at, id FROM purchases WHERE id = $2))
+          ORDER BY created_at DESC, id DESC LIMIT $3",
     )
-    .bind(user.uuid())
+    .bind(user.map(|id| id.uuid()))
+    .bind(after.map(|id| id.uuid()))
     .bind(limit)
     .fetch_all(pool)
     .await

@@ -4,15 +4,15 @@
 //! written here, a later one is not, and only what was written is folded any further.
 
 use crate::batch::{AnyEvent, Entry, Place};
-use crate::{db, facts, purchases};
+use crate::{db, facts, progress, purchases};
 use chrono::{DateTime, Utc};
-use events::ids::{EventId, PurchaseId};
+use events::ids::{EventId, PurchaseId, UserId};
 use events::schema::EventSet;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 
 /// One event of a purchase's timeline.
@@ -74,6 +74,82 @@ pub async fn of(pool: &PgPool, purchase: PurchaseId) -> Result<Vec<Moment>, sqlx
     .bind(purchase.uuid())
     .fetch_all(pool)
     .await
+}
+
+/// How far somebody has read: the offset of the last event of each partition, -1 before the first.
+pub type Places = BTreeMap<(String, i32), i64>;
+
+/// Where the read models stand: the end of every partition that they have folded.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn ends(pool: &PgPool) -> Result<Places, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT topic, partition, next_offset FROM projection_offsets WHERE projection = $1",
+    )
+    .bind(progress::READ_MODELS)
+    .fetch_all(pool)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let next: i64 = row.try_get("next_offset")?;
+            Ok(((row.try_get("topic")?, row.try_get("partition")?), next - 1))
+        })
+        .collect()
+}
+
+/// The next events after `places`, at most `limit`, in an order that never goes against that of a
+/// partition: all, or those of a user. When these were all, also how far the reading went.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn after(
+    pool: &PgPool,
+    places: &Places,
+    user: Option<UserId>,
+    limit: i64,
+) -> Result<(Vec<Moment>, Option<Places>), sqlx::Error> {
+    // Read first: what is written between the two statements is left for the next time.
+    let ends = ends(pool).await?;
+    let mut topics = Vec::new();
+    let mut partitions = Vec::new();
+    let mut offsets = Vec::new();
+    for ((topic, partition), end) in &ends {
+        let at = places
+            .get(&(topic.clone(), *partition))
+            .copied()
+            .unwrap_or(-1);
+        if at < *end {
+            topics.push(topic.as_str());
+            partitions.push(*partition);
+            offsets.push(at);
+        }
+    }
+    if topics.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    let moments: Vec<Moment> = sqlx::query_as(
+        r#"SELECT * FROM (
+               SELECT t.*, max(t."time") OVER (PARTITION BY t.topic, t.partition ORDER BY t."offset") AS seen
+                 FROM timeline t
+                 JOIN unnest($1::text[], $2::int[], $3::bigint[]) AS c(topic, partition, place)
+                   ON t.topic = c.topic AND t.partition = c.partition AND t."offset" > c.place
+                WHERE $4::uuid IS NULL OR t.correlation = $4
+                   OR EXISTS (SELECT 1 FROM purchases p WHERE p.id = t.correlation AND p.user_id = $4)
+                   OR EXISTS (SELECT 1 FROM deployments d WHERE d.id = t.correlation AND d.user_id = $4)
+                   OR EXISTS (SELECT 1 FROM deployments d WHERE d.batch_id = t.correlation AND d.user_id = $4)
+             ) AS t
+            ORDER BY seen, topic DESC, partition, "offset" LIMIT $5"#,
+    )
+    .bind(&topics)
+    .bind(&partitions)
+    .bind(&offsets)
+    .bind(user.map(|user| user.uuid()))
+    .bind(limit)
+    .fetch_all(pool)
+    .await?;
+    let all = i64::try_from(moments.len()).is_ok_and(|n| n < limit);
+    Ok((moments, all.then_some(ends)))
 }
 
 #[derive(Serialize)]

@@ -85,6 +85,8 @@ fn fold(row: Option<User>, event: &UserEvent, time: Timestamp, offset: i64) -> O
     match event {
         UserEvent::UserRegistered(_)
         | UserEvent::TwinRequested(_)
+        | UserEvent::RoleGranted(_)
+        | UserEvent::RoleRevoked(_)
         | UserEvent::TimerFired(_)
         | UserEvent::DeadLetterReleased(_) => {}
         UserEvent::TwinCreated(e) => {
@@ -106,6 +108,8 @@ fn user_of(event: &UserEvent) -> Option<UserId> {
         UserEvent::TwinRequested(e) => e.user_id,
         UserEvent::TwinCreated(e) => e.user_id,
         UserEvent::TwinFailed(e) => e.user_id,
+        UserEvent::RoleGranted(e) => e.user_id,
+        UserEvent::RoleRevoked(e) => e.user_id,
         UserEvent::TimerFired(e) => e.user_id,
         UserEvent::DeadLetterReleased(_) => return None,
     })

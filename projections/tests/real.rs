@@ -280,7 +280,9 @@ async fn a_purchase_is_folded_with_its_proofs(log: &Log) {
     assert_eq!(row.swap_tx, Some("aa".repeat(32)));
     assert_eq!(row.handoff_tx, Some("bb".repeat(32)));
     assert_eq!(row.mint_block, Some(99));
-    let of_anna = purchases::list(&log.pool, anna, 10).await.unwrap();
+    let of_anna = purchases::list(&log.pool, Some(anna), None, 10)
+        .await
+        .unwrap();
     assert!(of_anna.iter().any(|p| p.id == purchase(name)));
     let found = deployments::get(&log.pool, deployment)
         .await

@@ -12,6 +12,7 @@ import stripe
 
 BIN = pathlib.Path(os.environ["GRIDWAY_BIN"])
 TOKEN = "sandbox-token-of-the-demo-user"
+OPERATOR = "sandbox-token-of-an-operator"
 
 
 def until(what, check, seconds=60):

@@ -1,8 +1,8 @@
 //! Several deployments at once, all or none.
 
 use super::order::{Order, Wanted};
-use super::{FIRST, balance, belongs, command_of, twin_of, view};
-use crate::auth::Caller;
+use super::{FIRST, View, balance, belongs, command_of, twin_of, view};
+use crate::auth::{Caller, Reader};
 use crate::body::Command;
 use crate::idempotency::{self, Fingerprint, Key};
 use crate::problem::{Kind, Problem};
@@ -15,22 +15,85 @@ use axum::response::{IntoResponse, Response};
 use events::deployments::{BatchMember, BatchRequested};
 use events::ids::{BatchId, DeploymentId, PurchaseId};
 use projections::deployments::Deployment;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use utoipa::ToSchema;
 
 /// More are not taken at once.
 const MEMBERS: usize = 100;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Several deployments, all or none.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CreateBatch {
-    deployments: Vec<Wanted>,
+#[schema(as = CreateBatch)]
+pub(super) struct CreateBatch {
+    #[schema(value_type = Vec<Wanted>, min_items = 1, max_items = 100)]
+    deployments: Vec<Member>,
+    /// One of the caller's own: the deployments wait for its TFT.
+    #[schema(value_type = Option<Uuid>)]
     purchase_id: Option<PurchaseId>,
+    /// For how long they are to run; the account must hold that much.
+    #[schema(minimum = 1)]
     hours: Option<u32>,
 }
 
-/// `POST /deployments/batch`: their contracts are created by one transaction.
-pub(crate) async fn create(
+/// A deployment of a batch, as an object: serde would take an array, too.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Member(Wanted);
+
+impl<'de> Deserialize<'de> for Member {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Wanted;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a deployment, as an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Wanted, A::Error> {
+                Wanted::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Object).map(Self)
+    }
+}
+
+/// A batch.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Batch)]
+pub(super) struct Batch {
+    #[schema(value_type = Uuid)]
+    id: BatchId,
+    deployments: Vec<View>,
+}
+
+/// A batch that was asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BatchAsked)]
+struct Asked {
+    #[schema(value_type = Uuid)]
+    id: BatchId,
+    /// Its deployments, in the order of the command.
+    #[schema(value_type = Vec<Uuid>)]
+    deployment_ids: Vec<DeploymentId>,
+    /// As they stand, in the order of their ids; none while the batch is new.
+    deployments: Vec<View>,
+}
+
+/// Asks for several deployments, all or none.
+///
+/// Their contracts are created by one transaction.
+#[utoipa::path(
+    post,
+    path = "/deployments/batch",
+    operation_id = "createBatch",
+    params(Key, wait::Prefer),
+    request_body = CreateBatch,
+    responses((status = 202, description = "The batch.", body = Asked))
+)]
+pub(super) async fn create_batch(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -48,7 +111,7 @@ pub(crate) async fn create(
     let minimum_balance = each
         .mul_ratio_ceil(u64::try_from(count).unwrap_or(u64::MAX), 1)
         .map_err(|_| Problem::field("hours", "that many hours cannot be paid for"))?;
-    let orders = batch.deployments.into_iter().map(Wanted::checked);
+    let orders = batch.deployments.into_iter().map(|m| m.0.checked());
     let orders = orders.collect::<Result<Vec<Order>, _>>()?;
     let id = BatchId::derive(&[&user.to_string(), key.as_str()]);
     idempotency::look(&state.pool, user, &key, &fingerprint).await?;
@@ -100,11 +163,11 @@ pub(crate) async fn create(
         None => projections::deployments::of_batch(&state.pool, id).await?,
     };
     let location = [(header::LOCATION, format!("/deployments/batch/{id}"))];
-    let body = json!({
-        "id": id,
-        "deployment_ids": members,
-        "deployments": views(&shown),
-    });
+    let body = Asked {
+        id,
+        deployment_ids: members,
+        deployments: views(&shown),
+    };
     let response = (StatusCode::ACCEPTED, location, Json(body)).into_response();
     Ok(wait::token(
         idempotency::mark(response, claim.hit),
@@ -112,22 +175,32 @@ pub(crate) async fn create(
     ))
 }
 
-/// `GET /deployments/batch/{id}`
-pub(crate) async fn show(
+/// Shows a batch.
+#[utoipa::path(
+    get,
+    path = "/deployments/batch/{id}",
+    operation_id = "showBatch",
+    params(("id" = Uuid, Path, description = "The batch."), CaughtUp),
+    responses((status = 200, description = "The batch.", body = Batch))
+)]
+pub(super) async fn show_batch(
     State(state): State<ApiState>,
-    Caller(user): Caller,
+    reader: Reader,
     _: CaughtUp,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Batch>, Problem> {
     let missing = || Problem::new(Kind::NotFound, "you have no batch with this id");
     let id: BatchId = id.parse().map_err(|_| missing())?;
     let found = projections::deployments::of_batch(&state.pool, id).await?;
-    if found.first().is_none_or(|d| d.user_id != user) {
+    if found.first().is_none_or(|d| !reader.may_see(d.user_id)) {
         return Err(missing());
     }
-    Ok(Json(json!({ "id": id, "deployments": views(&found) })))
+    Ok(Json(Batch {
+        id,
+        deployments: views(&found),
+    }))
 }
 
-fn views(deployments: &[Deployment]) -> Vec<Value> {
+fn views(deployments: &[Deployment]) -> Vec<View> {
     deployments.iter().map(view).collect()
 }

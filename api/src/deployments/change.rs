@@ -1,6 +1,6 @@
 //! Another workload for a deployment, and its end.
 
-use super::{command, fits, own, view};
+use super::{View, command, fits, own, view};
 use crate::auth::Caller;
 use crate::body::Command;
 use crate::idempotency::{self, Claim, Fingerprint, Key};
@@ -9,20 +9,32 @@ use crate::state::ApiState;
 use crate::wait;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::deployments::{DeploymentCancelRequested, DeploymentEvent, DeploymentUpdateRequested};
 use projections::deployments::{Deployment, Kind as What, State as Stage};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// Another workload.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateDeployment {
+    /// The whole workload anew, at most 512 bytes of UTF-8.
+    #[schema(max_length = 512)]
     data: String,
 }
 
-/// `PUT /deployments/{id}`: the whole workload anew, as the next version.
-pub(crate) async fn update(
+/// Asks for another workload, as the next version.
+#[utoipa::path(
+    put,
+    path = "/deployments/{id}",
+    operation_id = "updateDeployment",
+    params(("id" = Uuid, Path, description = "The deployment."), Key, wait::Prefer),
+    request_body = UpdateDeployment,
+    responses((status = 202, description = "The deployment as it stands.", body = View))
+)]
+pub(super) async fn update(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -54,8 +66,17 @@ pub(crate) async fn update(
     taken(&state, &key, patience, &headers, (deployment, hit), event).await
 }
 
-/// `DELETE /deployments/{id}`: what is under way is awaited, then the contract is cancelled.
-pub(crate) async fn cancel(
+/// Asks for the end of a deployment.
+///
+/// What is under way is awaited, then the contract is cancelled.
+#[utoipa::path(
+    delete,
+    path = "/deployments/{id}",
+    operation_id = "cancelDeployment",
+    params(("id" = Uuid, Path, description = "The deployment."), Key, wait::Prefer),
+    responses((status = 202, description = "The deployment as it stands.", body = View))
+)]
+pub(super) async fn cancel(
     State(state): State<ApiState>,
     Caller(user): Caller,
     key: Key,
@@ -110,7 +131,7 @@ async fn taken(
     let about = (deployment.user_id, deployment.id, deployment.purchase_id);
     let position = command(state, key, about, event, headers).await?;
     let id = deployment.id;
-    let mut shown = Some(deployment);
+    let mut shown = deployment;
     if !patience.is_zero() {
         // A repetition changes nothing; the first one was taken in long ago.
         let after = if hit { 0 } else { position.offset };
@@ -119,13 +140,14 @@ async fn taken(
             Ok(found.filter(|d| d.version >= after && d.state.is_final()))
         })
         .await?;
-        shown = match ended {
+        let latest = match ended {
             Some(deployment) => Some(deployment),
             None => projections::deployments::get(&state.pool, id).await?,
         };
+        shown = latest.unwrap_or(shown);
     }
-    let body = shown.as_ref().map(view);
-    let response = (StatusCode::ACCEPTED, Json(body)).into_response();
+    let location = [(header::LOCATION, format!("/deployments/{id}"))];
+    let response = (StatusCode::ACCEPTED, location, Json(view(&shown))).into_response();
     Ok(wait::token(
         idempotency::mark(response, hit),
         Some(&position),

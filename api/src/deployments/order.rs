@@ -1,28 +1,39 @@
 //! What a deployment can be: a workload on a node, a name, or a whole node.
 
-use super::{FIRST, fits};
+use super::{FIRST, fits, kinds};
 use crate::problem::Problem;
 use crate::state::ApiState;
 use events::deployments::DeploymentKind;
 use events::ids::{DeploymentId, NodeId};
 use projections::deployments::Kind;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// More public addresses than this no node has to give.
 const PUBLIC_IPS: u8 = 16;
 /// What the chain takes for a name.
 const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 3..=64;
 
-/// A deployment as the caller writes it.
-#[derive(Debug, Serialize, Deserialize)]
+/// A deployment as the caller writes it: a workload for a node, a name, or a whole node.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BatchDeployment)]
 pub(crate) struct Wanted {
     #[serde(default)]
+    #[schema(schema_with = kinds)]
     pub kind: Kind,
+    /// Of a workload and of a whole node.
+    #[schema(value_type = Option<u32>, minimum = 1)]
     pub node_id: Option<NodeId>,
+    /// Of a name.
+    #[schema(min_length = 3, max_length = 64, pattern = "^[a-z0-9-]{3,64}$")]
     pub name: Option<String>,
+    /// The workload of a node, at most 512 bytes of UTF-8.
+    #[schema(max_length = 512)]
     pub data: Option<String>,
+    /// Public addresses, of a workload.
     #[serde(default)]
+    #[schema(maximum = 16)]
     pub public_ips: u8,
     pub solution_provider: Option<u32>,
 }

@@ -167,7 +167,19 @@ pub async fn a_deployment_is_changed_and_ended(world: &World) {
         (again.status.as_u16(), again.header("idempotency-hit")),
         (202, "true")
     );
-    assert_eq!(again.json()["state"], "cancelled");
+    assert_eq!(again.text, asked.text);
+    assert_eq!(again.header("location"), path);
+    // Who waits for the outcome is told it.
+    let waiting = world
+        .request("DELETE", &path, ANNA)
+        .header("Idempotency-Key", "end")
+        .header("Prefer", "wait=20");
+    let waiting = world.send(waiting).await;
+    assert_eq!(
+        (waiting.status.as_u16(), waiting.header("idempotency-hit")),
+        (202, "true")
+    );
+    assert_eq!(waiting.json()["state"], "cancelled");
 }
 
 pub async fn a_batch_is_requested_and_shown(world: &World) {

@@ -1,17 +1,23 @@
 //! The API on a real stack, with counterparties that answer from memory.
 
-use api::auth::{Operators, Tokens};
+use api::auth::oidc::{Oidc, OidcSettings};
+use api::auth::passwords::Passwords;
+use api::auth::sessions::Sessions;
+use api::auth::tokens::Tokens;
+use api::auth::{Auth, Limits, ServiceTokens};
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    DepositPlace, Holding, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, TreasuryBook,
-    WebhookRefusal, WebhookVerifier,
+    DepositPlace, Holding, Mail, Mailer, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote,
+    TreasuryBook, WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
 use chrono::Utc;
+use counterparties_messaging::{Mailer as _, SmtpMailer};
 use events::ids::{EventId, UserId};
 use events::money::{Amount, Tft};
+use events::outcome::Attempt;
 use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use events::topics;
@@ -31,12 +37,14 @@ use tokio_util::sync::CancellationToken;
 
 pub const ANNA: &str = "token-of-anna-00001";
 pub const BERT: &str = "token-of-bert-00002";
+/// An auditor.
+pub const CARA: &str = "token-of-cara-00003";
 
 pub fn user(name: &str) -> UserId {
     UserId::derive(&[name])
 }
 
-/// Sells a TFT for a cent; up to 10,000 of them; does not answer for 666.
+/// Sells a TFT for a cent; up to 10,000 of them; does not answer for 666, and takes a second for 677.
 struct Market;
 
 #[async_trait]
@@ -49,6 +57,9 @@ impl Quoter for Market {
             return Err(QuoteError::Unavailable(
                 "the horizon is behind the clouds".to_owned(),
             ));
+        }
+        if tft == Amount::from_whole(678) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Ok(SwapQuote {
             usdc: Amount::from_minor(tft.minor() / 100).unwrap(),
@@ -149,6 +160,76 @@ impl WebhookVerifier for Webhooks {
     }
 }
 
+/// Mails through the stack's real server.
+struct Post(SmtpMailer);
+
+#[async_trait]
+impl Mailer for Post {
+    async fn send(&self, mail: &Mail) -> Attempt<()> {
+        let mail = counterparties_messaging::Mail {
+            id: mail.id,
+            to: mail.to.clone(),
+            subject: mail.subject.clone(),
+            text: mail.text.clone(),
+            at: mail.at,
+        };
+        match self.0.send(&mail).await {
+            Attempt::Landed(_) => Attempt::Landed(()),
+            Attempt::Refused(refusal) => Attempt::Refused(refusal),
+            Attempt::NotSent(why) => Attempt::NotSent(why),
+            Attempt::Unknown(why) => Attempt::Unknown(why),
+            Attempt::NoAnswer(why) => Attempt::NoAnswer(why),
+        }
+    }
+}
+
+/// The seed of the keys of all worlds.
+pub const SEED: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+pub const ISSUER: &str = "https://gridway.test";
+pub const AUDIENCE: &str = "gridway-test";
+
+/// How a world differs from the usual one.
+#[derive(Clone)]
+pub struct Terrain {
+    pub limits: Limits,
+    pub oidc: Option<OidcSettings>,
+    /// Whether it folds the log; of several worlds on a stack only one may.
+    pub projections: bool,
+}
+
+impl Default for Terrain {
+    fn default() -> Self {
+        Self {
+            limits: Limits {
+                user: 1_000_000,
+                address: 1_000_000,
+                guest: 1_000_000,
+            },
+            oidc: None,
+            projections: true,
+        }
+    }
+}
+
+fn auth(stack: &Stack, terrain: Terrain) -> Auth {
+    Auth {
+        tokens: Tokens::new(SEED, Duration::from_secs(86_400), ISSUER, AUDIENCE).unwrap(),
+        sessions: Sessions::new(stack.redis_url()).unwrap(),
+        passwords: Passwords::new().unwrap(),
+        oidc: terrain.oidc.map(|settings| Oidc::new(settings).unwrap()),
+        service: ServiceTokens::parse(&format!(
+            "{ANNA}:{},{BERT}:{},{CARA}:{}/auditor",
+            user("anna"),
+            user("bert"),
+            user("cara")
+        ))
+        .unwrap(),
+        limits: terrain.limits,
+        proxies: 0,
+        public_url: "https://console.test".to_owned(),
+    }
+}
+
 /// The API, served on a real stack beside the projections.
 pub struct World {
     pub base: String,
@@ -203,8 +284,12 @@ impl Answer {
 }
 
 impl World {
-    #[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
     pub async fn open(stack: &Stack) -> Self {
+        Self::open_with(stack, Terrain::default()).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests stand at the edge")]
+    pub async fn open_with(stack: &Stack, terrain: Terrain) -> Self {
         let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
             .set("bootstrap.servers", stack.kafka_brokers())
             .create()
@@ -216,12 +301,16 @@ impl World {
             .await
             .unwrap()
         {
-            made.unwrap();
+            assert!(matches!(
+                made,
+                Ok(_) | Err((_, rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists))
+            ));
         }
         let pool = projections::connect(stack.database_url(), 8).unwrap();
         projections::migrate(&pool).await.unwrap();
         api::migrate(&pool).await.unwrap();
         let log = || CommandLog::new(stack.kafka_brokers(), stack.registry_url()).unwrap();
+        let folds = terrain.projections;
         let state = ApiState::new(ApiParts {
             pool: pool.clone(),
             log: log(),
@@ -230,7 +319,6 @@ impl World {
             secrets: Arc::new(Secrets),
             webhooks: Arc::new(Webhooks),
             treasury: Arc::new(Vault),
-            operators: Operators::parse(&user("anna").to_string()).unwrap(),
             deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
             deposits: DepositPlace {
                 account: "GTREASURY".to_owned(),
@@ -239,9 +327,12 @@ impl World {
                 passphrase: "Test SDF Network ; September 2015".to_owned(),
                 muxed: |account, id| Some(format!("M{account}{id}")),
             },
-            tokens: Tokens::parse(&format!("{ANNA}:{},{BERT}:{}", user("anna"), user("bert")))
-                .unwrap(),
+            auth: auth(stack, terrain),
+            mailer: Arc::new(Post(
+                SmtpMailer::new(stack.smtp_url(), "Gridway <no-reply@gridway.test>").unwrap(),
+            )),
             terms: Terms::default(),
+            origins: vec!["https://console.test".parse().unwrap()],
             changes: projections::Changes::default(),
             clock: || Timestamp::from(Utc::now()),
         });
@@ -254,10 +345,14 @@ impl World {
             database_url: stack.database_url().to_owned(),
         };
         let (serving, folding) = (stop.clone(), stop.clone());
-        let tasks = vec![
-            tokio::spawn(async move { api::serve(listener, state, serving).await.unwrap() }),
-            tokio::spawn(async move { projections::run(config, folding).await.unwrap() }),
-        ];
+        let mut tasks = vec![tokio::spawn(async move {
+            api::serve(listener, state, serving).await.unwrap();
+        })];
+        if folds {
+            tasks.push(tokio::spawn(async move {
+                projections::run(config, folding).await.unwrap();
+            }));
+        }
         Self {
             base,
             client: Client::new(),
@@ -319,6 +414,7 @@ impl World {
         .await
     }
 
+    #[allow(dead_code, reason = "not every test of this crate waits")]
     pub async fn post_waiting(&self, path: &str, token: &str, key: &str, body: &Value) -> Answer {
         let request = self
             .request("POST", path, token)

@@ -1,6 +1,6 @@
 //! What operators see of our accounts.
 
-use super::support::{ANNA, BERT, World, eventually};
+use super::support::{ANNA, CARA, World, eventually};
 use events::ids::{EventId, PurchaseId};
 use events::money::Amount;
 use events::purchases::{LanesOpened, PurchaseEvent, SwapCompleted};
@@ -14,10 +14,10 @@ pub async fn operators_see_it(world: &World, purchase: PurchaseId) {
         .await
         .is_problem(401, "unauthorized");
     world
-        .get("/treasury", BERT)
+        .get("/treasury", ANNA)
         .await
         .is_problem(403, "forbidden");
-    let quiet = world.get("/treasury", ANNA).await;
+    let quiet = world.get("/treasury", CARA).await;
     assert_eq!(quiet.status, 200, "{}", quiet.text);
     let quiet = quiet.json();
     assert_eq!(quiet["holdings"][0]["balance"], "10.0000000");
@@ -59,7 +59,7 @@ pub async fn operators_see_it(world: &World, purchase: PurchaseId) {
     .await
     .unwrap();
     let seen = eventually(|| async {
-        let seen = world.get("/treasury", ANNA).await.json();
+        let seen = world.get("/treasury", CARA).await.json();
         (seen["spent"]["usdc"] == "2.0000000").then_some(seen)
     })
     .await;

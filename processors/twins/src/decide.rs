@@ -131,6 +131,8 @@ pub fn transition(
             UserEvent::UserRegistered(_)
             | UserEvent::TwinRequested(_)
             | UserEvent::TwinFailed(_)
+            | UserEvent::RoleGranted(_)
+            | UserEvent::RoleRevoked(_)
             | UserEvent::TimerFired(_)
             | UserEvent::DeadLetterReleased(_),
             state,

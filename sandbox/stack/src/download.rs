@@ -1,4 +1,4 @@
-//! The two servers that come from Maven Central, fetched once and kept.
+//! The servers that come from Maven Central, fetched once and kept.
 
 use crate::child::{kill_group, spawn, tail};
 use crate::{StackError, places, progress::Progress, tools::Tools};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 /// What the machine that builds or runs this can fetch without asking anybody.
 const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1";
 const KAFKA_VERSION: &str = "4.4.0";
+const MAIL_VERSION: &str = "2.1.8";
 const REGISTRY_VERSION: &str = "2.6.13.Final";
 /// Without the binding, Kafka logs nothing, not even why it does not start.
 const SLF4J_BINDING_VERSION: &str = "2.25.5";
@@ -105,6 +106,25 @@ impl Downloads {
                 "io/apicurio",
             )
         })
+    }
+
+    /// The mail server's jar. Blocks while it downloads.
+    pub(crate) fn mail(&self) -> Result<PathBuf, StackError> {
+        let home = self.once(&format!("greenmail-{MAIL_VERSION}"), |work| {
+            fs::write(work.join("pom.xml"), pom(&[]))
+                .map_err(|source| folder_error(work, source))?;
+            let artifact =
+                format!("-Dartifact=com.icegreen:greenmail-standalone:{MAIL_VERSION}:jar");
+            let output = format!("-DoutputDirectory={}", work.display());
+            let goal = format!("{PLUGIN}:copy");
+            self.maven(
+                &format!("GreenMail {MAIL_VERSION}"),
+                work,
+                &[&goal, &artifact, &output],
+                "com/icegreen",
+            )
+        })?;
+        Ok(home.join(format!("greenmail-standalone-{MAIL_VERSION}.jar")))
     }
 
     /// Makes `name` by `fetch` in a folder beside it, then renames: what is there is whole.

@@ -1,4 +1,4 @@
-//! The local stack: real Kafka, schema registry, Postgres and Redis, and the stand-ins of the
+//! The local stack: real Kafka, schema registry, Postgres, Redis and mail server, and the stand-ins of the
 //! counterparties, as child processes on free loopback ports.
 //!
 //! ```no_run
@@ -17,7 +17,7 @@
 //!
 //! [`Stack::stop`] stops everything cleanly. A dropped stack is killed. When this process is
 //! killed, the kernel ends the children. Kafka, the registry and Postgres keep their data over
-//! [`Stack::restart`]; Redis and the stand-ins start empty.
+//! [`Stack::restart`]; Redis, the mail server and the stand-ins start empty.
 //!
 //! Nothing here is protected by passwords: everything listens on loopback only, and holds
 //! nothing of value.
@@ -26,6 +26,7 @@ mod child;
 mod download;
 mod hanging;
 mod kafka;
+mod mail;
 mod market;
 mod places;
 mod ports;
@@ -65,6 +66,8 @@ pub enum Part {
     Postgres,
     /// Redis.
     Redis,
+    /// GreenMail.
+    Mail,
     /// The stand-in for Stripe.
     Stripe,
     /// The stand-in for Horizon.
@@ -75,10 +78,11 @@ pub enum Part {
 
 impl Part {
     /// All parts, in the order in which they are stopped.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tfchain,
         Self::Horizon,
         Self::Stripe,
+        Self::Mail,
         Self::Registry,
         Self::Kafka,
         Self::Redis,
@@ -92,6 +96,7 @@ impl Part {
             Self::Registry => "registry",
             Self::Postgres => "postgres",
             Self::Redis => "redis",
+            Self::Mail => "mail",
             Self::Stripe => "stripe",
             Self::Horizon => "horizon",
             Self::Tfchain => "tfchain",
@@ -226,6 +231,9 @@ pub struct Stack {
     registry: Service,
     postgres: Service,
     redis: Service,
+    mail: Service,
+    /// Where the mail server shows what it keeps.
+    mailbox: String,
     stand_ins: Option<StandIns>,
     kafka_home: PathBuf,
     registry_home: PathBuf,
@@ -302,6 +310,15 @@ impl Stack {
             redis::plan(&tools, at, ports)
         });
 
+        let mail = async {
+            let downloads = downloads.clone();
+            let jar = blocking(move || downloads.mail()).await?;
+            Service::start(Part::Mail, 2, progress, |ports| {
+                mail::plan(&tools, &jar, at, ports)
+            })
+            .await
+        };
+
         let stand_ins = async {
             if options.stand_ins {
                 StandIns::start(&options, at, progress).await.map(Some)
@@ -310,8 +327,8 @@ impl Stack {
             }
         };
 
-        let ((kafka, kafka_home), (registry, registry_home), postgres, redis, stand_ins) =
-            tokio::try_join!(kafka, registry, postgres, redis, stand_ins)?;
+        let ((kafka, kafka_home), (registry, registry_home), postgres, redis, mail, stand_ins) =
+            tokio::try_join!(kafka, registry, postgres, redis, mail, stand_ins)?;
         progress.say(&format!(
             "all ready in {:.1} s",
             begun.elapsed().as_secs_f32()
@@ -322,6 +339,8 @@ impl Stack {
             registry,
             postgres,
             redis,
+            mailbox: mail.asked_at().trim_end_matches(mail::READY).to_owned(),
+            mail,
             stand_ins,
             kafka_home,
             registry_home,
@@ -342,6 +361,8 @@ impl Stack {
             ("GRIDWAY_REGISTRY_URL", self.registry_url().to_owned()),
             ("GRIDWAY_DATABASE_URL", self.database_url().to_owned()),
             ("GRIDWAY_REDIS_URL", self.redis_url().to_owned()),
+            ("GRIDWAY_SMTP_URL", self.smtp_url().to_owned()),
+            ("GRIDWAY_SANDBOX_MAILBOX", self.mailbox_url().to_owned()),
         ];
         if let Some(stand_ins) = &self.stand_ins {
             all.extend(stand_ins.environment());
@@ -369,6 +390,16 @@ impl Stack {
     /// Redis, `redis://127.0.0.1:port`.
     pub fn redis_url(&self) -> &str {
         self.redis.address()
+    }
+
+    /// The mail server, `smtp://127.0.0.1:port`.
+    pub fn smtp_url(&self) -> &str {
+        self.mail.address()
+    }
+
+    /// Where the mail server shows what it keeps: `GET /api/user/{address}/messages/INBOX`.
+    pub fn mailbox_url(&self) -> &str {
+        &self.mailbox
     }
 
     /// The Stripe stand-in, `http://127.0.0.1:port`.
@@ -490,6 +521,7 @@ impl Stack {
             self.registry.stop(),
             self.kafka.stop(),
             self.redis.stop(),
+            self.mail.stop(),
             self.postgres.stop()
         );
         keep_shared_classes(&self.kafka_home, self.run.path(), Part::Kafka, &self.tools);
@@ -510,6 +542,7 @@ impl Stack {
             Part::Registry => Some(&self.registry),
             Part::Postgres => Some(&self.postgres),
             Part::Redis => Some(&self.redis),
+            Part::Mail => Some(&self.mail),
             Part::Stripe => stand_ins.map(|stand_ins| &stand_ins.stripe),
             Part::Horizon => stand_ins.map(|stand_ins| &stand_ins.horizon),
             Part::Tfchain => stand_ins.map(|stand_ins| &stand_ins.tfchain),
@@ -536,6 +569,7 @@ impl Drop for Stack {
             &mut self.registry,
             &mut self.kafka,
             &mut self.redis,
+            &mut self.mail,
             &mut self.postgres,
         ]) {
             service.kill_and_reap();

@@ -26,6 +26,8 @@ pub(crate) enum Ready {
     },
     /// PING.
     Redis { port: u16 },
+    /// A successful answer.
+    Http { url: String },
     /// A line `{"listening":"http://…"}` in its output.
     Listening,
 }
@@ -62,6 +64,7 @@ impl Ready {
             Self::Registry { url } => registry(url).await,
             Self::Postgres { server, database } => postgres(server, database).await,
             Self::Redis { port } => redis(*port).await,
+            Self::Http { url } => http(url).await,
             Self::Listening => {
                 let output = process.output();
                 let announced = output
@@ -114,6 +117,12 @@ async fn registry(url: &str) -> Result<(), String> {
         .send()
         .await
         .map_err(text)?;
+    answer.error_for_status().map_err(text)?;
+    Ok(())
+}
+
+async fn http(url: &str) -> Result<(), String> {
+    let answer = reqwest::get(url).await.map_err(text)?;
     answer.error_for_status().map_err(text)?;
     Ok(())
 }

@@ -77,6 +77,14 @@ impl Service {
         &self.plan.address
     }
 
+    /// The address at which it is asked whether it is ready; empty where that is no address.
+    pub(crate) fn asked_at(&self) -> &str {
+        match &self.plan.ready {
+            Ready::Http { url } => url,
+            _ => "",
+        }
+    }
+
     /// The process id, while it runs.
     pub(crate) async fn id(&self) -> Option<u32> {
         let mut process = self.process.lock().await;
