@@ -31,6 +31,7 @@ mod stream;
 mod sweep;
 mod trace;
 mod treasury;
+mod unread;
 mod users;
 mod wait;
 mod webhook;
@@ -81,6 +82,7 @@ pub fn router(state: ApiState) -> Router {
         })
         .layer(middleware::from_fn_with_state(state.clone(), answers::keep))
         .layer(middleware::from_fn_with_state(state.clone(), auth::guard))
+        .layer(middleware::from_fn(unread::close))
         .layer(middleware::from_fn(metrics::observe))
         .layer(middleware::from_fn(dress::dress))
         .layer(middleware::from_fn_with_state(state.clone(), dress::cors))
