@@ -13,7 +13,7 @@ SEEDS ?= 10000
 RECORDS ?= 1000000
 KAFKA_SECONDS ?= 120
 
-.PHONY: help demo up test lint deny bench fold lanes-bench deployments-bench crash sim faults outages mutants prove tools build
+.PHONY: help demo up test lint deny bench fold lanes-bench deployments-bench api-bench crash sim faults outages mutants prove tools build
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,7 @@ deny:
 bench: build ## latency of a purchase and purchases a second
 	$(BIN)/system-tests bench
 	$(BIN)/system-tests deployments
+	$(BIN)/system-tests api-bench
 
 fold: build ## how long a processor folds a partition of RECORDS records before it is live
 	$(BIN)/system-tests fold --records $(RECORDS)
@@ -54,6 +55,9 @@ lanes-bench: build ## 64 lanes, ledgers of a second: swaps a ledger takes, our C
 
 deployments-bench: build ## seconds until 1,000 deployments of 100 users are final, with blocks of a second
 	$(BIN)/system-tests deployments
+
+api-bench: build ## 500 commands a second beside Kafka's own confirmations; queries beside a bare handler
+	$(BIN)/system-tests api-bench
 
 crash: build ## KILLS kills and FREEZES freezes of all processes during PURCHASES purchases
 	$(BIN)/system-tests crash --kills $(KILLS) --freezes $(FREEZES) --purchases $(PURCHASES) --seed $(SEED)

@@ -1,5 +1,6 @@
 //! The crash harness and the benchmarks: the whole product as processes on the real stack.
 
+mod api_bench;
 mod bench;
 mod calls;
 mod crash;
@@ -52,6 +53,28 @@ enum Command {
         /// Purchases at once.
         #[arg(long, default_value_t = 200)]
         burst: usize,
+    },
+    /// Commands beside Kafka's own confirmations, queries beside a bare handler.
+    ApiBench {
+        /// Commands a second.
+        #[arg(long, default_value_t = 500)]
+        rate: u32,
+        /// Seconds of commands.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// The most milliseconds by which a command's p99 may exceed Kafka's.
+        #[arg(long, default_value_t = 15)]
+        above_ms: u64,
+        /// The least per cent of the bare handler's queries a second.
+        #[arg(long, default_value_t = 60)]
+        percent: u64,
+    },
+    /// The bare handler that `api-bench` compares with.
+    #[command(hide = true)]
+    Bare {
+        /// URL of the database.
+        #[arg(long)]
+        database: String,
     },
     /// Deployments on TFChain with blocks of a second, straight through the client.
     Deployments {
@@ -151,6 +174,21 @@ async fn run() -> Result<()> {
             .await
         }
         Command::Bench { single, burst } => bench::run(single, burst).await,
+        Command::ApiBench {
+            rate,
+            seconds,
+            above_ms,
+            percent,
+        } => {
+            api_bench::run(api_bench::Plan {
+                rate: rate.max(1),
+                seconds: seconds.max(1),
+                above_ms,
+                percent,
+            })
+            .await
+        }
+        Command::Bare { database } => api_bench::bare(&database).await,
         Command::Deployments {
             users,
             deployments,
