@@ -110,6 +110,14 @@ async fn ping(url: &str) {
     assert_eq!(&answer, b"+PONG\r\n");
 }
 
+async fn greets(url: &str) {
+    let address = url.strip_prefix("smtp://").unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).await.unwrap();
+    assert_eq!(&greeting, b"220 ");
+}
+
 #[tokio::test]
 async fn every_part_answers_survives_a_crash_and_is_gone_after_the_stop() {
     let stack = Stack::start(without_stand_ins()).await.unwrap();
@@ -123,6 +131,8 @@ async fn every_part_answers_survives_a_crash_and_is_gone_after_the_stop() {
         "GRIDWAY_REGISTRY_URL",
         "GRIDWAY_DATABASE_URL",
         "GRIDWAY_REDIS_URL",
+        "GRIDWAY_SMTP_URL",
+        "GRIDWAY_SANDBOX_MAILBOX",
     ];
     assert_eq!(names, expected);
 
@@ -187,13 +197,25 @@ async fn every_part_answers_survives_a_crash_and_is_gone_after_the_stop() {
     stack.restart(Part::Redis).await.unwrap();
     ping(&redis).await;
 
+    // The mail server says who it is, before and after a crash.
+    let mail = stack.smtp_url().to_owned();
+    greets(&mail).await;
+    stack.restart(Part::Mail).await.unwrap();
+    greets(&mail).await;
+
     assert!(matches!(
         stack.pid(Part::Horizon).await,
         Err(StackError::NotStarted(Part::Horizon))
     ));
 
     let mut pids = Vec::new();
-    for part in [Part::Kafka, Part::Registry, Part::Postgres, Part::Redis] {
+    for part in [
+        Part::Kafka,
+        Part::Registry,
+        Part::Postgres,
+        Part::Redis,
+        Part::Mail,
+    ] {
         pids.push(stack.pid(part).await.unwrap().unwrap());
     }
     let backends: Vec<u32> = pids.iter().flat_map(|pid| children(*pid)).collect();
@@ -216,10 +238,10 @@ fn binary(dir: &Path) -> (std::process::Child, Vec<u32>, Vec<String>) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(binary.stdout.take().unwrap()).lines();
-    let environment: Vec<String> = lines.map(Result::unwrap).take(4).collect();
-    assert_eq!(environment.len(), 4, "the binary has ended");
+    let environment: Vec<String> = lines.map(Result::unwrap).take(6).collect();
+    assert_eq!(environment.len(), 6, "the binary has ended");
     let mut pids = children(binary.id());
-    assert_eq!(pids.len(), 4);
+    assert_eq!(pids.len(), 5);
     let backends: Vec<u32> = pids.iter().flat_map(|pid| children(*pid)).collect();
     pids.extend(backends);
     (binary, pids, environment)
