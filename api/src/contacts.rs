@@ -30,12 +30,11 @@ pub async fn email(pool: &PgPool, user: UserId) -> Result<Option<String>, sqlx::
 /// # Errors
 /// When Postgres does not answer.
 pub async fn phone(pool: &PgPool, user: UserId) -> Result<Option<String>, sqlx::Error> {
-    let number: Option<Option<String>> =
-        sqlx::query_scalar("SELECT number FROM phones WHERE user_id = $1")
-            .bind(user.uuid())
-            .fetch_optional(pool)
-            .await?;
-    Ok(number.flatten())
+    let number = "SELECT number FROM phones WHERE user_id = $1 AND number IS NOT NULL";
+    sqlx::query_scalar(number)
+        .bind(user.uuid())
+        .fetch_optional(pool)
+        .await
 }
 
 /// An endpoint that was not removed.

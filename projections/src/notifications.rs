@@ -109,15 +109,6 @@ fn parsed<T: serde::de::DeserializeOwned>(column: &str, value: Value) -> Result<
     serde_json::from_value(value).map_err(|_| db::unreadable(column, &shown))
 }
 
-fn channel(text: &str) -> Result<Channel, sqlx::Error> {
-    Channel::ALL
-        .into_iter()
-        .find(|channel| {
-            channel.as_str() == text || format!("{channel:?}").eq_ignore_ascii_case(text)
-        })
-        .ok_or_else(|| db::unreadable("channel", text))
-}
-
 impl FromRow<'_, PgRow> for Notification {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let endpoint: Option<Uuid> = row.try_get("endpoint_id")?;
@@ -125,7 +116,7 @@ impl FromRow<'_, PgRow> for Notification {
             id: NotificationId::from_uuid(row.try_get("id")?),
             user_id: UserId::from_uuid(row.try_get("user_id")?),
             kind: row.try_get("kind")?,
-            channel: channel(&row.try_get::<String, _>("channel")?)?,
+            channel: parsed("channel", Value::String(row.try_get("channel")?))?,
             endpoint_id: endpoint.map(EndpointId::from_uuid),
             source_event_id: EventId::from_uuid(row.try_get("source_event_id")?),
             language: row.try_get("language")?,
