@@ -228,6 +228,12 @@ pub(crate) struct AddEndpoint {
     description: String,
 }
 
+/// Nothing is asked.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Nothing)]
+pub(crate) struct Nothing {}
+
 /// Registers a webhook endpoint; the answer shows its secret, and nothing does again.
 ///
 /// What is sent there is signed by Standard Webhooks. Redirects are not followed, and addresses
@@ -357,6 +363,7 @@ async fn claimed(
     path = "/webhook-endpoints/{id}/rotate-secret",
     operation_id = "rotateWebhookSecret",
     params(("id" = Uuid, Path, description = "The endpoint."), Key),
+    request_body = Nothing,
     responses((status = 202, description = "The endpoint with its new secret.", body = View))
 )]
 async fn rotate(
@@ -364,6 +371,7 @@ async fn rotate(
     Caller(user): Caller,
     key: Key,
     Path(id): Path<String>,
+    Command(Nothing {}): Command<Nothing>,
 ) -> Result<Response, Problem> {
     let endpoint = standing(&state, user, &id).await?;
     let fingerprint = Fingerprint::of("webhook-endpoints/rotate", &endpoint.id)?;
@@ -403,6 +411,7 @@ async fn rotate(
     path = "/webhook-endpoints/{id}/enable",
     operation_id = "enableWebhookEndpoint",
     params(("id" = Uuid, Path, description = "The endpoint."), Key),
+    request_body = Nothing,
     responses((status = 202, description = "The endpoint as it stands.", body = View))
 )]
 async fn enable(
@@ -411,6 +420,7 @@ async fn enable(
     key: Key,
     headers: HeaderMap,
     Path(id): Path<String>,
+    Command(Nothing {}): Command<Nothing>,
 ) -> Result<Response, Problem> {
     let endpoint = standing(&state, user, &id).await?;
     let fingerprint = Fingerprint::of("webhook-endpoints/enable", &endpoint.id)?;
@@ -457,6 +467,7 @@ async fn deliveries(
         ("delivery" = Uuid, Path, description = "The notification."),
         Key,
     ),
+    request_body = Nothing,
     responses((status = 202, description = "The delivery as it stands.", body = notifications::View))
 )]
 async fn resend(
@@ -465,6 +476,7 @@ async fn resend(
     key: Key,
     headers: HeaderMap,
     Path((id, delivery)): Path<(String, String)>,
+    Command(Nothing {}): Command<Nothing>,
 ) -> Result<Response, Problem> {
     let endpoint = standing(&state, user, &id).await?;
     let missing = || {

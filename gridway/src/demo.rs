@@ -349,11 +349,10 @@ async fn buy(sandbox: &Sandbox) -> Result<()> {
 
 /// The mail that tells of the purchase's end: its subject and text.
 fn arrived(mail: &str) -> Option<String> {
-    let subject = mail.lines().find(|line| line.starts_with("Subject: "))?;
-    let (_, text) = mail
-        .replace('\r', "")
-        .split_once("\n\n")
-        .map(|(h, t)| (h.to_owned(), t.to_owned()))?;
+    let mail = mail.replace('\r', "");
+    let (headers, text) = mail.split_once("\n\n")?;
+    let mut headers = headers.lines();
+    let subject = headers.find(|line| line.starts_with("Subject: "))?;
     let told = subject.contains("have arrived");
     told.then(|| format!("  {subject}\n\n  {}", text.trim().replace('\n', "\n  ")))
 }

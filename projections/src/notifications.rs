@@ -249,7 +249,7 @@ pub async fn endpoints(
     pool: &PgPool,
     ids: &[EndpointId],
 ) -> Result<Vec<EndpointState>, sqlx::Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let ids: Vec<Uuid> = ids.iter().map(EndpointId::uuid).collect();
     sqlx::query_as("SELECT * FROM webhook_endpoint_states WHERE id = ANY($1)")
         .bind(ids)
         .fetch_all(pool)

@@ -97,12 +97,11 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
             | (169, 254, _)
             | (172, 16..=31, _)
             | (192, 168, _)
-            // Shared by providers, protocol assignments, 6to4 relays.
+            // Shared by providers, 6to4 relays.
             | (100, 64..=127, _)
-            | (192, 0, 0)
             | (192, 88, 99)
-            // Documentation and benchmarks.
-            | (192, 0, 2)
+            // Protocol assignments, documentation and benchmarks.
+            | (192, 0, 0 | 2)
             | (198, 18..=19, _)
             | (198, 51, 100)
             | (203, 0, 113)

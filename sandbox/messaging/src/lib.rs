@@ -39,7 +39,6 @@ struct Shared {
 type World = Arc<Shared>;
 
 /// Both APIs.
-#[must_use]
 pub fn router(settings: Settings) -> Router {
     let world = Arc::new(Shared {
         settings,
