@@ -5,6 +5,7 @@
 //! through the ports in [`ports`]; it knows no counterparty itself.
 
 pub mod auth;
+pub mod contacts;
 pub mod contract;
 pub mod log;
 pub mod ports;
@@ -21,6 +22,7 @@ mod idempotency;
 mod mail;
 mod market;
 mod metrics;
+mod notifications;
 mod outbox;
 mod page;
 mod payments;
@@ -35,6 +37,7 @@ mod unread;
 mod users;
 mod wait;
 mod webhook;
+mod webhook_endpoints;
 
 use axum::Router;
 use axum::middleware;
@@ -64,6 +67,8 @@ fn documented() -> Routes {
         .merge(deployments::routes())
         .merge(deposits::routes())
         .merge(treasury::routes())
+        .merge(notifications::routes())
+        .merge(webhook_endpoints::routes())
         .merge(stream::routes())
         .merge(health::routes())
 }

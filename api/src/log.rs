@@ -8,6 +8,7 @@ use events::codec::{Codec, EncodeError};
 use events::deployments::DeploymentEvent;
 use events::envelope::{Envelope, traceparent};
 use events::ids::{EventId, TraceId};
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
 use events::schema::EventSet;
@@ -79,6 +80,7 @@ logged!(PurchaseEvent, purchases);
 logged!(DeploymentEvent, deployments);
 logged!(UserEvent, users);
 logged!(UnmatchedEvent, unmatched);
+logged!(NotificationEvent, notifications);
 
 /// Appends events. Needs neither Kafka nor the registry to be made; both are met when first used.
 pub struct CommandLog {
@@ -89,6 +91,7 @@ pub struct CommandLog {
     deployments: OnceCell<Codec<DeploymentEvent>>,
     users: OnceCell<Codec<UserEvent>>,
     unmatched: OnceCell<Codec<UnmatchedEvent>>,
+    notifications: OnceCell<Codec<NotificationEvent>>,
 }
 
 impl CommandLog {
@@ -118,6 +121,7 @@ impl CommandLog {
             deployments: OnceCell::new(),
             users: OnceCell::new(),
             unmatched: OnceCell::new(),
+            notifications: OnceCell::new(),
         })
     }
 
@@ -134,6 +138,8 @@ impl CommandLog {
             self.users
                 .get_or_try_init(|| Codec::connect(&self.registry)),
             self.unmatched
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.notifications
                 .get_or_try_init(|| Codec::connect(&self.registry)),
         )?;
         Ok(())

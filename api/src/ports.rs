@@ -1,12 +1,13 @@
 //! What the API asks of the outside. The `gridway` binary wires the real counterparties in.
 
 use async_trait::async_trait;
-use events::ids::{DeploymentId, EventId, PurchaseId};
+use events::ids::{DeploymentId, EndpointId, EventId, PurchaseId};
 use events::money::{Amount, Tft, Usdc};
 use events::outcome::Attempt;
 use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use projections::treasury::Lane;
+use std::sync::Arc;
 
 /// Cost of buying an exact amount of TFT, as the market stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,4 +181,36 @@ pub struct Mail {
 pub trait Mailer: Send + Sync {
     /// Sends one mail, once.
     async fn send(&self, mail: &Mail) -> Attempt<()>;
+}
+
+/// Sends text messages. Neither the number nor the text may be logged.
+#[async_trait]
+pub trait Texter: Send + Sync {
+    /// Sends one message, once.
+    async fn send(&self, id: EventId, to: &str, text: &str) -> Attempt<()>;
+}
+
+/// A kind of what people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoticeKind {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether whoever chose nothing is told of it, by mail, text message and webhook.
+    pub usual: [bool; 3],
+}
+
+/// What people are told, and how.
+pub struct Notices {
+    /// Every kind.
+    pub kinds: Vec<NoticeKind>,
+    /// The languages that there are, the usual one first.
+    pub languages: Vec<&'static str>,
+    /// The secret of a webhook endpoint and a generation, `whsec_…`.
+    pub webhook_secret: Arc<dyn Fn(EndpointId, i32) -> String + Send + Sync>,
+    /// Whether webhooks may go to an address; else a sentence for people.
+    pub endpoint_url: Arc<dyn Fn(&str) -> Result<(), &'static str> + Send + Sync>,
+    /// Whether a text is a phone number.
+    pub is_phone_number: fn(&str) -> bool,
+    /// Sends the codes that show whose a phone is; without it nobody can have one.
+    pub texter: Option<Arc<dyn Texter>>,
 }

@@ -44,6 +44,9 @@ pub enum Kind {
     UnknownPurchase,
     DeploymentEnded,
     NoWorkload,
+    TooManyEndpoints,
+    CodeInvalid,
+    TextsUnavailable,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -60,7 +63,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 47] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -93,6 +96,9 @@ impl Kind {
         Self::UnknownPurchase,
         Self::DeploymentEnded,
         Self::NoWorkload,
+        Self::TooManyEndpoints,
+        Self::CodeInvalid,
+        Self::TextsUnavailable,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -230,6 +236,17 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "unknown-purchase",
                 "There is no such purchase",
+            ),
+            Self::TooManyEndpoints => (
+                S::CONFLICT,
+                "too-many-endpoints",
+                "There are too many webhook endpoints",
+            ),
+            Self::CodeInvalid => (S::CONFLICT, "code-invalid", "The code is not valid"),
+            Self::TextsUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "texts-unavailable",
+                "Text messages cannot be sent for now",
             ),
             Self::SignatureMissing => (
                 S::BAD_REQUEST,

@@ -3,7 +3,8 @@
 use crate::auth::Auth;
 use crate::log::CommandLog;
 use crate::ports::{
-    DeploymentHash, DepositPlace, Mailer, PaymentSecrets, Quoter, TreasuryBook, WebhookVerifier,
+    DeploymentHash, DepositPlace, Mailer, Notices, PaymentSecrets, Quoter, TreasuryBook,
+    WebhookVerifier,
 };
 use crate::pricing::Terms;
 use axum::http::HeaderValue;
@@ -49,6 +50,8 @@ pub struct ApiParts {
     pub auth: Auth,
     /// Sends the mails of sign-up and reset.
     pub mailer: Arc<dyn Mailer>,
+    /// What people are told, and how.
+    pub notices: Notices,
     /// On what terms Gridway sells.
     pub terms: Terms,
     /// Origins whose pages may call from a browser.

@@ -3,6 +3,7 @@
 
 use crate::deployments::DeploymentEvent;
 use crate::deposits::DepositEvent;
+use crate::notifications::NotificationEvent;
 use crate::purchases::PurchaseEvent;
 use crate::schema::{EventSet, SchemaFile};
 use crate::topics::{self, Topic};
@@ -29,6 +30,10 @@ pub fn document() -> Result<String, serde_json::Error> {
         (topics::of::<UserEvent>(), UserEvent::SCHEMAS),
         (topics::of::<UnmatchedEvent>(), UnmatchedEvent::SCHEMAS),
         (topics::of::<TreasuryEvent>(), TreasuryEvent::SCHEMAS),
+        (
+            topics::of::<NotificationEvent>(),
+            NotificationEvent::SCHEMAS,
+        ),
     ] {
         if let Some(topic) = set {
             channel(

@@ -132,6 +132,15 @@ uuid_id!(
     BatchId
 );
 
+uuid_id!(
+    /// What one person is told of one event by one channel.
+    NotificationId
+);
+uuid_id!(
+    /// A webhook endpoint that a person registered.
+    EndpointId
+);
+
 /// A W3C trace id: the aggregate that a trace is about, or the trace of an outside caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(Uuid);

@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod ids;
 pub mod lanes;
 pub mod money;
+pub mod notifications;
 pub mod outcome;
 pub mod purchases;
 pub mod registry;

@@ -53,8 +53,23 @@ pub const TREASURY: Topic = Topic {
     key: "what is held and where",
 };
 
+/// Who is told what, how, and what came of it.
+pub const NOTIFICATIONS: Topic = Topic {
+    name: "notifications",
+    partitions: 6,
+    key: "user id of whoever is told, or operators",
+};
+
 /// Every topic that carries events.
-pub const ALL: [Topic; 6] = [PURCHASES, DEPLOYMENTS, USERS, DEPOSITS, UNMATCHED, TREASURY];
+pub const ALL: [Topic; 7] = [
+    PURCHASES,
+    DEPLOYMENTS,
+    USERS,
+    DEPOSITS,
+    UNMATCHED,
+    TREASURY,
+    NOTIFICATIONS,
+];
 
 /// The topic of an event set; `None` for a set that is not in the catalogue.
 #[must_use]

@@ -139,6 +139,7 @@ fn every_type_holds_against_its_schema_both_ways() {
     hold::<events::users::UserEvent>();
     hold::<events::deposits::DepositEvent>();
     hold::<events::treasury::TreasuryEvent>();
+    hold::<events::notifications::NotificationEvent>();
     hold::<events::unmatched::UnmatchedEvent>();
 }
 

@@ -249,6 +249,55 @@ pub const SETTINGS: &[Setting] = &[
         "Sender of mails.",
     ),
     plain(
+        "GRIDWAY_SENDGRID_URL",
+        Some("https://api.sendgrid.com"),
+        "SendGrid's API.",
+    ),
+    optional_secret(
+        "GRIDWAY_SENDGRID_KEY",
+        "API key of SendGrid, `SG.…`; where it is set, mails go that way and not by `GRIDWAY_SMTP_URL`.",
+    ),
+    plain(
+        "GRIDWAY_MAIL_CALLS_PER_SECOND",
+        Some("20"),
+        "Steps of mails (an attempt, a look) that one process takes in a second at most, at least 1.",
+    ),
+    plain(
+        "GRIDWAY_TWILIO_URL",
+        Some("https://api.twilio.com"),
+        "Twilio's API.",
+    ),
+    plain(
+        "GRIDWAY_TWILIO_ACCOUNT",
+        Some(""),
+        "Account at Twilio, `AC…`; empty: nobody can be told by text message.",
+    ),
+    optional_secret("GRIDWAY_TWILIO_TOKEN", "Token of the account at Twilio."),
+    plain(
+        "GRIDWAY_TWILIO_FROM",
+        Some(""),
+        "Number that text messages come from, `+…`, or a messaging service, `MG…`.",
+    ),
+    plain(
+        "GRIDWAY_TEXT_CALLS_PER_SECOND",
+        Some("10"),
+        "Steps of text messages (an attempt, a look) that one process takes in a second at most, at least 1.",
+    ),
+    secret(
+        "GRIDWAY_WEBHOOK_SEED",
+        "What the secrets of all webhook endpoints derive from, 64 hex digits. With another seed every endpoint has another secret.",
+    ),
+    plain(
+        "GRIDWAY_WEBHOOK_NETWORKS",
+        Some(""),
+        "Networks that are not public and that webhooks may go to all the same, `10.1.0.0/16,…`; to these without TLS, too.",
+    ),
+    plain(
+        "GRIDWAY_WEBHOOK_CALLS_PER_SECOND",
+        Some("100"),
+        "Attempts at webhooks that one process makes in a second at most, at least 1.",
+    ),
+    plain(
         "GRIDWAY_LIMIT_USER",
         Some("600"),
         "Requests a minute from one user.",

@@ -13,6 +13,7 @@ use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
@@ -362,6 +363,9 @@ async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Resul
                 }
                 "deposits" => event::<DepositEvent>(&registry, letter, choice, action).await?,
                 "treasury" => event::<TreasuryEvent>(&registry, letter, choice, action).await?,
+                "notifications" => {
+                    event::<NotificationEvent>(&registry, letter, choice, action).await?
+                }
                 _ => event::<UserEvent>(&registry, letter, choice, action).await?,
             };
             send(

@@ -69,27 +69,40 @@ impl Buyer {
 
     /// The token in the latest mail of a sandbox mailbox.
     async fn mailed_token(&self, mailbox: &str, email: &str) -> Result<String> {
+        self.mailed(mailbox, email, |text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("Token: "))?;
+            Some(line.trim().to_owned())
+        })
+        .await
+    }
+
+    /// What `read` finds in the latest mail that has it, within a minute.
+    ///
+    /// # Errors
+    /// When no such mail comes in time.
+    pub async fn mailed(
+        &self,
+        mailbox: &str,
+        email: &str,
+        read: impl Fn(&str) -> Option<String>,
+    ) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let url = format!("{mailbox}/api/user/{email}/messages/INBOX");
         loop {
             let answer = self.http.get(&url).send().await.context("the mailbox")?;
             // There is no mailbox until its first mail.
             let mails: Value = answer.json().await.unwrap_or_default();
-            let token = mails
+            let found = mails
                 .as_array()
                 .into_iter()
                 .flatten()
                 .rev()
-                .find_map(|mail| {
-                    let text = mail["mimeMessage"].as_str()?;
-                    let line = text.lines().find_map(|line| line.strip_prefix("Token: "))?;
-                    Some(line.trim().to_owned())
-                });
-            if let Some(token) = token {
-                return Ok(token);
+                .find_map(|mail| read(mail["mimeMessage"].as_str()?));
+            if let Some(found) = found {
+                return Ok(found);
             }
             if Instant::now() > deadline {
-                bail!("no mail came to {email} within a minute");
+                bail!("no such mail came to {email} within a minute");
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -323,12 +336,25 @@ async fn buy(sandbox: &Sandbox) -> Result<()> {
         .query(&format!("/purchases/{purchase}/timeline"))
         .await?;
     print_timeline(&timeline);
+    let mailbox = setting(&sandbox.environment, "GRIDWAY_SANDBOX_MAILBOX");
+    let mail = buyer.mailed(mailbox, email, arrived).await?;
+    println!("\nThe mail that they got:\n\n{mail}");
     println!(
         "\nFrom the payment to contract {} in {} ms. Everything above is in the log.",
         done["contract_id"],
         took.as_millis()
     );
     Ok(())
+}
+
+/// The mail that tells of the purchase's end: its subject and text.
+fn arrived(mail: &str) -> Option<String> {
+    let mail = mail.replace('\r', "");
+    let (headers, text) = mail.split_once("\n\n")?;
+    let mut headers = headers.lines();
+    let subject = headers.find(|line| line.starts_with("Subject: "))?;
+    let told = subject.contains("have arrived");
+    told.then(|| format!("  {subject}\n\n  {}", text.trim().replace('\n', "\n  ")))
 }
 
 fn print_timeline(timeline: &Value) {

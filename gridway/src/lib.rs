@@ -7,6 +7,7 @@ pub mod demo;
 pub mod deposits;
 pub mod fleet;
 pub mod lanes;
+mod notify;
 pub mod people;
 mod ports;
 pub mod processors;

@@ -13,11 +13,12 @@ use api::auth::{Auth, Limits, ServiceTokens, accounts};
 use api::ports::{Mail, Mailer};
 use async_trait::async_trait;
 use clap::{Args, Subcommand};
-use counterparties_messaging::{Mailer as _, SmtpMailer};
+use counterparties_messaging::{SendGridMailer, SmtpMailer};
 use events::outcome::Attempt;
 use pipeline::clock;
 use sqlx::PgPool;
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 /// Who may call.
 ///
@@ -78,20 +79,34 @@ fn oidc() -> Result<Option<Oidc>> {
 }
 
 /// The API's mailer, on the real one.
-pub struct Post(SmtpMailer);
+pub struct Post(Arc<dyn counterparties_messaging::Mailer>);
 
 /// Who sends the mails.
 ///
 /// # Errors
 /// When the configuration is missing or malformed.
 pub fn mailer() -> Result<Post> {
+    Ok(Post(sender()?))
+}
+
+/// The way of all mails: SendGrid's API where its key is set, else SMTP.
+///
+/// # Errors
+/// When the configuration is missing or malformed.
+pub fn sender() -> Result<Arc<dyn counterparties_messaging::Mailer>> {
+    let from = Config::text("GRIDWAY_MAIL_FROM")?;
+    let key = Config::text("GRIDWAY_SENDGRID_KEY")?;
+    if !key.is_empty() {
+        let mailer = SendGridMailer::new(&Config::text("GRIDWAY_SENDGRID_URL")?, &key, &from)
+            .context("GRIDWAY_SENDGRID_URL, GRIDWAY_MAIL_FROM")?;
+        return Ok(Arc::new(mailer));
+    }
     let url = Config::text("GRIDWAY_SMTP_URL")?;
     if url.is_empty() {
-        bail!("GRIDWAY_SMTP_URL is not set: nobody could verify an e-mail address");
+        bail!("neither GRIDWAY_SMTP_URL nor GRIDWAY_SENDGRID_KEY is set: nobody gets a mail");
     }
-    let mailer = SmtpMailer::new(&url, &Config::text("GRIDWAY_MAIL_FROM")?)
-        .context("GRIDWAY_SMTP_URL, GRIDWAY_MAIL_FROM")?;
-    Ok(Post(mailer))
+    let mailer = SmtpMailer::new(&url, &from).context("GRIDWAY_SMTP_URL, GRIDWAY_MAIL_FROM")?;
+    Ok(Arc::new(mailer))
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! The API's ports, wired to the real counterparties.
 
 use crate::config::Config;
-use crate::{people, processors};
+use crate::{notify, people, processors};
 use anyhow::{Context, Result};
 use api::log::CommandLog;
 use api::ports::{
@@ -252,6 +252,7 @@ pub async fn api_state() -> Result<ApiState> {
         deposits: deposit_place()?,
         auth: people::auth()?,
         mailer: Arc::new(people::mailer()?),
+        notices: notify::notices()?,
         terms: terms()?,
         origins: origins()?,
         changes: projections::Changes::default(),

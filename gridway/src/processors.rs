@@ -1,6 +1,7 @@
 //! The processors by name, wired from the configuration.
 
 use crate::config::{Config, counterparty};
+use crate::notify;
 use anyhow::{Context, Result, bail, ensure};
 use counterparties_stellar::{
     AccountId, AssetId, Fees, HorizonClient, LaneSeed, SecretKey, Stellar, StellarConfig,
@@ -10,6 +11,7 @@ use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::topics::{self, Topic};
@@ -25,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 15] = [
+pub const ALL: [(&str, Topic); 23] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -41,6 +43,14 @@ pub const ALL: [(&str, Topic); 15] = [
     ("users", topics::USERS),
     ("twins", topics::USERS),
     ("treasury-watcher", topics::TREASURY),
+    ("purchase-notices", topics::PURCHASES),
+    ("deployment-notices", topics::DEPLOYMENTS),
+    ("user-notices", topics::USERS),
+    ("treasury-notices", topics::TREASURY),
+    ("notifications", topics::NOTIFICATIONS),
+    ("mails", topics::NOTIFICATIONS),
+    ("texts", topics::NOTIFICATIONS),
+    ("webhooks", topics::NOTIFICATIONS),
 ];
 
 /// The Stripe client.
@@ -136,7 +146,8 @@ async fn codecs() -> Result<Codecs> {
                 .with(Codec::<UserEvent>::connect(&registry).await?)
                 .with(Codec::<DepositEvent>::connect(&registry).await?)
                 .with(Codec::<TreasuryEvent>::connect(&registry).await?)
-                .with(Codec::<UnmatchedEvent>::connect(&registry).await?);
+                .with(Codec::<UnmatchedEvent>::connect(&registry).await?)
+                .with(Codec::<NotificationEvent>::connect(&registry).await?);
             Ok::<_, events::registry::RegistryError>(codecs)
         };
         match connected.await {
@@ -280,6 +291,38 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         "treasury-watcher" => {
             let source = crate::treasury::watcher()?;
             run_source(source, codecs, kafka, slot, stop).await?;
+        }
+        "purchase-notices" => {
+            let policy = processor_notifications::notices::PurchaseNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "deployment-notices" => {
+            let policy = processor_notifications::notices::DeploymentNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "user-notices" => {
+            let policy = processor_notifications::notices::UserNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "treasury-notices" => {
+            let policy = processor_notifications::notices::TreasuryNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "notifications" => {
+            let policy = processor_notifications::Notifications::default();
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "mails" => {
+            let limit = counterparty("mail", "GRIDWAY_MAIL_CALLS_PER_SECOND")?;
+            run_executor(notify::mails()?, limit, codecs, kafka, slot, stop).await?;
+        }
+        "texts" => {
+            let limit = counterparty("texts", "GRIDWAY_TEXT_CALLS_PER_SECOND")?;
+            run_executor(notify::texts()?, limit, codecs, kafka, slot, stop).await?;
+        }
+        "webhooks" => {
+            let limit = counterparty("webhooks", "GRIDWAY_WEBHOOK_CALLS_PER_SECOND")?;
+            run_executor(notify::webhooks()?, limit, codecs, kafka, slot, stop).await?;
         }
         other => {
             let names: Vec<&str> = ALL.iter().map(|(name, _)| *name).collect();

@@ -1,13 +1,14 @@
 //! A batch of records on its way from the log into the tables.
 
 use crate::{
-    changes, credits, db, deployments, deposits, progress, purchases, timeline, treasury,
-    undecodable, users,
+    changes, credits, db, deployments, deposits, notifications, progress, purchases, timeline,
+    treasury, undecodable, users,
 };
 use crash_points::{Point, pass};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
@@ -36,6 +37,7 @@ pub(crate) enum AnyEvent {
     User(UserEvent),
     Deposit(Box<DepositEvent>),
     Treasury(Box<TreasuryEvent>),
+    Notification(Box<NotificationEvent>),
 }
 
 /// A record that is an event.
@@ -119,6 +121,7 @@ pub(crate) async fn apply(
     deposits::apply(&mut tx, &fresh).await?;
     credits::apply(&mut tx, &fresh).await?;
     treasury::apply(&mut tx, &fresh).await?;
+    changed.extend(notifications::apply(&mut tx, &fresh).await?);
     let bad: Vec<(Place, &str)> = items
         .iter()
         .filter_map(|item| match item {

@@ -2,7 +2,7 @@
 
 use crate::metrics::Metrics;
 use crate::runner::Error;
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, Topic, USERS};
+use events::topics::{DEPLOYMENTS, DEPOSITS, NOTIFICATIONS, PURCHASES, TREASURY, Topic, USERS};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,7 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is folded.
-const TOPICS: [Topic; 5] = [USERS, PURCHASES, DEPLOYMENTS, DEPOSITS, TREASURY];
+const TOPICS: [Topic; 6] = [
+    USERS,
+    PURCHASES,
+    DEPLOYMENTS,
+    DEPOSITS,
+    TREASURY,
+    NOTIFICATIONS,
+];
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The next offset to fold, per partition.

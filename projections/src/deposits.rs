@@ -312,7 +312,8 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
             AnyEvent::Purchase(_)
             | AnyEvent::Deployment(_)
             | AnyEvent::User(_)
-            | AnyEvent::Treasury(_) => None,
+            | AnyEvent::Treasury(_)
+            | AnyEvent::Notification(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -6,6 +6,7 @@ use events::dead_letters::DeadLetterReleased;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::money::{Amount, Asset, Portion, Tft, Usdc};
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
@@ -23,6 +24,7 @@ pub(crate) fn of(event: &AnyEvent) -> Value {
         AnyEvent::User(event) => user(event),
         AnyEvent::Deposit(event) => deposit(event),
         AnyEvent::Treasury(event) => treasury(event),
+        AnyEvent::Notification(event) => notification(event),
     };
     // What is not known is left out rather than shown as null.
     match facts {
@@ -237,6 +239,50 @@ fn treasury(event: &TreasuryEvent) -> Value {
             "threshold_minor": e.threshold, "crossing": e.crossing,
         }),
         TreasuryEvent::DeadLetterReleased(e) => released(e),
+    }
+}
+
+fn notification(event: &NotificationEvent) -> Value {
+    match event {
+        NotificationEvent::NoticeRaised(e) => json!({ "kind": e.kind }),
+        NotificationEvent::OperatorsNoticeRaised(e) => json!({ "kind": e.kind }),
+        NotificationEvent::OperatorAdded(_)
+        | NotificationEvent::OperatorRemoved(_)
+        | NotificationEvent::PhoneVerified(_)
+        | NotificationEvent::PhoneRemoved(_) => json!({}),
+        NotificationEvent::PreferencesSet(e) => json!({ "language": e.language }),
+        NotificationEvent::WebhookEndpointAdded(e) => json!({ "endpoint_id": e.endpoint_id }),
+        NotificationEvent::WebhookEndpointRemoved(e) => json!({ "endpoint_id": e.endpoint_id }),
+        NotificationEvent::WebhookEndpointEnabled(e) => json!({ "endpoint_id": e.endpoint_id }),
+        NotificationEvent::WebhookEndpointDisabled(e) => json!({
+            "endpoint_id": e.endpoint_id, "reason": e.reason,
+            "failing_since": e.failing_since.to_string(),
+        }),
+        NotificationEvent::ResendRequested(e) => json!({
+            "notification_id": e.notification_id, "endpoint_id": e.endpoint_id, "kind": e.kind,
+        }),
+        NotificationEvent::NotificationRequested(e) => json!({
+            "notification_id": e.notification_id, "kind": e.kind, "channel": e.channel.as_str(),
+            "endpoint_id": e.endpoint_id, "attempt": e.attempt,
+        }),
+        NotificationEvent::NotificationDelivered(e) => json!({
+            "notification_id": e.notification_id, "channel": e.channel.as_str(),
+            "endpoint_id": e.endpoint_id, "attempt": e.attempt, "status": e.status,
+        }),
+        NotificationEvent::NotificationAttemptFailed(e) => json!({
+            "notification_id": e.notification_id, "channel": e.channel.as_str(),
+            "endpoint_id": e.endpoint_id, "attempt": e.attempt, "status": e.status,
+            "code": e.code, "next_at": e.next_at.map(|at| at.to_string()),
+        }),
+        NotificationEvent::NotificationRefused(e) => json!({
+            "notification_id": e.notification_id, "channel": e.channel.as_str(), "code": e.code,
+        }),
+        NotificationEvent::NotificationFailed(e) => json!({
+            "notification_id": e.notification_id, "channel": e.channel.as_str(),
+            "reason": e.reason,
+        }),
+        NotificationEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
+        NotificationEvent::DeadLetterReleased(e) => released(e),
     }
 }
 

@@ -23,6 +23,7 @@ mod runner;
 pub mod credits;
 pub mod deployments;
 pub mod deposits;
+pub mod notifications;
 pub mod progress;
 pub mod purchases;
 pub mod timeline;

@@ -473,7 +473,8 @@ pub(crate) async fn apply(
             AnyEvent::Deployment(_)
             | AnyEvent::User(_)
             | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_) => None,
+            | AnyEvent::Treasury(_)
+            | AnyEvent::Notification(_) => None,
         })
         .collect();
     if entries.is_empty() {

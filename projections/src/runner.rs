@@ -11,9 +11,10 @@ use events::codec::{Codec, DecodeError};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, USERS};
+use events::topics::{DEPLOYMENTS, DEPOSITS, NOTIFICATIONS, PURCHASES, TREASURY, USERS};
 use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use futures::FutureExt;
@@ -125,6 +126,7 @@ struct Codecs {
     users: Codec<UserEvent>,
     deposits: Codec<DepositEvent>,
     treasury: Codec<TreasuryEvent>,
+    notifications: Codec<NotificationEvent>,
 }
 
 impl Codecs {
@@ -135,6 +137,7 @@ impl Codecs {
             users: Codec::connect(registry).await?,
             deposits: Codec::connect(registry).await?,
             treasury: Codec::connect(registry).await?,
+            notifications: Codec::connect(registry).await?,
         })
     }
 
@@ -155,6 +158,9 @@ impl Codecs {
         } else if topic == TREASURY.name {
             let event = self.treasury.decode_resolving(value).await?;
             event.map(|e| AnyEvent::Treasury(Box::new(e)))
+        } else if topic == NOTIFICATIONS.name {
+            let event = self.notifications.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Notification(Box::new(e)))
         } else {
             debug_assert_eq!(topic, USERS.name);
             self.users

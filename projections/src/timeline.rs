@@ -4,7 +4,7 @@
 //! written here, a later one is not, and only what was written is folded any further.
 
 use crate::batch::{AnyEvent, Entry, Place};
-use crate::{db, facts, progress, purchases};
+use crate::{db, facts, notifications, progress, purchases};
 use chrono::{DateTime, Utc};
 use events::ids::{EventId, PurchaseId, UserId};
 use events::schema::EventSet;
@@ -174,16 +174,19 @@ fn row(entry: &Entry) -> NewRow<'_> {
         AnyEvent::User(event) => event.name(),
         AnyEvent::Deposit(event) => event.name(),
         AnyEvent::Treasury(event) => event.name(),
+        AnyEvent::Notification(event) => event.name(),
     };
-    // An event of a purchase belongs to it, whatever its header says.
+    // An event of a purchase belongs to it, whatever its header says; one that tells somebody of
+    // something to whoever is told, not to what it tells of.
     let own = match &entry.event {
-        AnyEvent::Purchase(event) => purchases::purchase_of(event).map(|id| id.uuid()),
+        AnyEvent::Purchase(event) => purchases::purchase_of(event).map(|id| Some(id.uuid())),
+        AnyEvent::Notification(event) => Some(notifications::user_of(event).map(|id| id.uuid())),
         AnyEvent::Deployment(_)
         | AnyEvent::User(_)
         | AnyEvent::Deposit(_)
         | AnyEvent::Treasury(_) => None,
     };
-    let correlation = own.or_else(|| {
+    let correlation = own.unwrap_or_else(|| {
         let header = entry.envelope.correlation.as_deref()?;
         Uuid::parse_str(header).ok()
     });

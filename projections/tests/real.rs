@@ -6,6 +6,7 @@
 
 mod accounts;
 mod support;
+mod told;
 
 use events::deployments::{
     ContractRequested, DeploymentCreated, DeploymentEvent, DeploymentKind, DeploymentRequested,
@@ -609,6 +610,7 @@ async fn read_models_follow_the_log() {
     let runner = log.runner();
     a_purchase_is_folded_with_its_proofs(&log).await;
     accounts::crossings_and_lanes_are_known(&log).await;
+    told::it_is_known_who_was_told_what(&log).await;
     a_lost_dispute_shows(&log).await;
     an_echo_changes_nothing(&log).await;
     what_does_not_decode_is_set_aside_by_name(&log).await;

@@ -95,6 +95,14 @@ const READERS: Access = Access::Roles(&[
 /// Those who watch over the whole of Gridway.
 const OPERATORS: Access = Access::Roles(&[Role::DashboardOperator, Role::Admin, Role::Auditor]);
 
+/// Those who are told what happens to what is theirs or to Gridway, as they want to be.
+const TOLD: Access = Access::Roles(&[
+    Role::User,
+    Role::NodeOperator,
+    Role::DashboardOperator,
+    Role::Admin,
+]);
+
 /// Every route. One that is not here lets nobody in.
 const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/healthz", Access::Probe),
@@ -135,6 +143,25 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/deposits/instructions", BUYERS),
     ("GET", "/treasury", OPERATORS),
     ("GET", "/events", READERS),
+    ("GET", "/notifications", TOLD),
+    ("GET", "/notifications/preferences", TOLD),
+    ("PUT", "/notifications/preferences", TOLD),
+    ("GET", "/notifications/phone", TOLD),
+    ("PUT", "/notifications/phone", TOLD),
+    ("POST", "/notifications/phone/verify", TOLD),
+    ("DELETE", "/notifications/phone", TOLD),
+    ("GET", "/webhook-endpoints", TOLD),
+    ("POST", "/webhook-endpoints", TOLD),
+    ("GET", "/webhook-endpoints/{id}", TOLD),
+    ("POST", "/webhook-endpoints/{id}/rotate-secret", TOLD),
+    ("POST", "/webhook-endpoints/{id}/enable", TOLD),
+    ("GET", "/webhook-endpoints/{id}/deliveries", TOLD),
+    (
+        "POST",
+        "/webhook-endpoints/{id}/deliveries/{delivery}/resend",
+        TOLD,
+    ),
+    ("DELETE", "/webhook-endpoints/{id}", TOLD),
 ];
 
 /// Pages that show the contract and are not part of it.
@@ -258,6 +285,16 @@ pub const PER_ACCOUNT: Attempts = Attempts {
 };
 /// Mails that anybody may have sent to one address of mail, so that nobody is flooded.
 pub const MAILS_PER_ACCOUNT: Attempts = Attempts {
+    failures: 5,
+    within: Duration::from_secs(3_600),
+};
+
+/// How long the code is good for that shows whose a phone is.
+pub const PHONE_CODE_LIFETIME: Duration = Duration::from_secs(600);
+/// How often a code may be told wrongly before it is none any more.
+pub const PHONE_CODE_ATTEMPTS: i32 = 5;
+/// Codes that one person may have sent.
+pub const PHONE_CODES: Attempts = Attempts {
     failures: 5,
     within: Duration::from_secs(3_600),
 };

@@ -78,6 +78,22 @@ fn bodies() -> Vec<(&'static str, Value)> {
             json!({"deployments": [{"node_id": 1, "data": "{}"}, {"kind": "name", "name": "a-name"}], "purchase_id": id, "hours": 1}),
         ),
         ("/deployments/{id}", json!({"data": "{}"})),
+        (
+            "/notifications/preferences",
+            json!({"language": "en", "choices": []}),
+        ),
+        ("/notifications/phone", json!({"number": "+491701234567"})),
+        ("/notifications/phone/verify", json!({"code": "123456"})),
+        (
+            "/webhook-endpoints",
+            json!({"url": "https://example.org/", "description": "mine"}),
+        ),
+        ("/webhook-endpoints/{id}/rotate-secret", json!({})),
+        ("/webhook-endpoints/{id}/enable", json!({})),
+        (
+            "/webhook-endpoints/{id}/deliveries/{delivery}/resend",
+            json!({}),
+        ),
     ]
 }
 

@@ -10,6 +10,7 @@ mod hostile;
 mod matrix;
 #[path = "../support/mod.rs"]
 mod support;
+mod told;
 
 use api::auth::rules::Role;
 use api::auth::{accounts, tokens};
@@ -507,6 +508,7 @@ async fn people_come_and_go() {
     a_granted_role_counts_from_the_next_login(&people).await;
     nothing_is_skipped_in_the_outbox(&people).await;
     matrix::everybody_asks_for_everything(&people).await;
+    told::as_they_want(&people).await;
     hostile::nothing_breaks(&people).await;
     contract::answers_pages_and_streams(&people).await;
     edges::another_issuers_people_come_in(&stack).await;

@@ -12,8 +12,12 @@ use api::auth::rules::{self, Access, Role};
 use events::deployments::{
     BatchMember, BatchRequested, DeploymentEvent, DeploymentKind, DeploymentRequested,
 };
-use events::ids::{BatchId, DeploymentId, NodeId, PurchaseId, QuoteId, TwinId, UserId};
+use events::ids::{
+    BatchId, DeploymentId, EndpointId, EventId, NodeId, NotificationId, PurchaseId, QuoteId,
+    TwinId, UserId,
+};
 use events::money::{Amount, Currency, Fiat};
+use events::notifications::{Channel, NotificationEvent, NotificationRequested};
 use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use projections::progress;
 use serde_json::json;
@@ -33,6 +37,8 @@ pub struct Things {
     purchase: PurchaseId,
     pub deployment: DeploymentId,
     batch: BatchId,
+    endpoint: EndpointId,
+    delivery: NotificationId,
 }
 
 impl Person {
@@ -75,11 +81,16 @@ impl Person {
             self.things.batch.to_string()
         } else if route.starts_with("/deployments") {
             self.things.deployment.to_string()
+        } else if route.starts_with("/webhook-endpoints") {
+            self.things.endpoint.to_string()
         } else {
             assert!(!route.contains("{id}"), "teach the matrix whose {route} is");
             return None;
         };
-        route.contains("{id}").then(|| route.replace("{id}", &id))
+        let delivery = self.things.delivery.to_string();
+        route
+            .contains("{id}")
+            .then(|| route.replace("{id}", &id).replace("{delivery}", &delivery))
     }
 }
 
@@ -172,12 +183,16 @@ pub async fn belongings(world: &World, user: UserId) -> Things {
     let position = world
         .append::<DeploymentEvent>(&name, &["matrix", &name, "b"], &batch.to_string(), asked)
         .await;
+    let (endpoint, delivery) = webhook(world, user).await;
     super::eventually(|| async {
         let passed = progress::passed(&world.pool, &position).await.unwrap();
+        let sent = projections::notifications::get(&world.pool, delivery)
+            .await
+            .unwrap();
         let bought = projections::purchases::get(&world.pool, purchase)
             .await
             .unwrap();
-        (passed && bought.is_some()).then_some(())
+        (passed && bought.is_some() && sent.is_some()).then_some(())
     })
     .await;
     Things {
@@ -185,7 +200,45 @@ pub async fn belongings(world: &World, user: UserId) -> Things {
         purchase,
         deployment,
         batch,
+        endpoint,
+        delivery,
     }
+}
+
+/// Gives a user an endpoint, to which something is being sent.
+async fn webhook(world: &World, user: UserId) -> (EndpointId, NotificationId) {
+    let name = user.to_string();
+    let (endpoint, delivery) = (
+        EndpointId::derive(&[&name]),
+        NotificationId::derive(&[&name]),
+    );
+    sqlx::query(
+        "INSERT INTO webhook_endpoints (id, user_id, url, description, created_at)
+         VALUES ($1, $2, 'https://example.org/', '', now())",
+    )
+    .bind(endpoint.uuid())
+    .bind(user.uuid())
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let requested = NotificationRequested {
+        user_id: user,
+        notification_id: delivery,
+        kind: "purchase_settled".to_owned(),
+        language: "en".to_owned(),
+        source_event_id: EventId::derive(&[&name]),
+        figures: Vec::new(),
+        happened_at: now(),
+        channel: Channel::Webhook,
+        endpoint_id: Some(endpoint),
+        attempt: 1,
+        retry_after_ms: None,
+        deadline: now(),
+    };
+    world
+        .append::<NotificationEvent>(&name, &["matrix", &name, "w"], &name, requested)
+        .await;
+    (endpoint, delivery)
 }
 
 /// What an answer says of whether its asker may: `in` is whatever only whoever may is told.

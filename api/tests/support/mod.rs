@@ -7,17 +7,19 @@ use api::auth::tokens::Tokens;
 use api::auth::{Auth, Limits, ServiceTokens};
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    DepositPlace, Holding, Mail, Mailer, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote,
-    TreasuryBook, WebhookRefusal, WebhookVerifier,
+    DepositPlace, Holding, Mail, Mailer, NoSecret, NoticeKind, Notices, PaymentSecrets, QuoteError,
+    Quoter, SwapQuote, Texter, TreasuryBook, WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
 use async_trait::async_trait;
 use chrono::Utc;
-use counterparties_messaging::{Mailer as _, SmtpMailer};
+use counterparties_messaging::{
+    Mailer as _, SecretSeed, SmtpMailer, Targets, endpoint_url, is_phone_number,
+};
 use events::ids::{EventId, UserId};
 use events::money::{Amount, Tft};
-use events::outcome::Attempt;
+use events::outcome::{Attempt, Refusal};
 use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use events::topics;
@@ -183,6 +185,47 @@ impl Mailer for Post {
     }
 }
 
+/// Text messages, as they were sent: number and text.
+pub type Texts = Arc<parking_lot::Mutex<Vec<(String, String)>>>;
+
+/// Keeps what it is told to send; refuses one number and does not answer for another.
+struct Phones(Texts);
+
+#[async_trait]
+impl Texter for Phones {
+    async fn send(&self, _: EventId, to: &str, text: &str) -> Attempt<()> {
+        match to {
+            "+15005550001" => return Attempt::Refused(Refusal::new("twilio_21211", "no number")),
+            "+15005550002" => return Attempt::NotSent("503".to_owned()),
+            _ => {}
+        }
+        self.0.lock().push((to.to_owned(), text.to_owned()));
+        Attempt::Landed(())
+    }
+}
+
+fn notices(texts: &Texts) -> Notices {
+    let seed = SecretSeed::parse(SEED).unwrap();
+    let targets = Targets::parse("127.0.0.1/32").unwrap();
+    Notices {
+        kinds: vec![
+            NoticeKind {
+                name: "purchase_settled",
+                usual: [true, false, true],
+            },
+            NoticeKind {
+                name: "deployment_failed",
+                usual: [true, true, true],
+            },
+        ],
+        languages: vec!["en"],
+        webhook_secret: Arc::new(move |id, generation| seed.secret(id, generation).expose()),
+        endpoint_url: Arc::new(move |url| endpoint_url(url, &targets).map(|_| ())),
+        is_phone_number,
+        texter: Some(Arc::new(Phones(Arc::clone(texts)))),
+    }
+}
+
 /// The seed of the keys of all worlds.
 pub const SEED: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
 pub const ISSUER: &str = "https://gridway.test";
@@ -237,6 +280,9 @@ pub struct World {
     pub pool: PgPool,
     /// Plays the processors.
     pub log: CommandLog,
+    /// What was sent to phones.
+    #[allow(dead_code, reason = "not every test of this crate has a phone")]
+    pub texts: Texts,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -310,6 +356,7 @@ impl World {
         projections::migrate(&pool).await.unwrap();
         api::migrate(&pool).await.unwrap();
         let log = || CommandLog::new(stack.kafka_brokers(), stack.registry_url()).unwrap();
+        let texts = Texts::default();
         let folds = terrain.projections;
         let state = ApiState::new(ApiParts {
             pool: pool.clone(),
@@ -331,6 +378,7 @@ impl World {
             mailer: Arc::new(Post(
                 SmtpMailer::new(stack.smtp_url(), "Gridway <no-reply@gridway.test>").unwrap(),
             )),
+            notices: notices(&texts),
             terms: Terms::default(),
             origins: vec!["https://console.test".parse().unwrap()],
             changes: projections::Changes::default(),
@@ -358,6 +406,7 @@ impl World {
             client: Client::new(),
             pool,
             log: log(),
+            texts,
             stop,
             tasks,
         }

@@ -5,6 +5,7 @@ use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::envelope::Envelope;
 use events::ids::EventId;
+use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::Registry;
 use events::schema::EventSet;
@@ -70,6 +71,12 @@ impl Appended for TreasuryEvent {
     }
 }
 
+impl Appended for NotificationEvent {
+    fn codec(log: &Log) -> &Codec<Self> {
+        &log.notifications
+    }
+}
+
 /// The log of a stack, and the read models in one of its databases.
 pub struct Log {
     config: Config,
@@ -78,6 +85,7 @@ pub struct Log {
     deployments: Codec<DeploymentEvent>,
     users: Codec<UserEvent>,
     treasury: Codec<TreasuryEvent>,
+    notifications: Codec<NotificationEvent>,
     pub pool: PgPool,
 }
 
@@ -135,6 +143,7 @@ impl Log {
             deployments: Codec::connect(&registry).await.unwrap(),
             users: Codec::connect(&registry).await.unwrap(),
             treasury: Codec::connect(&registry).await.unwrap(),
+            notifications: Codec::connect(&registry).await.unwrap(),
             pool,
             config,
         }
@@ -252,6 +261,9 @@ impl Log {
             ("users", "id"),
             ("treasury_crossings", "holding"),
             ("lanes", "account"),
+            ("notifications", "id"),
+            ("notification_preferences", "user_id"),
+            ("webhook_endpoint_states", "id"),
             ("timeline", "topic, partition, \"offset\""),
         ] {
             let row = sqlx::query(sqlx::AssertSqlSafe(format!(

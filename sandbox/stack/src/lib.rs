@@ -28,6 +28,7 @@ mod hanging;
 mod kafka;
 mod mail;
 mod market;
+mod part;
 mod places;
 mod ports;
 mod postgres;
@@ -41,83 +42,18 @@ mod tools;
 
 use crate::download::Downloads;
 pub use crate::hanging::Hanging;
+pub use crate::part::Part;
 use crate::places::RunFolder;
 pub use crate::places::may_mount;
 use crate::progress::Progress;
 use crate::service::{Service, keep_shared_classes};
 use crate::stand_ins::StandIns;
 use crate::tools::Tools;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// A part of the stack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Part {
-    /// Apache Kafka, one KRaft node.
-    Kafka,
-    /// Apicurio Registry.
-    Registry,
-    /// Postgres.
-    Postgres,
-    /// Redis.
-    Redis,
-    /// GreenMail.
-    Mail,
-    /// The stand-in for Stripe.
-    Stripe,
-    /// The stand-in for Horizon.
-    Horizon,
-    /// The stand-in for TFChain.
-    Tfchain,
-}
-
-impl Part {
-    /// All parts, in the order in which they are stopped.
-    pub const ALL: [Self; 8] = [
-        Self::Tfchain,
-        Self::Horizon,
-        Self::Stripe,
-        Self::Mail,
-        Self::Registry,
-        Self::Kafka,
-        Self::Redis,
-        Self::Postgres,
-    ];
-
-    /// Its name in logs and on command lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::Registry => "registry",
-            Self::Postgres => "postgres",
-            Self::Redis => "redis",
-            Self::Mail => "mail",
-            Self::Stripe => "stripe",
-            Self::Horizon => "horizon",
-            Self::Tfchain => "tfchain",
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Part {
-    type Err = StackError;
-
-    fn from_str(name: &str) -> Result<Self, StackError> {
-        let found = Self::ALL.into_iter().find(|part| part.name() == name);
-        found.ok_or_else(|| StackError::UnknownPart(name.to_owned()))
-    }
-}
 
 /// Why the stack does not run.
 #[derive(Debug, thiserror::Error)]
@@ -423,6 +359,13 @@ impl Stack {
             .map(|stand_ins| stand_ins.tfchain.address())
     }
 
+    /// The stand-in for SendGrid and Twilio, `http://127.0.0.1:port`.
+    pub fn messaging_url(&self) -> Option<&str> {
+        self.stand_ins
+            .as_ref()
+            .map(|stand_ins| stand_ins.messaging.address())
+    }
+
     /// Tells the Stripe stand-in to post its signed webhooks to `url`, over its restarts too.
     ///
     /// # Errors
@@ -512,7 +455,8 @@ impl Stack {
                 tokio::join!(
                     stand_ins.tfchain.stop(),
                     stand_ins.horizon.stop(),
-                    stand_ins.stripe.stop()
+                    stand_ins.stripe.stop(),
+                    stand_ins.messaging.stop()
                 );
             }
         };
@@ -546,6 +490,7 @@ impl Stack {
             Part::Stripe => stand_ins.map(|stand_ins| &stand_ins.stripe),
             Part::Horizon => stand_ins.map(|stand_ins| &stand_ins.horizon),
             Part::Tfchain => stand_ins.map(|stand_ins| &stand_ins.tfchain),
+            Part::Messaging => stand_ins.map(|stand_ins| &stand_ins.messaging),
         };
         found.ok_or(StackError::NotStarted(part))
     }

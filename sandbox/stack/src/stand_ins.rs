@@ -1,4 +1,4 @@
-//! The stand-ins for Stripe, Horizon and TFChain: binaries of this workspace, beside ours.
+//! The stand-ins for Stripe, Horizon, TFChain, SendGrid and Twilio: binaries of this workspace, beside ours.
 
 use crate::child::Launch;
 use crate::market::{self, Market};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// The network that the Horizon stand-in is; also the passphrase of every standalone network.
 const PASSPHRASE: &str = "Standalone Network ; February 2017";
+/// The number that the Twilio stand-in owns.
+const TWILIO_FROM: &str = "+15005550006";
 const NODES: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,6 +29,10 @@ struct Secrets {
     lane_seed: String,
     user_seed: String,
     activator_seed: String,
+    sendgrid_key: String,
+    twilio_account: String,
+    twilio_token: String,
+    webhook_seed: String,
 }
 
 impl Secrets {
@@ -37,6 +43,10 @@ impl Secrets {
             lane_seed: random_hex(32)?,
             user_seed: format!("0x{}", random_hex(32)?),
             activator_seed: format!("0x{}", random_hex(32)?),
+            sendgrid_key: format!("SG.{}", random_hex(24)?),
+            twilio_account: format!("AC{}", random_hex(16)?),
+            twilio_token: random_hex(16)?,
+            webhook_seed: random_hex(32)?,
         })
     }
 }
@@ -50,11 +60,12 @@ fn random_hex(bytes: usize) -> io::Result<String> {
         .collect())
 }
 
-/// The three stand-ins and what a client of theirs must know.
+/// The stand-ins and what a client of theirs must know.
 pub(crate) struct StandIns {
     pub(crate) stripe: Service,
     pub(crate) horizon: Service,
     pub(crate) tfchain: Service,
+    pub(crate) messaging: Service,
     secrets: Secrets,
     market: Market,
     /// Where webhooks go; told again to a restarted stand-in.
@@ -70,7 +81,7 @@ impl fmt::Debug for StandIns {
 }
 
 impl StandIns {
-    /// Starts the three; the market is made on Horizon before TFChain's bridge looks at it.
+    /// Starts them; the market is made on Horizon before TFChain's bridge looks at it.
     pub(crate) async fn start(
         options: &StackOptions,
         run: &Path,
@@ -87,6 +98,13 @@ impl StandIns {
                     "SANDBOX_STRIPE_WEBHOOK_SECRET",
                     secrets.webhook_secret.clone(),
                 ),
+            ]
+        });
+        let messaging = start(Part::Messaging, run, progress, &[], || {
+            vec![
+                ("SANDBOX_SENDGRID_KEY", secrets.sendgrid_key.clone()),
+                ("SANDBOX_TWILIO_ACCOUNT", secrets.twilio_account.clone()),
+                ("SANDBOX_TWILIO_TOKEN", secrets.twilio_token.clone()),
             ]
         });
         let stellar = async {
@@ -119,11 +137,13 @@ impl StandIns {
             .await?;
             Ok((horizon, market, tfchain))
         };
-        let (stripe, (horizon, market, tfchain)) = tokio::try_join!(stripe, stellar)?;
+        let (stripe, messaging, (horizon, market, tfchain)) =
+            tokio::try_join!(stripe, messaging, stellar)?;
         Ok(Self {
             stripe,
             horizon,
             tfchain,
+            messaging,
             secrets,
             market,
             webhook: Mutex::new(None),
@@ -137,7 +157,12 @@ impl StandIns {
             lane_seed,
             user_seed,
             activator_seed,
+            sendgrid_key,
+            twilio_account,
+            twilio_token,
+            webhook_seed,
         } = &self.secrets;
+        let messaging = self.messaging.address().to_owned();
         vec![
             ("GRIDWAY_STRIPE_URL", self.stripe.address().to_owned()),
             ("GRIDWAY_STRIPE_KEY", stripe_key.clone()),
@@ -163,6 +188,16 @@ impl StandIns {
             ),
             ("GRIDWAY_TFCHAIN_USER_SEED", user_seed.clone()),
             ("GRIDWAY_TFCHAIN_ACTIVATOR_SEED", activator_seed.clone()),
+            // Mails go to the mail server unless this key is set for SendGrid.
+            ("GRIDWAY_SANDBOX_SENDGRID_KEY", sendgrid_key.clone()),
+            ("GRIDWAY_SENDGRID_URL", messaging.clone()),
+            ("GRIDWAY_TWILIO_URL", messaging),
+            ("GRIDWAY_TWILIO_ACCOUNT", twilio_account.clone()),
+            ("GRIDWAY_TWILIO_TOKEN", twilio_token.clone()),
+            ("GRIDWAY_TWILIO_FROM", TWILIO_FROM.to_owned()),
+            ("GRIDWAY_WEBHOOK_SEED", webhook_seed.clone()),
+            // Receivers of the sandbox are on this machine.
+            ("GRIDWAY_WEBHOOK_NETWORKS", "127.0.0.1/32".to_owned()),
         ]
     }
 
@@ -199,8 +234,13 @@ impl StandIns {
         Ok(())
     }
 
-    pub(crate) fn services_mut(&mut self) -> [&mut Service; 3] {
-        [&mut self.tfchain, &mut self.horizon, &mut self.stripe]
+    pub(crate) fn services_mut(&mut self) -> [&mut Service; 4] {
+        [
+            &mut self.tfchain,
+            &mut self.horizon,
+            &mut self.stripe,
+            &mut self.messaging,
+        ]
     }
 }
 

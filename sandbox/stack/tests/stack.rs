@@ -346,7 +346,7 @@ async fn the_stand_ins_answer_with_what_the_environment_says() {
     let bridge = format!("{horizon}/accounts/{}", get("GRIDWAY_BRIDGE_ADDRESS"));
     assert_eq!(client.get(bridge).send().await.unwrap().status(), 200);
 
-    for part in [Part::Stripe, Part::Horizon, Part::Tfchain] {
+    for part in [Part::Stripe, Part::Horizon, Part::Tfchain, Part::Messaging] {
         let before = stack.pid(part).await.unwrap().unwrap();
         stack.kill(part).await.unwrap();
         assert!(!runs(before));

@@ -48,7 +48,10 @@ fn kind(part: &str) -> &'static str {
     match processor(part) {
         "api" => "api",
         "projections" => "projections",
-        "purchases" | "deployments" | "users" | "deposits" => "policy",
+        "purchases" | "deployments" | "users" | "deposits" | "notifications"
+        | "purchase-notices" | "deployment-notices" | "user-notices" | "treasury-notices" => {
+            "policy"
+        }
         "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher"
         | "treasury-watcher" => "source",
         _ => "executor",
