@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 15] = [
+pub const ALL: [(&str, Topic); 16] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -35,6 +35,7 @@ pub const ALL: [(&str, Topic); 15] = [
     ("deposits", topics::DEPOSITS),
     ("deposit-watcher", topics::DEPOSITS),
     ("returns", topics::DEPOSITS),
+    ("claims", topics::DEPOSITS),
     ("deployments", topics::DEPLOYMENTS),
     ("contracts", topics::DEPLOYMENTS),
     ("contract-watcher", topics::DEPLOYMENTS),
@@ -237,6 +238,10 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "returns" => {
             let hand = processor_deposits::Returns::new(Arc::new(treasury()?));
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
+        }
+        "claims" => {
+            let hand = processor_deposits::Claims::new(Arc::new(treasury()?));
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
