@@ -171,6 +171,21 @@ MUTANTS = [
         "        state.nonce = u32::try_from(next).unwrap_or(state.nonce);\n"
         "        Ok(state)\n",
     ),
+    (
+        "taken back and still claimed",
+        "a claimable balance that is there no more is given up",
+        "processors/deposits/src/decide/claim.rs",
+        "if event.code == GONE {",
+        "if event.code.len() > 99 && event.code == GONE {",
+    ),
+    (
+        "set aside is credit",
+        "a claimable balance is no deposit before it is claimed",
+        "processors/deposits/src/decide/claim.rs",
+        "            Ok(_) => self.claim_from(&mut deposit, self.now),",
+        "            Ok(_) => {\n                self.claim_from(&mut deposit, self.now);\n"
+        "                self.claimed(&mut deposit);\n            }",
+    ),
 ]
 
 # The simulation has a model of the chain; what lies between the client and a node is judged by the

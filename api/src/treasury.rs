@@ -87,7 +87,7 @@ struct Alarm {
 #[derive(Serialize, ToSchema)]
 #[schema(as = TreasuryLanes)]
 struct LanesView {
-    /// swaps, handoffs or returns.
+    /// swaps, handoffs, returns or claims.
     hand: String,
     /// How many it has.
     lanes: usize,

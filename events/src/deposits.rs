@@ -3,6 +3,10 @@
 //! Two kinds of aggregates share the topic: a deposit, keyed by Horizon's operation id, and the
 //! credit of a twin, keyed by `twin-<id>`. It has one partition, so its order is the ledger's.
 
+pub use crate::claims::{
+    BalanceClaimed, BalanceLapsed, ClaimFailed, ClaimRequested, ClaimWindow,
+    ClaimableBalanceCreated,
+};
 pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{EventId, PurchaseId, TwinId, UserId};
 pub use crate::lanes::LanesOpened;
@@ -18,6 +22,11 @@ event_set! {
         AccountOpened,
         PaymentReceived,
         PaymentUnreadable,
+        ClaimableBalanceCreated,
+        ClaimRequested,
+        BalanceClaimed,
+        ClaimFailed,
+        BalanceLapsed,
         UsdcDeposited,
         DepositUnmatched,
         CreditBooked,
@@ -125,7 +134,7 @@ pub struct UsdcDeposited {
 pub struct DepositUnmatched {
     /// Horizon's id of the operation that paid it; also the record key.
     pub deposit_id: String,
-    /// wrong_asset, wrong_issuer, no_memo, bad_memo, unknown_twin, claimable_balance or unreadable.
+    /// wrong_asset, wrong_issuer, no_memo, bad_memo, unknown_twin or unreadable.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
@@ -137,6 +146,8 @@ pub struct DepositUnmatched {
     pub amount: i64,
     /// Hash of the payment's transaction, hex; empty where unknown.
     pub transaction: String,
+    /// Where it came as a claimable balance: its id, 72 hex digits.
+    pub balance_id: Option<String>,
 }
 
 /// USDC is added to the credit of a twin.
@@ -328,7 +339,7 @@ pub struct PartReturned {
 pub struct DepositAlarmed {
     /// Horizon's id of the operation that paid it; also the record key.
     pub deposit_id: String,
-    /// return_failed, overdrawn or not_creditable.
+    /// return_failed, claim_failed, overdrawn, not_assignable, not_returnable or not_creditable.
     pub alarm: String,
     /// What to look at, with ids and hashes.
     pub detail: String,

@@ -5,6 +5,7 @@
 //! catalogue and the wire codec. It knows no rule and performs no effect.
 
 pub mod asyncapi;
+mod claims;
 pub mod codec;
 pub mod dead_letters;
 pub mod deployments;

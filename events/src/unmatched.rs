@@ -36,7 +36,7 @@ pub struct StripeEventUnmatched {
 pub struct DepositUnmatched {
     /// Horizon's id of the operation that paid it; also the record key.
     pub deposit_id: String,
-    /// wrong_asset, wrong_issuer, no_memo, bad_memo, unknown_twin, claimable_balance or unreadable.
+    /// wrong_asset, wrong_issuer, no_memo, bad_memo, unknown_twin or unreadable.
     pub reason: String,
     /// A sentence for people.
     pub detail: String,
@@ -48,4 +48,6 @@ pub struct DepositUnmatched {
     pub amount: i64,
     /// Hash of the payment's transaction, hex; empty where unknown.
     pub transaction: String,
+    /// Where it came as a claimable balance: its id, 72 hex digits.
+    pub balance_id: Option<String>,
 }

@@ -45,6 +45,7 @@ pub enum Action {
         because: Because,
     },
     /// Sends an unmatched deposit back to its sender, or tries again what could not be sent back.
+    /// A claimable balance of what we do not take is left unclaimed.
     Return {
         /// Which.
         deposit: String,
@@ -163,12 +164,15 @@ fn line(d: &Deposit) -> String {
         (None, None) => "no memo".to_owned(),
     };
     format!(
-        "{} {} {amount} {} from {} ({memo}) in {}: {} {} {}",
+        "{} {} {amount} {} from {} ({memo}) in {}{}: {} {} {}",
         d.id,
         d.state.as_str(),
         d.asset,
         d.sender,
         d.transaction,
+        d.balance_id
+            .as_ref()
+            .map_or_else(String::new, |id| format!(", claimable balance {id}")),
         d.reason.as_deref().unwrap_or("-"),
         d.alarm.as_deref().unwrap_or("-"),
         d.detail.as_deref().unwrap_or(""),

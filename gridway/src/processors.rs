@@ -27,7 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 23] = [
+pub const ALL: [(&str, Topic); 24] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -37,6 +37,7 @@ pub const ALL: [(&str, Topic); 23] = [
     ("deposits", topics::DEPOSITS),
     ("deposit-watcher", topics::DEPOSITS),
     ("returns", topics::DEPOSITS),
+    ("claims", topics::DEPOSITS),
     ("deployments", topics::DEPLOYMENTS),
     ("contracts", topics::DEPLOYMENTS),
     ("contract-watcher", topics::DEPLOYMENTS),
@@ -265,6 +266,13 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
                 return Ok(());
             };
             let hand = processor_deposits::Returns::new(Arc::new(treasury));
+            run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
+        }
+        "claims" => {
+            let Some(treasury) = stop.run_until_cancelled(treasury()).await.transpose()? else {
+                return Ok(());
+            };
+            let hand = processor_deposits::Claims::new(Arc::new(treasury));
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {

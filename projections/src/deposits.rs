@@ -4,7 +4,7 @@
 use crate::batch::{AnyEvent, Entry};
 use crate::db;
 use chrono::{DateTime, Utc};
-use events::deposits::{DepositEvent, PaymentReceived, PaymentUnreadable};
+use events::deposits::{ClaimableBalanceCreated, DepositEvent, PaymentReceived, PaymentUnreadable};
 use events::ids::TwinId;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
@@ -17,6 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum State {
     /// It was seen; nothing is decided yet, or it filled the treasury.
     Received,
+    /// It is set aside in a claimable balance: no deposit until it is claimed.
+    SetAside,
+    /// It was set aside and will never be ours.
+    Lapsed,
     /// It is a twin's credit.
     Credited,
     /// It waits for an operator.
@@ -29,8 +33,10 @@ pub enum State {
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Received,
+        Self::SetAside,
+        Self::Lapsed,
         Self::Credited,
         Self::Unmatched,
         Self::Returning,
@@ -42,6 +48,8 @@ impl State {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Received => "received",
+            Self::SetAside => "set_aside",
+            Self::Lapsed => "lapsed",
             Self::Credited => "credited",
             Self::Unmatched => "unmatched",
             Self::Returning => "returning",
@@ -99,6 +107,10 @@ pub struct Deposit {
     pub updated_at: DateTime<Utc>,
     /// Offset of the latest event.
     pub version: i64,
+    /// The claimable balance that it came as, 72 hex digits.
+    pub balance_id: Option<String>,
+    /// Hash of the transaction that claimed it.
+    pub claim_tx: Option<String>,
 }
 
 impl FromRow<'_, PgRow> for Deposit {
@@ -128,6 +140,8 @@ impl FromRow<'_, PgRow> for Deposit {
             operator: row.try_get("operator")?,
             updated_at: row.try_get("updated_at")?,
             version: row.try_get("version")?,
+            balance_id: row.try_get("balance_id")?,
+            claim_tx: row.try_get("claim_tx")?,
         })
     }
 }
@@ -208,6 +222,35 @@ fn received(e: &PaymentReceived, at: DateTime<Utc>, offset: i64) -> Deposit {
         operator: None,
         updated_at: at,
         version: offset,
+        balance_id: None,
+        claim_tx: None,
+    }
+}
+
+fn set_aside(e: &ClaimableBalanceCreated, at: DateTime<Utc>, offset: i64) -> Deposit {
+    Deposit {
+        id: e.deposit_id.clone(),
+        sender: e.from.clone(),
+        asset: e.asset.clone(),
+        amount: e.amount,
+        memo_type: e.memo_type.clone(),
+        memo: e.memo.clone(),
+        muxed_id: None,
+        transaction: e.transaction.clone(),
+        ledger: e.ledger,
+        closed_at: e.closed_at.to_datetime(),
+        state: State::SetAside,
+        reason: None,
+        detail: None,
+        twin_id: None,
+        returned: 0,
+        return_tx: None,
+        alarm: None,
+        operator: None,
+        updated_at: at,
+        version: offset,
+        balance_id: Some(e.balance_id.clone()),
+        claim_tx: None,
     }
 }
 
@@ -233,6 +276,8 @@ fn unreadable(e: &PaymentUnreadable, at: DateTime<Utc>, offset: i64) -> Deposit 
         operator: None,
         updated_at: at,
         version: offset,
+        balance_id: None,
+        claim_tx: None,
     }
 }
 
@@ -247,9 +292,22 @@ fn fold(
         (Some(deposit), _) => deposit,
         (None, DepositEvent::PaymentReceived(e)) => received(e, at, offset),
         (None, DepositEvent::PaymentUnreadable(e)) => unreadable(e, at, offset),
+        (None, DepositEvent::ClaimableBalanceCreated(e)) => set_aside(e, at, offset),
         (None, _) => return None,
     };
     match event {
+        DepositEvent::BalanceClaimed(e) => {
+            // Whose it is comes after it.
+            d.state = State::Received;
+            d.claim_tx = Some(e.transaction.clone());
+            (d.reason, d.detail) = (None, None);
+        }
+        DepositEvent::ClaimFailed(e) => d.detail = Some(e.detail.clone()),
+        DepositEvent::BalanceLapsed(e) => {
+            d.state = State::Lapsed;
+            d.reason = Some(e.reason.clone());
+            d.detail = Some(e.detail.clone());
+        }
         DepositEvent::UsdcDeposited(e) => {
             d.state = State::Credited;
             d.twin_id = Some(e.twin_id);
@@ -288,6 +346,8 @@ fn fold(
         | DepositEvent::AccountOpened(_)
         | DepositEvent::PaymentReceived(_)
         | DepositEvent::PaymentUnreadable(_)
+        | DepositEvent::ClaimableBalanceCreated(_)
+        | DepositEvent::ClaimRequested(_)
         | DepositEvent::CreditBooked(_)
         | DepositEvent::CreditRefused(_)
         | DepositEvent::FundsWanted(_)
@@ -343,7 +403,7 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
         "INSERT INTO deposits SELECT * FROM jsonb_populate_recordset(NULL::deposits, $1)
          ON CONFLICT (id) DO UPDATE SET
             (state, reason, detail, twin_id, returned, return_tx, alarm, operator, updated_at,
-             version) =
+             version, claim_tx) =
             (EXCLUDED.state, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.twin_id,
              EXCLUDED.returned, EXCLUDED.return_tx, EXCLUDED.alarm, EXCLUDED.operator,
              EXCLUDED.updated_at, EXCLUDED.version)",

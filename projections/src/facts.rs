@@ -172,12 +172,37 @@ fn deposit(event: &DepositEvent) -> Value {
         DepositEvent::PaymentUnreadable(e) => json!({
             "deposit_id": e.deposit_id, "problem": e.problem,
         }),
+        DepositEvent::ClaimableBalanceCreated(e) => json!({
+            "deposit_id": e.deposit_id, "balance_id": e.balance_id, "from": e.from,
+            "asset": e.asset, "amount_minor": e.amount, "predicate": e.predicate,
+            "memo_type": e.memo_type, "memo": e.memo, "transaction": e.transaction,
+            "ledger": e.ledger,
+        }),
+        DepositEvent::ClaimRequested(e) => json!({
+            "deposit_id": e.deposit_id, "balance_id": e.balance_id, "attempt": e.attempt,
+            "amount_minor": e.amount, "deadline": e.deadline.to_string(),
+        }),
+        DepositEvent::BalanceClaimed(e) => json!({
+            "deposit_id": e.deposit_id, "balance_id": e.balance_id, "attempt": e.attempt,
+            "transaction": e.transaction, "ledger": e.ledger, "lane": e.lane,
+            "sequence": e.sequence.to_string(), "amount_minor": e.amount,
+            "fee_stroops": e.fee_stroops,
+        }),
+        DepositEvent::ClaimFailed(e) => json!({
+            "deposit_id": e.deposit_id, "balance_id": e.balance_id, "attempt": e.attempt,
+            "code": e.code, "detail": e.detail, "transaction": e.transaction,
+        }),
+        DepositEvent::BalanceLapsed(e) => json!({
+            "deposit_id": e.deposit_id, "balance_id": e.balance_id, "reason": e.reason,
+            "detail": e.detail,
+        }),
         DepositEvent::UsdcDeposited(e) => json!({
             "deposit_id": e.deposit_id, "twin_id": e.twin_id, "amount": coins(e.amount),
             "transaction": e.transaction,
         }),
         DepositEvent::DepositUnmatched(e) => json!({
             "deposit_id": e.deposit_id, "reason": e.reason, "detail": e.detail,
+            "balance_id": e.balance_id,
         }),
         DepositEvent::CreditBooked(e) => json!({
             "twin_id": e.twin_id, "deposit_id": e.deposit_id, "amount": coins(e.amount),

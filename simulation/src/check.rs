@@ -39,7 +39,9 @@ pub struct Books {
     pub deposits: BTreeMap<String, Seen>,
     /// Deposits that are not in the log yet.
     pub unseen: usize,
-    /// Returns that were asked for and have no outcome.
+    /// USDC that is set aside for us and neither claimed nor given up.
+    pub set_aside: BTreeSet<String>,
+    /// Returns and claims that were asked for and have no outcome.
     pub open_returns: BTreeSet<EventId>,
     /// Credit by twin: added and spent.
     pub credits: BTreeMap<TwinId, (i64, i64)>,
@@ -149,10 +151,10 @@ impl Books {
             }
         }
         books.returned(stellar, usdc);
-        books.unseen = stellar
-            .deposits()
-            .iter()
-            .filter(|(id, ..)| !books.deposits.contains_key(id))
+        let came = stellar.deposits().into_iter().map(|(id, ..)| id);
+        books.unseen = came
+            .chain(stellar.asides())
+            .filter(|id| !books.deposits.contains_key(id))
             .count();
         for swap in stellar.swaps() {
             books.explain(&by_hash, &swap.hash, "swap", |c| c.swapped.1 += swap.tft);
@@ -280,6 +282,27 @@ impl Books {
                     self.sums.deposits += e.amount;
                 }
             }
+            // It is no deposit yet: nothing of it may be credit, and nothing may go back.
+            DepositEvent::ClaimableBalanceCreated(e) => {
+                let seen = self.deposits.entry(e.deposit_id.clone()).or_default();
+                seen.transaction.clone_from(&e.transaction);
+                if e.asset == usdc {
+                    self.set_aside.insert(e.deposit_id.clone());
+                }
+            }
+            DepositEvent::ClaimRequested(_) => drop(self.open_returns.insert(envelope.id)),
+            DepositEvent::ClaimFailed(e) => drop(self.open_returns.remove(&e.request_id)),
+            DepositEvent::BalanceClaimed(e) => {
+                self.open_returns.remove(&e.request_id);
+                self.set_aside.remove(&e.deposit_id);
+                let seen = self.deposits.entry(e.deposit_id.clone()).or_default();
+                seen.amount = e.amount;
+                self.sums.deposits += e.amount;
+            }
+            DepositEvent::BalanceLapsed(e) => {
+                self.set_aside.remove(&e.deposit_id);
+                self.deposits.entry(e.deposit_id.clone()).or_default().waits = false;
+            }
             DepositEvent::DepositUnmatched(e) if !e.from.is_empty() => {
                 self.deposits.entry(e.deposit_id.clone()).or_default().waits = true;
             }
@@ -388,6 +411,7 @@ pub fn at_rest(books: &Books) -> bool {
     books.purchases.len() >= books.buyers
         && books.unseen == 0
         && books.open_returns.is_empty()
+        && books.set_aside.is_empty()
         && books.deposits.values().all(|seen| !seen.waits)
         && books.sums.credited == books.sums.credit_due
         && books.deployed.values().all(Deployed::at_rest)
@@ -469,11 +493,12 @@ pub fn violations(books: &Books) -> Vec<String> {
             ));
         }
     }
-    if books.unseen > 0 || !books.open_returns.is_empty() {
+    if books.unseen > 0 || !books.open_returns.is_empty() || !books.set_aside.is_empty() {
         wrong.push(format!(
-            "{} deposits are not in the log, {} returns are open",
+            "{} deposits are not in the log, {} returns and claims are open, {} balances are neither claimed nor given up",
             books.unseen,
-            books.open_returns.len()
+            books.open_returns.len(),
+            books.set_aside.len()
         ));
     }
     wrong.extend(deployed::violations(&books.deployed, &books.contracts));

@@ -1,7 +1,7 @@
 //! Who pays by USDC, and the operator who looks after what nobody's memo names.
 
 use crate::dice::Dice;
-use crate::payments::Deposit;
+use crate::payments::{Deposit, SetAside};
 use crate::people::ids;
 use crate::script::Usdc;
 use crate::time;
@@ -23,6 +23,14 @@ pub fn twin_of(number: usize) -> TwinId {
 
 fn sender(number: usize) -> AccountId {
     SecretKey::from_seed(&[100 + u8::try_from(number).unwrap_or(0); 32]).account()
+}
+
+/// An asset of the same name, of another issuer.
+fn foreign() -> PathAsset {
+    PathAsset::Credit(AssetId {
+        code: "USDC".to_owned(),
+        issuer: SecretKey::from_seed(&[6; 32]).account(),
+    })
 }
 
 impl World {
@@ -50,6 +58,14 @@ impl World {
             memo: Some(twin),
             muxed: None,
         };
+        let aside = |amount: i64| SetAside {
+            from: sender(number),
+            asset: PathAsset::Credit(self.treasury.usdc.clone()),
+            amount,
+            memo: Some(twin),
+            opens: None,
+            back_after: None,
+        };
         let half = due / 2;
         self.trace
             .say(|| format!("buyer {number} pays {due} USDC: {way:?}"));
@@ -71,16 +87,39 @@ impl World {
                 });
             }
             Usdc::Foreign => {
-                let other = SecretKey::from_seed(&[6; 32]).account();
                 self.stellar.deposit(Deposit {
-                    asset: PathAsset::Credit(AssetId {
-                        code: "USDC".to_owned(),
-                        issuer: other,
-                    }),
+                    asset: foreign(),
                     ..pay(due)
                 });
                 tokio::time::sleep(dice.millis(0, 60_000)).await;
                 self.stellar.deposit(pay(due));
+            }
+            Usdc::SetAside => self.stellar.set_aside(aside(due)),
+            Usdc::SetAsideUnnamed => self.stellar.set_aside(SetAside {
+                memo: None,
+                ..aside(due)
+            }),
+            Usdc::SetAsideForLater => {
+                let wait = i64::try_from(dice.below(120)).unwrap_or_default();
+                self.stellar.set_aside(SetAside {
+                    opens: Some(time::now().seconds() + wait),
+                    ..aside(due)
+                });
+            }
+            Usdc::SetAsideAndTakenBack => {
+                let stays = i64::try_from(dice.below(25)).unwrap_or_default();
+                self.stellar.set_aside(SetAside {
+                    back_after: Some(stays),
+                    ..aside(due)
+                });
+            }
+            Usdc::SetAsideForeign => {
+                self.stellar.set_aside(SetAside {
+                    asset: foreign(),
+                    ..aside(due)
+                });
+                tokio::time::sleep(dice.millis(0, 60_000)).await;
+                self.stellar.set_aside(aside(due));
             }
         }
     }

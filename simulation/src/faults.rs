@@ -8,13 +8,14 @@ use crate::world::Fixture;
 use anyhow::Result;
 
 /// Requests to counterparties: effects, and the reads by which their outcome is found.
-const EFFECTS: [&str; 12] = [
+const EFFECTS: [&str; 13] = [
     "create intent",
     "create refund",
     "submit swap",
     "submit part",
     "submit hand-off",
     "submit return",
+    "submit claim",
     "create contract",
     "create name",
     "create rent",
@@ -101,7 +102,11 @@ fn script(effect: &str) -> Script {
                 "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
                 _ => Vec::new(),
             },
-            usdc: (effect == "submit return").then_some(Usdc::InTwo),
+            usdc: match effect {
+                "submit return" => Some(Usdc::InTwo),
+                "submit claim" => Some(Usdc::SetAside),
+                _ => None,
+            },
         }],
         mishaps,
         poisons: Vec::new(),

@@ -23,7 +23,8 @@ impl World {
                 self.open_lane(&self.fixture.purchases, executor, partition)?;
             }
         }
-        self.open_lane(&self.fixture.deposits, "returns", 0)
+        self.open_lane(&self.fixture.deposits, "returns", 0)?;
+        self.open_lane(&self.fixture.deposits, "claims", 0)
     }
 
     fn open_lane<E: EventSet + From<LanesOpened>>(

@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 
 /// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 12] = [
+pub const PROCESSORS: [&str; 13] = [
     "purchases",
     "payments",
     "swaps",
@@ -16,6 +16,7 @@ pub const PROCESSORS: [&str; 12] = [
     "deposits",
     "deposit-watcher",
     "returns",
+    "claims",
 ];
 /// Slots of each.
 pub const SLOTS: u32 = 2;
@@ -72,9 +73,26 @@ pub enum Usdc {
     Unnamed,
     /// In an asset of the same name at first, which an operator sends back.
     Foreign,
+    /// In a claimable balance.
+    SetAside,
+    /// In a claimable balance without a memo; an operator says whose it is.
+    SetAsideUnnamed,
+    /// In a claimable balance that may be claimed only after a while.
+    SetAsideForLater,
+    /// In a claimable balance that the sender takes back soon, if it is still there.
+    SetAsideAndTakenBack,
+    /// In an asset of the same name in a claimable balance at first, which nobody claims.
+    SetAsideForeign,
 }
 
 impl Usdc {
+    const ASIDE: [Self; 5] = [
+        Self::SetAside,
+        Self::SetAsideUnnamed,
+        Self::SetAsideForLater,
+        Self::SetAsideAndTakenBack,
+        Self::SetAsideForeign,
+    ];
     const ALL: [Self; 6] = [
         Self::Exact,
         Self::InTwo,
@@ -201,6 +219,13 @@ impl Script {
         for buyer in &mut buyers {
             let way = usize::try_from(ways.below(Usdc::ALL.len() as u64)).unwrap_or(0);
             buyer.usdc = ways.percent(40).then_some(Usdc::ALL[way]);
+        }
+        let asides = Dice::new(seed, "asides");
+        for buyer in &mut buyers {
+            let way = usize::try_from(asides.below(Usdc::ASIDE.len() as u64)).unwrap_or(0);
+            if asides.percent(40) && buyer.usdc.is_some() {
+                buyer.usdc = Some(Usdc::ASIDE[way]);
+            }
         }
         let minds = Dice::new(seed, "changes");
         for buyer in &mut buyers {

@@ -3,13 +3,13 @@
 //! Transactions are decoded from the envelopes that the product signs.
 
 use crate::net::{Network, Unanswered};
-use crate::payments::{Back, Deposit, Payments, asset_name};
+use crate::payments::{Back, Claim, Deposit, Payments, SetAside, asset_name};
 use crate::time;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use counterparties_stellar::{
-    AccountId, AccountView, AssetId, LandedTransaction, LaneReads, Listed, PaymentsPage,
+    AccountId, AccountView, AssetId, BalanceId, LandedTransaction, LaneReads, Listed, PaymentsPage,
     QuoteError, ReadError, SignedTransaction, Stellar as Port, StrictReceiveQuote, TransactionView,
     TransactionsPage,
 };
@@ -152,7 +152,18 @@ impl Stellar {
         self.model().payments.pay(deposit);
     }
 
-    /// What outsiders paid to our account: id, asset and amount.
+    /// Somebody sets something aside for our account.
+    pub fn set_aside(&self, aside: SetAside) {
+        self.model().payments.set_aside(aside);
+    }
+
+    /// What was ever set aside for our account, by the operation's id.
+    #[must_use]
+    pub fn asides(&self) -> Vec<String> {
+        self.model().payments.asides()
+    }
+
+    /// What outsiders paid to our account, and what we claimed: id, asset and amount.
     #[must_use]
     pub fn deposits(&self) -> Vec<(String, String, i64)> {
         self.model().payments.came()
@@ -271,7 +282,7 @@ fn apply(model: &mut Model, signed: &SignedTransaction, ledger: u32, now: Timest
     if let Some(lane) = model.lanes.get_mut(signed.lane.as_str()) {
         lane.history.push((ledger, number));
     }
-    let (result, successful) = execute(model, signed, &transaction);
+    let (result, successful) = execute(model, signed, &transaction, now);
     let result = xdr::TransactionResult {
         fee_charged: 100,
         result,
@@ -297,18 +308,20 @@ fn execute(
     model: &mut Model,
     signed: &SignedTransaction,
     transaction: &xdr::Transaction,
+    now: Timestamp,
 ) -> (xdr::TransactionResultResult, bool) {
     use xdr::{
-        OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Bought,
-        TransactionResultResult as Outcome,
+        ClaimClaimableBalanceResult as Claimed, OperationResult as Op, OperationResultTr as Tr,
+        PathPaymentStrictReceiveResult as Bought, TransactionResultResult as Outcome,
     };
-    let failed = |result: Bought| {
-        let operations = vec![Op::OpInner(Tr::PathPaymentStrictReceive(result))];
+    let refused = |result: Tr| {
+        let operations = vec![Op::OpInner(result)];
         (
             Outcome::TxFailed(operations.try_into().unwrap_or_default()),
             false,
         )
     };
+    let failed = |result: Bought| refused(Tr::PathPaymentStrictReceive(result));
     let done = |result: Tr| {
         (
             Outcome::TxSuccess(vec![Op::OpInner(result)].try_into().unwrap_or_default()),
@@ -376,6 +389,14 @@ fn execute(
                 });
             }
             done(Tr::Payment(xdr::PaymentResult::Success))
+        }
+        Some(xdr::OperationBody::ClaimClaimableBalance(claim)) => {
+            let xdr::ClaimableBalanceId::ClaimableBalanceIdTypeV0(id) = &claim.balance_id;
+            match model.payments.claim(BalanceId(id.0), now) {
+                Claim::Done => done(Tr::ClaimClaimableBalance(Claimed::Success)),
+                Claim::Gone => refused(Tr::ClaimClaimableBalance(Claimed::DoesNotExist)),
+                Claim::NotNow => refused(Tr::ClaimClaimableBalance(Claimed::CannotClaim)),
+            }
         }
         _ => failed(Bought::Malformed),
     }
@@ -466,7 +487,13 @@ impl Port for Stellar {
             .zip(self.model().depth)
             .is_some_and(|(bought, most)| bought <= most);
         let back = envelope(signed).is_some_and(|t| matches!(t.memo, xdr::Memo::Hash(_)) && !swap);
+        let claim = envelope(signed).is_some_and(|t| {
+            let claims =
+                |o: &xdr::Operation| matches!(o.body, xdr::OperationBody::ClaimClaimableBalance(_));
+            t.operations.iter().any(claims)
+        });
         let what = match (swap, back) {
+            _ if claim => "submit claim",
             (true, _) if part => "submit part",
             (true, _) => "submit swap",
             (false, true) => "submit return",

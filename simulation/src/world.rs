@@ -368,7 +368,7 @@ impl World {
         let name = PROCESSORS[place / SLOTS as usize];
         let topic = match name {
             "deployments" | "contracts" | "contract-watcher" => DeploymentEvent::TOPIC,
-            "deposits" | "deposit-watcher" | "returns" => DepositEvent::TOPIC,
+            "deposits" | "deposit-watcher" | "returns" | "claims" => DepositEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
         self.trace.say(|| format!("start: {}", name_of(place)));
@@ -451,6 +451,10 @@ impl World {
             }
             "returns" => {
                 let hand = processor_deposits::Returns::new(Arc::clone(&self.treasury));
+                simulation::executor(hand, codecs, ground, stop).await
+            }
+            "claims" => {
+                let hand = processor_deposits::Claims::new(Arc::clone(&self.treasury));
                 simulation::executor(hand, codecs, ground, stop).await
             }
             "deployments" => {

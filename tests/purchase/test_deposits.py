@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from conftest import BIN, until
-from stellar_sdk import Asset, Keypair, MuxedAccount, Price, Server, TransactionBuilder
+from stellar_sdk import Asset, Claimant, ClaimPredicate, Keypair, MuxedAccount, Price, Server, TransactionBuilder
 from stellar_sdk.memo import IdMemo
 from stellar_sdk.sep.stellar_uri import PayStellarUri
 
@@ -45,6 +45,13 @@ class Wallet:
 
     def pay(self, to, amount, asset=None, memo=None):
         return self.send(self.key, lambda b: b.append_payment_op(to, asset or self.usdc, amount), memo)
+
+    def set_aside(self, to, amount, asset=None, memo=None, predicate=None):
+        """In a claimable balance that this wallet can take back at any time."""
+        claimants = [Claimant(to, predicate), Claimant(self.key.public_key)]
+        return self.send(
+            self.key, lambda b: b.append_create_claimable_balance_op(asset or self.usdc, amount, claimants), memo
+        )
 
     def balance(self):
         lines = self.server.accounts().account_id(self.key.public_key).call()["balances"]
@@ -153,6 +160,43 @@ def test_what_is_not_our_usdc_goes_back_to_its_sender_once(world, wallet):
     back = [p for p in wallet.received(told["account"]) if p[1] == "native"]
     memo = base64.b64encode(bytes.fromhex(transaction)).decode()
     assert back == [("3.0000000", "native", "hash", memo)]
+
+
+def test_what_is_set_aside_is_claimed_and_pays(world, wallet):
+    purchase = order(world, "usdc-aside")
+    told = world.get(f"/deposits/instructions?purchase={purchase}")
+    missing = Decimal(told["amount"]) - credit(world)
+    transaction = wallet.set_aside(told["account"], str(missing), memo=IdMemo(int(told["memo"])))
+    world.ended(purchase, "settled")
+    deposit = deposit_of(world, transaction, "credited")
+    claimed = wallet.server.transactions().transaction(deposit["claim_tx"]).call()
+    assert claimed["successful"]
+    kinds = [r["type"] for r in wallet.server.operations().for_claimable_balance(deposit["balance_id"]).call()
+             ["_embedded"]["records"]]
+    assert kinds == ["create_claimable_balance", "claim_claimable_balance"]
+
+
+def test_what_is_set_aside_for_later_is_claimed_later_and_goes_back_like_any_other(world, wallet):
+    account = world.get("/deposits/instructions")["account"]
+    before = wallet.balance()
+    later = ClaimPredicate.predicate_not(ClaimPredicate.predicate_before_relative_time(4))
+    transaction = wallet.set_aside(account, "2.5", predicate=later)
+    deposit = deposit_of(world, transaction, "unmatched")
+    assert deposit["reason"] == "no_memo" and deposit["claim_tx"]
+    operator(world, "return", deposit["id"], "--reason", "nobody's", "--by", "test")
+    deposit_of(world, transaction, "returned")
+    assert wallet.balance() == before
+
+
+def test_what_is_set_aside_and_is_not_our_usdc_is_left_where_it_is(world, wallet):
+    told = world.get("/deposits/instructions")
+    transaction = wallet.set_aside(told["account"], "3", Asset.native(), IdMemo(int(told["memo"])))
+    deposit = deposit_of(world, transaction, "unmatched")
+    assert deposit["reason"] == "wrong_asset" and deposit["claim_tx"] is None
+    operator(world, "return", deposit["id"], "--reason", "not USDC", "--by", "test")
+    deposit_of(world, transaction, "lapsed")
+    there = wallet.server.claimable_balances().claimable_balance(deposit["balance_id"]).call()
+    assert there["amount"] == "3.0000000"
 
 
 def test_a_purchase_that_cannot_be_made_sends_the_usdc_back(world, wallet):

@@ -33,7 +33,7 @@ def test_every_account_is_read_at_its_network(world):
 def test_every_lane_is_read(world):
     def read():
         lanes = {hand["hand"]: hand for hand in treasury(world)["lanes"]}
-        return lanes if set(lanes) == {"swaps", "handoffs", "returns"} else None
+        return lanes if set(lanes) == {"swaps", "handoffs", "returns", "claims"} else None
 
     for hand in until("all lanes are known", read).values():
         assert hand["lanes"] > 0 and hand["unreadable"] == 0 and hand["low"] == [], hand

@@ -2,7 +2,7 @@
 const assert = require("node:assert/strict");
 const crypto = require("node:crypto");
 const test = require("node:test");
-const { Account, Asset, Horizon, Keypair, Memo, NotFoundError, Operation, TransactionBuilder } = require("@stellar/stellar-sdk");
+const { Account, Asset, Claimant, Horizon, Keypair, Memo, NotFoundError, Operation, TransactionBuilder } = require("@stellar/stellar-sdk");
 
 const networkPassphrase = process.env.GRIDWAY_PASSPHRASE;
 const server = new Horizon.Server(process.env.GRIDWAY_HORIZON, { allowHttp: true });
@@ -113,6 +113,46 @@ test("a lane's life", async (t) => {
     assert.equal(landed.hash, bump.hash().toString("hex"));
     const shown = await server.transactions().transaction(inner.hash().toString("hex")).call();
     assert.ok(shown.successful);
+  });
+
+  await t.test("what is set aside is listed until it is claimed", async () => {
+    const source = await server.loadAccount(treasury.publicKey());
+    const created = new TransactionBuilder(source, { fee: "100", networkPassphrase })
+      .setTimeout(60)
+      .addMemo(Memo.id("7"))
+      .addOperation(
+        Operation.createClaimableBalance({
+          asset: usdc,
+          amount: "5",
+          claimants: [
+            new Claimant(maker.publicKey()),
+            new Claimant(lane.publicKey(), Claimant.predicateNot(Claimant.predicateBeforeRelativeTime("1000"))),
+          ],
+        }),
+      )
+      .build();
+    created.sign(treasury);
+    const id = created.getClaimableBalanceId(0);
+    await server.submitTransaction(created);
+    const list = () => server.claimableBalances().claimant(maker.publicKey()).asset(usdc).call();
+    const [listed] = (await list()).records;
+    assert.equal(listed.id, id);
+    assert.equal(listed.amount, "5.0000000");
+    const { records } = await server.operations().forAccount(maker.publicKey()).order("desc").limit(1).call();
+    assert.equal(records[0].type, "create_claimable_balance");
+    assert.equal((await records[0].transaction()).memo, "7");
+    const claim = Operation.claimClaimableBalance({ balanceId: id });
+    const refused = (code) => (error) => {
+      assert.deepEqual(codes(error).operations, [code]);
+      return true;
+    };
+    await assert.rejects(send(unopened, [claim]), refused("op_cannot_claim"));
+    const held = await balance(maker, usdc);
+    await send(maker, [claim]);
+    assert.equal(Number(await balance(maker, usdc)), Number(held) + 5);
+    await assert.rejects(send(maker, [claim]), refused("op_does_not_exist"));
+    assert.deepEqual((await list()).records, []);
+    await assert.rejects(server.claimableBalances().claimableBalance(id).call(), NotFoundError);
   });
 
   await t.test("a stream shows what comes, once and in order", async () => {

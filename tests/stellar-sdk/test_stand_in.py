@@ -6,7 +6,18 @@ import threading
 import time
 
 import pytest
-from stellar_sdk import Account, Asset, HashMemo, Keypair, Price, Server, TransactionBuilder
+from stellar_sdk import (
+    Account,
+    Asset,
+    Claimant,
+    ClaimPredicate,
+    HashMemo,
+    IdMemo,
+    Keypair,
+    Price,
+    Server,
+    TransactionBuilder,
+)
 from stellar_sdk.exceptions import BadRequestError, NotFoundError
 
 PASSPHRASE = os.environ["GRIDWAY_PASSPHRASE"]
@@ -136,6 +147,88 @@ def test_a_fee_bump_lands_under_its_own_hash():
     assert landed["inner_transaction"]["hash"] == inner.hash_hex()
     assert landed["fee_account"] == TREASURY.public_key
     assert SERVER.transactions().transaction(inner.hash_hex()).call()["successful"]
+
+
+def records_of(builder):
+    return builder.call()["_embedded"]["records"]
+
+
+def refused(key, build, *signers):
+    with pytest.raises(BadRequestError) as failed:
+        send(key, build, *signers)
+    return failed.value.extras["result_codes"]["operations"]
+
+
+def test_what_is_set_aside_is_listed_until_it_is_claimed():
+    later = ClaimPredicate.predicate_not(ClaimPredicate.predicate_before_relative_time(1_000))
+    always = ClaimPredicate.predicate_unconditional()
+    account = SERVER.load_account(TREASURY.public_key)
+    builder = TransactionBuilder(account, PASSPHRASE, base_fee=100).set_timeout(60).add_memo(IdMemo(7))
+    for amount, predicate in (("5", always), ("6", later)):
+        claimants = [Claimant(LANE.public_key, predicate), Claimant(MAKER.public_key, always)]
+        builder.append_create_claimable_balance_op(USDC, amount, claimants)
+    envelope = builder.build()
+    envelope.sign(TREASURY)
+    ids = [envelope.transaction.get_claimable_balance_id(place) for place in (0, 1)]
+    before = SERVER.accounts().account_id(TREASURY.public_key).call()
+    landed = SERVER.submit_transaction(envelope)
+    sponsor = SERVER.accounts().account_id(TREASURY.public_key).call()
+    assert sponsor["num_sponsoring"] == before["num_sponsoring"] + 4
+
+    listed = records_of(SERVER.claimable_balances().for_claimant(MAKER.public_key).for_asset(USDC))
+    assert {r["id"]: r["amount"] for r in listed} == {ids[0]: "5.0000000", ids[1]: "6.0000000"}
+    assert all(r["asset"] == f"USDC:{ISSUER.public_key}" for r in listed)
+    assert all(r["sponsor"] == TREASURY.public_key for r in listed)
+    assert records_of(SERVER.claimable_balances().for_claimant(MAKER.public_key).for_asset(TFT)) == []
+    assert records_of(SERVER.claimable_balances().for_claimant(UNOPENED.public_key)) == []
+    page = SERVER.claimable_balances().for_claimant(MAKER.public_key).limit(1)
+    first = records_of(page)
+    second = records_of(page.cursor(first[0]["paging_token"]))
+    assert [*first, *second] == listed and records_of(page.cursor(second[0]["paging_token"])) == []
+    # Relative times are absolute once it is there.
+    one = SERVER.claimable_balances().claimable_balance(ids[1]).call()
+    predicate = next(c["predicate"] for c in one["claimants"] if c["destination"] == LANE.public_key)
+    assert set(predicate["not"]) == {"abs_before", "abs_before_epoch"}
+
+    # The claimant's list of operations has them, with the memo, and their payments do not.
+    operations = SERVER.operations().for_account(MAKER.public_key).join("transactions").order(desc=True).limit(2)
+    created = records_of(operations)
+    assert [r["type"] for r in created] == ["create_claimable_balance"] * 2
+    assert created[1]["asset"] == f"USDC:{ISSUER.public_key}" and created[1]["amount"] == "5.0000000"
+    assert created[0]["transaction"]["memo"] == "7" and created[0]["transaction_hash"] == landed["hash"]
+    assert created[0]["claimants"][0]["predicate"] == {"not": {"rel_before": "1000"}}
+    paid = records_of(SERVER.payments().for_account(MAKER.public_key).order(desc=True).limit(200))
+    assert landed["hash"] not in {r["transaction_hash"] for r in paid}
+
+    # Without a trustline, too early, and by a stranger.
+    assert refused(LANE, lambda b: b.append_claim_claimable_balance_op(ids[0])) == ["op_no_trust"]
+    assert refused(LANE, lambda b: b.append_claim_claimable_balance_op(ids[1])) == ["op_cannot_claim"]
+    assert refused(UNOPENED, lambda b: b.append_claim_claimable_balance_op(ids[0])) == ["op_cannot_claim"]
+    held = balance(MAKER, USDC)
+    send(MAKER, lambda b: b.append_claim_claimable_balance_op(ids[0]))
+    assert float(balance(MAKER, USDC)) == float(held) + 5
+    assert refused(MAKER, lambda b: b.append_claim_claimable_balance_op(ids[0])) == ["op_does_not_exist"]
+    with pytest.raises(NotFoundError):
+        SERVER.claimable_balances().claimable_balance(ids[0]).call()
+    sponsor = SERVER.accounts().account_id(TREASURY.public_key).call()
+    assert sponsor["num_sponsoring"] == before["num_sponsoring"] + 2
+    claimed = records_of(SERVER.operations().for_claimable_balance(ids[0]))
+    assert [r["type"] for r in claimed] == ["create_claimable_balance", "claim_claimable_balance"]
+    assert claimed[1]["balance_id"] == ids[0] and claimed[1]["claimant"] == MAKER.public_key
+
+
+def test_what_cannot_be_set_aside():
+    claimant = Claimant(LANE.public_key)
+
+    def aside(asset, amount):
+        return lambda b: b.append_create_claimable_balance_op(asset, amount, [claimant])
+
+    assert refused(UNOPENED, aside(USDC, "1")) == ["op_no_trust"]
+    assert refused(TREASURY, aside(USDC, "100000000")) == ["op_underfunded"]
+    # All that is not reserve: none is left for the new entry.
+    assert refused(UNOPENED, aside(Asset.native(), "98.9")) == ["op_low_reserve"]
+    twice = [claimant, claimant]
+    assert refused(TREASURY, lambda b: b.append_create_claimable_balance_op(USDC, "1", twice)) == ["op_malformed"]
 
 
 def test_a_stream_shows_what_comes_once():

@@ -47,6 +47,8 @@ function operation(op, raw) {
         destination: op.destination,
         starting_balance: stroops(op.startingBalance),
       };
+    case "claimClaimableBalance":
+      return { type: "claim_claimable_balance", source, balance: op.balanceId };
     case "bumpSequence":
       return { type: "bump_sequence", source, bump_to: op.bumpTo };
     case "changeTrust":

@@ -20,6 +20,7 @@ from stellar_sdk import (
 from stellar_sdk.operation import (
     BumpSequence,
     ChangeTrust,
+    ClaimClaimableBalance,
     CreateAccount,
     ManageSellOffer,
     PathPaymentStrictReceive,
@@ -87,6 +88,8 @@ def operation(op):
                 "destination": op.destination,
                 "starting_balance": stroops(op.starting_balance),
             }
+        case ClaimClaimableBalance():
+            return {"type": "claim_claimable_balance", **said, "balance": op.balance_id}
         case BumpSequence():
             return {"type": "bump_sequence", **said, "bump_to": str(op.bump_to)}
         case ChangeTrust():

@@ -350,10 +350,12 @@ impl Stellar for HorizonClient {
         let key = account
             .public_key()
             .map_err(|e| ReadError::Malformed(e.to_string()))?;
-        let mut request = api::payments::for_account(&key)
+        let limit = limit.clamp(1, 200);
+        // Not the list of payments, which leaves claimable balances out.
+        let mut request = api::operations::for_account(&key)
             .with_join(Join::Transactions)
             .with_order(&Order::Ascending)
-            .with_limit(u64::from(limit.clamp(1, 200)));
+            .with_limit(u64::from(limit));
         if let Some(cursor) = cursor {
             request = request.with_cursor(cursor);
         }
@@ -362,7 +364,7 @@ impl Stellar for HorizonClient {
                 "there is no account {account}"
             )));
         };
-        records::payments(&page, cursor)
+        records::payments(&page, account, cursor, limit)
     }
 }
 

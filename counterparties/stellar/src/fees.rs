@@ -244,7 +244,7 @@ fn suggested(statistics: Option<FeeStats>) -> i64 {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
     use super::*;
-    use crate::signing::{SetupOperation, sign_setup};
+    use crate::setup::{SetupOperation, sign_setup};
 
     fn transaction() -> SignedTransaction {
         let us = SecretKey::from_seed(&[1; 32]);

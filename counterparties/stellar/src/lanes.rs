@@ -1,7 +1,7 @@
 //! Lanes: which account carries a record, and with which number.
 
 use crate::ids::{AccountId, SecretKey};
-use crate::signing::SetupOperation;
+use crate::setup::SetupOperation;
 use events::ids::EventId;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};

@@ -10,6 +10,7 @@
 //! - [`outcome`] holds the one table that says what an answer to a submission means;
 //! - [`opening`] opens and checks lanes, [`tending`] looks after them.
 
+mod claimable;
 mod client;
 mod fee_bump;
 mod fees;
@@ -22,10 +23,12 @@ pub mod outcome;
 mod port;
 mod records;
 mod results;
+mod setup;
 mod signing;
 mod submit;
 pub mod tending;
 
+pub use claimable::{BalanceId, InvalidBalanceId, Predicate, Window};
 pub use client::{ConfigError, HorizonClient, StellarConfig};
 pub use fee_bump::{FeeBump, fee_bump};
 pub use fees::{Fees, LANE_FEE};
@@ -33,11 +36,9 @@ pub use find::{LaneReads, find, landed};
 pub use ids::{AccountId, AssetId, InvalidStellarId, PathAsset, SecretKey};
 pub use lanes::{InvalidLane, LaneKey, LaneName, LaneSeed, base, lane_index, sequence};
 pub use port::{
-    AccountView, LandedTransaction, PaymentRecord, PaymentView, PaymentsPage, QuoteError,
-    ReadError, Stellar, StrictReceiveQuote, TransactionView,
+    AccountView, ClaimableView, LandedTransaction, PaymentRecord, PaymentView, PaymentsPage,
+    QuoteError, ReadError, Stellar, StrictReceiveQuote, TransactionView,
 };
 pub use records::{Listed, TransactionsPage};
-pub use signing::{
-    LaneMemo, LaneOperation, LanePlan, Payment, SetupOperation, SignError, SignedTransaction, sign,
-    sign_payment, sign_setup,
-};
+pub use setup::{Payment, SetAside, SetupOperation, sign_payment, sign_set_aside, sign_setup};
+pub use signing::{LaneMemo, LaneOperation, LanePlan, SignError, SignedTransaction, sign};

@@ -6,7 +6,8 @@
 use crate::ids::{AccountId, PathAsset, SecretKey};
 use crate::lanes::LaneKey;
 use crate::port::{AccountView, ReadError, Stellar};
-use crate::signing::{SetupOperation, SignError, SignedTransaction, sign_setup};
+use crate::setup::{SetupOperation, sign_setup};
+use crate::signing::{SignError, SignedTransaction};
 use events::money::{Amount, Xlm};
 use events::outcome::{Attempt, Find};
 use futures::stream::{self, StreamExt, TryStreamExt};

@@ -1,5 +1,6 @@
 //! The port: what Gridway wants of Stellar, whatever serves it.
 
+use crate::claimable::{BalanceId, Window};
 use crate::ids::{AccountId, AssetId, PathAsset};
 use crate::signing::SignedTransaction;
 use async_trait::async_trait;
@@ -150,11 +151,45 @@ pub struct PaymentView {
     pub sequence: i64,
 }
 
-/// A record of a list of payments.
+/// Something that was set aside for an account in a claimable balance, with the memo of the
+/// transaction that did it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimableView {
+    /// Horizon's id of the operation that created it.
+    pub id: String,
+    /// Cursor for paging on.
+    pub paging_token: String,
+    /// The balance.
+    pub balance: BalanceId,
+    /// Hash of the transaction.
+    pub transaction_hash: String,
+    /// Whether the transaction succeeded.
+    pub successful: bool,
+    /// When its ledger closed.
+    pub created_at: Timestamp,
+    /// Who set it aside.
+    pub from: AccountId,
+    /// What. Code *and* issuer count.
+    pub asset: PathAsset,
+    /// How much, in 10^-7 units.
+    pub amount: i64,
+    /// When the account may claim it.
+    pub claimable: Vec<Window>,
+    /// The same as Horizon writes it, JSON.
+    pub predicate: String,
+    /// `none`, `text`, `id`, `hash` or `return`.
+    pub memo_type: String,
+    /// The memo as Horizon writes it.
+    pub memo: Option<String>,
+}
+
+/// A record of a list of what an account was given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PaymentRecord {
-    /// It was understood.
+    /// A payment that was understood.
     Read(Box<PaymentView>),
+    /// Something was set aside for it in a claimable balance.
+    SetAside(Box<ClaimableView>),
     /// It was not, so it is kept as it came: nothing may be lost because it is strange.
     Unread {
         /// What was wrong with it.
@@ -169,6 +204,8 @@ pub enum PaymentRecord {
 pub struct PaymentsPage {
     /// The records, in order.
     pub records: Vec<PaymentRecord>,
+    /// Whether there was no room for more.
+    pub full: bool,
     /// Where the next page begins: the last record's token, or what was asked with if there is none.
     pub cursor: Option<String>,
 }
@@ -200,7 +237,8 @@ pub trait Stellar: Send + Sync + 'static {
     /// The last ledger that was ingested, with its closing time.
     async fn latest_ledger(&self) -> Result<(u32, Timestamp), ReadError>;
 
-    /// Payments into and out of an account after `cursor`, oldest first, at most `limit` (200).
+    /// Payments into and out of an account, and claimable balances that it may claim, after
+    /// `cursor`, oldest first, of at most `limit` (200) operations.
     async fn payments_after(
         &self,
         account: &AccountId,

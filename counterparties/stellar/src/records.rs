@@ -1,5 +1,6 @@
 //! Horizon's JSON, decoded record by record: one that is strange spoils no page.
 
+use crate::claimable;
 use crate::ids::{AccountId, AssetId, PathAsset};
 use crate::port::{
     AccountView, PaymentRecord, PaymentView, PaymentsPage, ReadError, TransactionView,
@@ -67,7 +68,7 @@ pub(crate) fn amount(record: &Value, field: &str) -> Result<i64, ReadError> {
         .map_err(|e| malformed(format!("{field}: {e}")))
 }
 
-fn account_id(record: &Value, field: &str) -> Result<AccountId, ReadError> {
+pub(crate) fn account_id(record: &Value, field: &str) -> Result<AccountId, ReadError> {
     text(record, field)?
         .parse()
         .map_err(|_| malformed(format!("{field} is no account")))
@@ -147,14 +148,28 @@ pub(crate) fn transactions(page: &Value) -> Result<TransactionsPage, ReadError> 
     })
 }
 
-pub(crate) fn payments(page: &Value, asked: Option<&str>) -> Result<PaymentsPage, ReadError> {
+/// What an account's operations brought it: all but those that can bring nothing.
+pub(crate) fn payments(
+    page: &Value,
+    account: &AccountId,
+    asked: Option<&str>,
+    limit: u8,
+) -> Result<PaymentsPage, ReadError> {
     let records = records(page)?;
-    let read = records.iter().map(|record| match payment(record) {
-        Ok(view) => PaymentRecord::Read(Box::new(view)),
-        Err(error) => PaymentRecord::Unread {
+    let read = records.iter().filter_map(|record| {
+        let read = match record["type"].as_str() {
+            Some(kind) if claimable::brings_nothing(kind) => return None,
+            Some("create_claimable_balance") => match claimable::created(record, account) {
+                Ok(None) => return None,
+                Ok(Some(view)) => Ok(PaymentRecord::SetAside(Box::new(view))),
+                Err(error) => Err(error),
+            },
+            _ => payment(record).map(|view| PaymentRecord::Read(Box::new(view))),
+        };
+        Some(read.unwrap_or_else(|error| PaymentRecord::Unread {
             why: error.to_string(),
             raw: record.clone(),
-        },
+        }))
     });
     // A record without a token does not end the reading: it is met again until one with a token
     // follows it.
@@ -162,6 +177,7 @@ pub(crate) fn payments(page: &Value, asked: Option<&str>) -> Result<PaymentsPage
     let last = records.iter().rev().find_map(token);
     Ok(PaymentsPage {
         records: read.collect(),
+        full: records.len() >= usize::from(limit),
         cursor: last.or_else(|| asked.map(ToOwned::to_owned)),
     })
 }
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_payment_is_read_with_its_transaction() {
-        let read = payments(&page(&[paid()]), None).unwrap();
+        let read = payments(&page(&[paid()]), &A.parse().unwrap(), None, 2).unwrap();
         let [PaymentRecord::Read(view)] = read.records.as_slice() else {
             panic!("{read:?}")
         };
@@ -265,7 +281,13 @@ mod tests {
         let mut nameless = paid();
         nameless["asset_issuer"] = Value::Null;
         let merge = json!({"id": "8", "paging_token": "8", "type": "account_merge"});
-        let read = payments(&page(&[nameless.clone(), paid(), merge]), Some("1")).unwrap();
+        let read = payments(
+            &page(&[nameless.clone(), paid(), merge]),
+            &A.parse().unwrap(),
+            Some("1"),
+            3,
+        )
+        .unwrap();
         let kinds: Vec<bool> = read
             .records
             .iter()
@@ -277,12 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn what_brings_nothing_is_left_out_but_counts_for_the_cursor_and_the_page() {
+        let of = |kind: &str, token: &str| json!({"id": token, "paging_token": token, "type": kind, "source_account": A});
+        let page = page(&[
+            of("manage_sell_offer", "7"),
+            of("claim_claimable_balance", "8"),
+            of("set_options", "9"),
+        ]);
+        let read = payments(&page, &A.parse().unwrap(), Some("1"), 3).unwrap();
+        assert_eq!((read.records.len(), read.full), (0, true));
+        assert_eq!(read.cursor.as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_claimable_balance_for_others_is_not_ours_and_a_strange_one_is_kept() {
+        let balance = |claimants: Value| json!({"id": "8", "paging_token": "8", "type": "create_claimable_balance", "claimants": claimants});
+        let others = balance(json!([{"destination": "GB", "predicate": {"unconditional": true}}]));
+        let strange = balance(json!([{"destination": A, "predicate": {"after": "1"}}]));
+        let read = payments(&page(&[others, strange]), &A.parse().unwrap(), None, 9).unwrap();
+        assert!(
+            matches!(read.records.as_slice(), [PaymentRecord::Unread { why, .. }] if why.contains("condition"))
+        );
+    }
+
+    #[test]
     fn a_page_without_tokens_stays_where_it_was() {
         for records in [vec![], vec![json!({"type": "payment"})]] {
-            let read = payments(&page(&records), Some("5")).unwrap();
+            let read = payments(&page(&records), &A.parse().unwrap(), Some("5"), 9).unwrap();
             assert_eq!(read.cursor.as_deref(), Some("5"));
             assert_eq!(read.records.len(), records.len());
         }
-        assert!(payments(&json!({}), None).is_err());
+        assert!(payments(&json!({}), &A.parse().unwrap(), None, 9).is_err());
     }
 }

@@ -83,8 +83,8 @@ fn horizon_name(name: &str) -> String {
 /// Horizon's name of an operation's result.
 fn operation_code(result: &xdr::OperationResult) -> &'static str {
     use xdr::{
-        OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap,
-        PaymentResult as Pay,
+        ClaimClaimableBalanceResult as Claim, OperationResult as Op, OperationResultTr as Tr,
+        PathPaymentStrictReceiveResult as Swap, PaymentResult as Pay,
     };
     match result {
         Op::OpInner(Tr::PathPaymentStrictReceive(swap)) => match swap {
@@ -114,11 +114,20 @@ fn operation_code(result: &xdr::OperationResult) -> &'static str {
             Pay::LineFull => "op_line_full",
             Pay::NoIssuer => "op_no_issuer",
         },
+        Op::OpInner(Tr::ClaimClaimableBalance(claim)) => match claim {
+            Claim::Success => "op_success",
+            Claim::DoesNotExist => "op_does_not_exist",
+            Claim::CannotClaim => "op_cannot_claim",
+            Claim::LineFull => "op_line_full",
+            Claim::NoTrust => "op_no_trust",
+            Claim::NotAuthorized => "op_not_authorized",
+        },
         Op::OpInner(
             Tr::CreateAccount(xdr::CreateAccountResult::Success)
             | Tr::ChangeTrust(xdr::ChangeTrustResult::Success)
             | Tr::BumpSequence(xdr::BumpSequenceResult::Success)
-            | Tr::ManageSellOffer(xdr::ManageSellOfferResult::Success(_)),
+            | Tr::ManageSellOffer(xdr::ManageSellOfferResult::Success(_))
+            | Tr::CreateClaimableBalance(xdr::CreateClaimableBalanceResult::Success(_)),
         ) => "op_success",
         Op::OpInner(Tr::CreateAccount(xdr::CreateAccountResult::AlreadyExist)) => {
             "op_already_exists"
@@ -211,8 +220,8 @@ mod tests {
     #[test]
     fn the_first_failed_operation_is_the_reason() {
         use xdr::{
-            OperationResult as Op, OperationResultTr as Tr, PathPaymentStrictReceiveResult as Swap,
-            PaymentResult as Pay,
+            ClaimClaimableBalanceResult as Claim, OperationResult as Op, OperationResultTr as Tr,
+            PathPaymentStrictReceiveResult as Swap, PaymentResult as Pay,
         };
         for (operations, code) in [
             (
@@ -243,6 +252,14 @@ mod tests {
             (
                 vec![Op::OpInner(Tr::Payment(Pay::NoDestination))],
                 "op_no_destination",
+            ),
+            (
+                vec![Op::OpInner(Tr::ClaimClaimableBalance(Claim::DoesNotExist))],
+                "op_does_not_exist",
+            ),
+            (
+                vec![Op::OpInner(Tr::ClaimClaimableBalance(Claim::CannotClaim))],
+                "op_cannot_claim",
             ),
             (vec![Op::OpBadAuth], "op_bad_auth"),
         ] {

@@ -4,7 +4,7 @@ use crate::ids::{AccountId, PathAsset, SecretKey};
 use crate::lanes::LaneKey;
 use crate::opening::{OpeningError, run_setup};
 use crate::port::Stellar;
-use crate::signing::SetupOperation;
+use crate::setup::SetupOperation;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 

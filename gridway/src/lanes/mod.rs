@@ -30,10 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The executors that pay through lanes, with the topic whose offsets are their numbers.
-const EXECUTORS: [(&str, Topic); 3] = [
+const EXECUTORS: [(&str, Topic); 4] = [
     ("swaps", PURCHASES),
     ("handoffs", PURCHASES),
     ("returns", DEPOSITS),
+    ("claims", DEPOSITS),
 ];
 /// The first epoch that an opening may have.
 const FIRST_EPOCH: u32 = 1 << 18;

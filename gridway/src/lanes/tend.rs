@@ -12,7 +12,7 @@ use events::envelope::Record;
 use events::money::{Amount, Xlm};
 use events::schema::EventSet;
 use pipeline::{Executor, Job, Owner};
-use processor_deposits::Returns;
+use processor_deposits::{Claims, Returns};
 use processor_handoffs::Handoffs;
 use processor_lanes::{Lanes, Treasury};
 use processor_swaps::Swaps;
@@ -132,7 +132,7 @@ pub(super) async fn top_up(treasury: &Treasury, log: &Log, options: &TopUp) -> R
 /// Which request to give up.
 #[derive(Args)]
 pub struct Fence {
-    /// The hand that carries it out: swaps, handoffs or returns.
+    /// The hand that carries it out: swaps, handoffs, returns or claims.
     executor: String,
     /// Partition of its topic.
     partition: i32,
@@ -171,7 +171,10 @@ pub(super) async fn fence(treasury: Arc<Treasury>, codecs: &Codecs, options: &Fe
         Returns::NAME => {
             open_requests(&Returns::new(us.clone()), us, &codecs.deposits, options).await?
         }
-        other => bail!("{other} has no lanes; swaps, handoffs and returns have"),
+        Claims::NAME => {
+            open_requests(&Claims::new(us.clone()), us, &codecs.deposits, options).await?
+        }
+        other => bail!("{other} has no lanes; swaps, handoffs, returns and claims have"),
     };
     let Some(request) = open.iter().find(|r| r.offset == options.offset) else {
         let offsets: Vec<i64> = open.iter().map(|r| r.offset).collect();

@@ -3,10 +3,11 @@
 //! [`transition`] is one function from (state, fact) to (state, events). What the policy itself
 //! appends about an aggregate does not change that aggregate.
 
+mod claim;
 mod credit;
 mod deposit;
 
-use crate::state::{Aggregate, Credit, Rules};
+use crate::state::{Aggregate, CLAIM, Credit, Rules};
 use events::deposits::DepositEvent;
 use events::envelope::Record;
 use events::ids::TwinId;
@@ -60,6 +61,21 @@ pub fn transition(
                 state = Aggregate::Deposit(book.unreadable(event));
             }
         }
+        DepositEvent::ClaimableBalanceCreated(event) => {
+            if state == Aggregate::New {
+                state = Aggregate::Deposit(book.set_aside(event));
+            }
+        }
+        DepositEvent::BalanceClaimed(_) => {
+            if let Aggregate::Deposit(deposit) = &mut state {
+                book.claimed(deposit);
+            }
+        }
+        DepositEvent::ClaimFailed(event) => {
+            if let Aggregate::Deposit(deposit) = &mut state {
+                book.claim_failed(deposit, event);
+            }
+        }
         DepositEvent::AccountOpened(event) => {
             if let Some(credit) = credit_of(&mut state, event.twin_id) {
                 credit.user.get_or_insert(event.user_id);
@@ -108,11 +124,14 @@ pub fn transition(
         }
         DepositEvent::TimerFired(event) => match &mut state {
             Aggregate::New => {}
+            Aggregate::Deposit(deposit) if event.timer == CLAIM => book.claim_due(deposit),
             Aggregate::Deposit(deposit) => book.retry(deposit, &event.timer),
             Aggregate::Credit(credit) => book.expired(credit, &event.timer),
         },
         // Our own decisions, and the lanes of the hand.
         DepositEvent::LanesOpened(_)
+        | DepositEvent::ClaimRequested(_)
+        | DepositEvent::BalanceLapsed(_)
         | DepositEvent::UsdcDeposited(_)
         | DepositEvent::DepositUnmatched(_)
         | DepositEvent::FundsGranted(_)

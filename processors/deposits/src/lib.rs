@@ -2,13 +2,16 @@
 //!
 //! The source `deposit-watcher` turns what our account is paid into facts; the policy `deposits`
 //! decides whose it is and what it pays for ([`decide`]); the hand `returns` sends back, on lanes,
-//! what the policy wants returned.
+//! what the policy wants returned, and the hand `claims` takes what is set aside for our account in
+//! claimable balances.
 
+mod claims;
 pub mod decide;
 mod returns;
 mod source;
 pub mod state;
 
+pub use claims::Claims;
 use decide::transition;
 use events::deposits::{DepositEvent, TimerFired};
 use events::envelope::Record;

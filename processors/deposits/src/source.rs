@@ -1,13 +1,16 @@
-//! The source `deposit-watcher`: what our account is paid on Stellar.
+//! The source `deposit-watcher`: what our account is paid on Stellar, and what is set aside for it in
+//! claimable balances.
 //!
-//! Pages through the account's payments with a cursor, in the ledger's order. A page is whole up to
+//! Pages through the account's operations with a cursor, in the ledger's order. A page is whole up to
 //! its last record, whatever height the Horizon that answers has, so nothing between two pages can be
 //! missed, however long it was down. A record that cannot be read is a fact, too, by itself.
 
 use counterparties_stellar::{
-    AccountId, PaymentRecord, PaymentView, PaymentsPage, ReadError, Stellar,
+    AccountId, ClaimableView, PaymentRecord, PaymentView, PaymentsPage, ReadError, Stellar, Window,
 };
-use events::deposits::{DepositEvent, PaymentReceived, PaymentUnreadable};
+use events::deposits::{
+    ClaimWindow, ClaimableBalanceCreated, DepositEvent, PaymentReceived, PaymentUnreadable,
+};
 use events::envelope::Record;
 use events::ids::EventId;
 use events::time::Timestamp;
@@ -39,6 +42,8 @@ pub struct DepositWatcher {
 pub enum Seen {
     /// Somebody paid us.
     Payment(Box<PaymentView>),
+    /// Somebody set something aside for us.
+    SetAside(Box<ClaimableView>),
     /// It cannot be read.
     Unreadable {
         /// Horizon's id of the record, or its paging token.
@@ -71,21 +76,23 @@ impl DepositWatcher {
         }
     }
 
-    /// The next page, with the ledger time up to which everything is covered by it.
-    async fn page(&self, from: &str) -> Result<(PaymentsPage, Timestamp), ReadError> {
+    /// The next page, with the ledger time up to which everything is covered by it, where it tells.
+    async fn page(&self, from: &str) -> Result<(PaymentsPage, Option<Timestamp>), ReadError> {
         // The ledger's time first: what closed until then is on the page, if it is not a full one.
         let (_, closed_at) = self.stellar.latest_ledger().await?;
         let page = self
             .stellar
             .payments_after(&self.account, Some(from), PAGE)
             .await?;
-        let full = page.records.len() >= usize::from(PAGE);
-        self.at_end.store(!full, Ordering::Relaxed);
-        let last = page.records.iter().rev().find_map(|record| match record {
+        self.at_end.store(!page.full, Ordering::Relaxed);
+        if !page.full {
+            return Ok((page, Some(closed_at)));
+        }
+        let up_to = page.records.iter().rev().find_map(|record| match record {
             PaymentRecord::Read(view) => Some(view.created_at),
+            PaymentRecord::SetAside(view) => Some(view.created_at),
             PaymentRecord::Unread { .. } => None,
         });
-        let up_to = last.filter(|_| full).unwrap_or(closed_at);
         Ok((page, up_to))
     }
 
@@ -95,6 +102,10 @@ impl DepositWatcher {
                 // What we pay ourselves, such as a swap, and what we pay others is no deposit.
                 let received = view.to == self.account && view.from != self.account;
                 (received && view.successful).then_some(Seen::Payment(view))
+            }
+            PaymentRecord::SetAside(view) => {
+                let others = view.from != self.account;
+                (others && view.successful).then_some(Seen::SetAside(view))
             }
             PaymentRecord::Unread { why, raw } => {
                 let ours = self.account.as_str();
@@ -148,7 +159,7 @@ impl Source for DepositWatcher {
                             .filter_map(|record| self.seen(record))
                             .collect(),
                         cursor: page.cursor.unwrap_or(from),
-                        up_to: Some(up_to),
+                        up_to,
                     };
                 }
                 Err(error) => {
@@ -164,6 +175,7 @@ impl Source for DepositWatcher {
     fn claim(&self, (): &(), _: i32, fact: &Seen) -> Claim<DepositEvent> {
         let (key, event): (String, DepositEvent) = match fact {
             Seen::Payment(view) => (view.id.clone(), received(view).into()),
+            Seen::SetAside(view) => (view.id.clone(), set_aside(view).into()),
             Seen::Unreadable { id, problem, raw } => {
                 let event = PaymentUnreadable {
                     deposit_id: id.clone(),
@@ -193,12 +205,37 @@ fn received(view: &PaymentView) -> PaymentReceived {
         memo_type: view.memo_type.clone(),
         memo: view.memo.clone(),
         transaction: view.transaction_hash.clone(),
-        ledger: view
-            .id
-            .parse::<i64>()
-            .map_or(0, |operation| operation >> LEDGER_BITS),
+        ledger: ledger_of(&view.id),
         closed_at: view.created_at,
     }
+}
+
+fn set_aside(view: &ClaimableView) -> ClaimableBalanceCreated {
+    let window = |window: &Window| ClaimWindow {
+        from: window.from.map(Timestamp::from_seconds),
+        until: window.until.map(Timestamp::from_seconds),
+    };
+    ClaimableBalanceCreated {
+        deposit_id: view.id.clone(),
+        balance_id: view.balance.to_string(),
+        from: view.from.to_string(),
+        asset: view.asset.to_string(),
+        amount: view.amount,
+        claimable: view.claimable.iter().map(window).collect(),
+        predicate: view.predicate.clone(),
+        memo_type: view.memo_type.clone(),
+        memo: view.memo.clone(),
+        transaction: view.transaction_hash.clone(),
+        ledger: ledger_of(&view.id),
+        closed_at: view.created_at,
+    }
+}
+
+/// The ledger of an operation, by its id.
+fn ledger_of(operation: &str) -> i64 {
+    operation
+        .parse::<i64>()
+        .map_or(0, |operation| operation >> LEDGER_BITS)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What is known of a deposit, and of the credit of a twin: a fold of facts and timers.
 
+use events::deposits::ClaimWindow;
 use events::ids::{PurchaseId, TwinId, UserId};
 use events::money::{Amount, MoneyError, Portion, Usdc};
 use events::time::Timestamp;
@@ -17,7 +18,7 @@ pub struct Rules {
     pub own: BTreeSet<String>,
     /// How long one attempt on Stellar may take: the transaction's maxTime.
     pub stellar_deadline: Duration,
-    /// Wait before the second attempt at a return; doubles each time.
+    /// Wait before the second attempt at a return or a claim; doubles each time.
     pub first_retry: Duration,
     /// The longest wait between attempts.
     pub longest_retry: Duration,
@@ -72,6 +73,12 @@ impl Aggregate {
 /// Where a deposit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
+    /// It is set aside for us in a claimable balance: no deposit until it is claimed.
+    SetAside,
+    /// It is set aside for us, and is nothing that we take: an operator looks at it.
+    NotTaken,
+    /// It was set aside for us and will never be ours.
+    Lapsed,
     /// Ours: it filled the treasury.
     Own,
     /// It was offered to the credit of this twin.
@@ -108,6 +115,35 @@ pub struct Part {
     pub next: Next,
 }
 
+/// How far the claim of a claimable balance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aside {
+    /// The balance, as Horizon writes it.
+    pub balance: String,
+    /// When we may claim it, oldest first.
+    pub claimable: Vec<ClaimWindow>,
+    /// Type of the memo with which it was set aside.
+    pub memo_type: String,
+    /// That memo.
+    pub memo: Option<String>,
+    /// Attempt under way, or the last one; 0 before the first.
+    pub attempt: i32,
+    /// What comes next.
+    pub next: Next,
+}
+
+impl Aside {
+    /// The first time from `at` on at which we may claim it, and until when; `None`: never.
+    #[must_use]
+    pub fn claimable_from(&self, at: Timestamp) -> Option<(Timestamp, Option<Timestamp>)> {
+        let window = self
+            .claimable
+            .iter()
+            .find(|window| window.until.is_none_or(|until| until > at))?;
+        Some((window.from.map_or(at, |from| from.max(at)), window.until))
+    }
+}
+
 /// A payment to our account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
@@ -125,10 +161,14 @@ pub struct Deposit {
     pub standing: Standing,
     /// What goes back, by the purchase that gives it; `None` for the whole.
     pub parts: BTreeMap<Option<PurchaseId>, Part>,
+    /// The claimable balance that it came as; `None`: it was paid.
+    pub aside: Option<Aside>,
 }
 
 /// Timer: the next attempt at a return, followed by the purchase, or by nothing for the whole.
 pub const RETRY_RETURN: &str = "retry_return:";
+/// Timer: the next attempt at claiming a claimable balance.
+pub const CLAIM: &str = "claim";
 /// Timer: a purchase waits no more, followed by its id.
 pub const EXPIRE: &str = "expire:";
 
@@ -152,7 +192,14 @@ impl Deposit {
             }),
             Next::UnderWay | Next::Held | Next::Done => None,
         };
-        self.parts.iter().filter_map(due).collect()
+        let claim = self.aside.iter().filter_map(|aside| match aside.next {
+            Next::At(due) => Some(Timer {
+                due,
+                name: CLAIM.to_owned(),
+            }),
+            Next::UnderWay | Next::Held | Next::Done => None,
+        });
+        self.parts.iter().filter_map(due).chain(claim).collect()
     }
 }
 

@@ -1,12 +1,15 @@
-//! What was closed: ledgers, transactions, payments, and the lists of each account.
+//! What was closed: ledgers, transactions, operations, and the lists of each account.
 
+use crate::balances::claimant;
 use crate::envelope::{Key, Submitted, key_of, key_of_id};
 use crate::operations::claims;
+use crate::state::BalanceHash;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
 use stellar_base::xdr::{
-    ClaimAtom, InnerTransactionResultResult, OperationBody, OperationResult, TransactionResult,
-    TransactionResultResult,
+    ClaimAtom, ClaimableBalanceId, CreateClaimableBalanceResult, Hash,
+    InnerTransactionResultResult, OperationBody, OperationResult, OperationResultTr as Tr,
+    TransactionResult, TransactionResultResult,
 };
 
 /// A closed ledger.
@@ -45,15 +48,17 @@ pub struct TxRecord {
     pub successful: bool,
 }
 
-/// A payment in a transaction: an operation that moves value to an account.
+/// An operation in a transaction.
 #[derive(Debug, Clone, Copy)]
-pub struct PaymentRecord {
+pub struct OperationRecord {
     /// Its cursor: the transaction's, plus the operation's place from 1.
     pub id: i64,
     /// Index of the transaction in [`History::transactions`].
     pub tx: usize,
     /// Index of the operation in the transaction.
     pub operation: usize,
+    /// Whether it is a payment: it moves value to an account.
+    pub payment: bool,
 }
 
 /// All that was closed since the start, in order.
@@ -63,11 +68,12 @@ pub struct History {
     pub ledgers: Vec<LedgerRecord>,
     /// Transactions, ascending by id.
     pub transactions: Vec<TxRecord>,
-    /// Payments, ascending by id.
-    pub payments: Vec<PaymentRecord>,
+    /// Operations, ascending by id.
+    pub operations: Vec<OperationRecord>,
     by_hash: HashMap<[u8; 32], usize>,
     transactions_of: HashMap<Key, Vec<usize>>,
-    payments_of: HashMap<Key, Vec<usize>>,
+    operations_of: HashMap<Key, Vec<usize>>,
+    operations_on: HashMap<BalanceHash, Vec<usize>>,
 }
 
 /// Results of a transaction's operations; none if it did not come to them.
@@ -101,9 +107,27 @@ fn operation_participants(
         OperationBody::CreateAccount(op) => drop(keys.insert(key_of_id(&op.destination))),
         OperationBody::Payment(op) => drop(keys.insert(key_of(&op.destination))),
         OperationBody::PathPaymentStrictReceive(op) => drop(keys.insert(key_of(&op.destination))),
+        OperationBody::CreateClaimableBalance(op) => {
+            keys.extend(op.claimants.iter().map(|c| claimant(c).0));
+        }
         _ => {}
     }
     keys
+}
+
+/// The claimable balance that an operation created or claimed.
+fn balance_of(body: &OperationBody, result: Option<&OperationResult>) -> Option<BalanceHash> {
+    let ClaimableBalanceId::ClaimableBalanceIdTypeV0(Hash(id)) = match (body, result?) {
+        (
+            _,
+            OperationResult::OpInner(Tr::CreateClaimableBalance(
+                CreateClaimableBalanceResult::Success(id),
+            )),
+        ) => id,
+        (OperationBody::ClaimClaimableBalance(op), _) => &op.balance_id,
+        _ => return None,
+    };
+    Some(*id)
 }
 
 fn is_payment(body: &OperationBody) -> bool {
@@ -157,20 +181,20 @@ impl History {
         let mut participants = BTreeSet::from([submitted.source(), submitted.fee_source()]);
         for (i, op) in submitted.tx.operations.iter().enumerate() {
             let keys = operation_participants(&submitted, i, &op.body);
-            if is_payment(&op.body) {
-                let operation_id = id + i64::try_from(i).unwrap_or(0) + 1;
-                for key in &keys {
-                    self.payments_of
-                        .entry(*key)
-                        .or_default()
-                        .push(self.payments.len());
-                }
-                self.payments.push(PaymentRecord {
-                    id: operation_id,
-                    tx: index,
-                    operation: i,
-                });
+            for key in &keys {
+                let list = self.operations_of.entry(*key).or_default();
+                list.push(self.operations.len());
             }
+            if let Some(balance) = balance_of(&op.body, operation_results(&result).get(i)) {
+                let list = self.operations_on.entry(balance).or_default();
+                list.push(self.operations.len());
+            }
+            self.operations.push(OperationRecord {
+                id: id + i64::try_from(i).unwrap_or(0) + 1,
+                tx: index,
+                operation: i,
+                payment: is_payment(&op.body),
+            });
             participants.extend(keys);
         }
         if successful {
@@ -198,9 +222,13 @@ impl History {
 
     /// A transaction by its hash, inner or outer.
     pub fn find(&self, hash: &[u8; 32]) -> Option<&TxRecord> {
-        self.by_hash
-            .get(hash)
-            .and_then(|index| self.transactions.get(*index))
+        self.index(hash)
+            .and_then(|index| self.transactions.get(index))
+    }
+
+    /// Its index in [`History::transactions`].
+    pub fn index(&self, hash: &[u8; 32]) -> Option<usize> {
+        self.by_hash.get(hash).copied()
     }
 
     /// A ledger by its number.
@@ -215,8 +243,19 @@ impl History {
         self.transactions_of.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// Indices of an account's payments, ascending.
-    pub fn payments_of(&self, key: &Key) -> &[usize] {
-        self.payments_of.get(key).map_or(&[], Vec::as_slice)
+    /// Indices of the operations that an account takes part in, ascending.
+    pub fn operations_of(&self, key: &Key) -> &[usize] {
+        self.operations_of.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Indices of the operations on a claimable balance, ascending; empty if there never was one.
+    pub fn operations_on(&self, balance: &BalanceHash) -> &[usize] {
+        self.operations_on.get(balance).map_or(&[], Vec::as_slice)
+    }
+
+    /// An operation by its id.
+    pub fn operation(&self, id: i64) -> Option<&OperationRecord> {
+        let place = self.operations.binary_search_by_key(&id, |op| op.id).ok()?;
+        self.operations.get(place)
     }
 }

@@ -1,5 +1,6 @@
 //! The ledger state machine: submission, closing, quotes. Pure: time is passed in.
 
+use crate::balances::balance_hash;
 use crate::envelope::{Key, SignatureCheck, Submitted};
 use crate::history::{History, operation_source};
 use crate::operations::{Closing, apply, cost_of, refusal, succeeded, untried};
@@ -398,6 +399,10 @@ impl Network {
                     &mut self.state,
                     &operation_source(submitted, index),
                     &op.body,
+                    || {
+                        let place = u32::try_from(index).unwrap_or(u32::MAX);
+                        balance_hash(&source, submitted.tx.seq_num.0, place)
+                    },
                     closing,
                 )
             })

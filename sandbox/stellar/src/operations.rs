@@ -1,11 +1,13 @@
 //! Operations: validity at submission and application, with the network's result codes.
 
+use crate::balances;
 use crate::envelope::{Key, account_id, key_of, key_of_id};
 use crate::exchange::{ConversionError, Limits, Rounding, adjust, convert};
-use crate::state::{Account, BASE_RESERVE, Offer, State, Trustline, issuer};
+use crate::state::{Account, BASE_RESERVE, BalanceHash, Offer, State, Trustline, issuer};
 use stellar_base::xdr::{
     Asset, BumpSequenceOp, BumpSequenceResult, ChangeTrustAsset, ChangeTrustOp, ChangeTrustResult,
-    ClaimAtom, CreateAccountOp, CreateAccountResult, ManageOfferSuccessResult,
+    ClaimAtom, ClaimClaimableBalanceResult, ClaimableBalanceId, CreateAccountOp,
+    CreateAccountResult, CreateClaimableBalanceResult, ManageOfferSuccessResult,
     ManageOfferSuccessResultOffer as OfferEffect, ManageSellOfferOp, ManageSellOfferResult,
     OfferEntry, OfferEntryExt, OperationBody, OperationResult, OperationResultTr as Tr,
     PathPaymentStrictReceiveOp, PathPaymentStrictReceiveResult,
@@ -22,7 +24,7 @@ pub struct Closing {
 }
 
 impl Closing {
-    fn at(self) -> (u32, u64) {
+    pub(crate) fn at(self) -> (u32, u64) {
         (self.ledger, self.time)
     }
 }
@@ -38,6 +40,8 @@ pub fn succeeded(result: &OperationResult) -> bool {
                 | Tr::ManageSellOffer(ManageSellOfferResult::Success(_))
                 | Tr::ChangeTrust(ChangeTrustResult::Success)
                 | Tr::BumpSequence(BumpSequenceResult::Success)
+                | Tr::CreateClaimableBalance(CreateClaimableBalanceResult::Success(_))
+                | Tr::ClaimClaimableBalance(ClaimClaimableBalanceResult::Success)
         )
     )
 }
@@ -62,7 +66,7 @@ fn good_code(code: &[u8], min: usize) -> bool {
         && code[length..].iter().all(|b| *b == 0)
 }
 
-fn good_asset(asset: &Asset) -> bool {
+pub(crate) fn good_asset(asset: &Asset) -> bool {
     match asset {
         Asset::Native => true,
         Asset::CreditAlphanum4(a) => good_code(&a.asset_code.0, 1),
@@ -70,7 +74,7 @@ fn good_asset(asset: &Asset) -> bool {
     }
 }
 
-fn trusted_asset(line: &ChangeTrustAsset) -> Option<Asset> {
+pub(crate) fn trusted_asset(line: &ChangeTrustAsset) -> Option<Asset> {
     match line {
         ChangeTrustAsset::Native | ChangeTrustAsset::PoolShare(_) => None,
         ChangeTrustAsset::CreditAlphanum4(a) => Some(Asset::CreditAlphanum4(a.clone())),
@@ -110,6 +114,10 @@ pub fn refusal(source: &Key, body: &OperationBody) -> Option<OperationResult> {
         OperationBody::BumpSequence(op) => {
             (op.bump_to.0 < 0).then_some(Tr::BumpSequence(BumpSequenceResult::BadSeq))
         }
+        OperationBody::CreateClaimableBalance(op) => (!balances::well_formed(op)).then_some(
+            Tr::CreateClaimableBalance(CreateClaimableBalanceResult::Malformed),
+        ),
+        OperationBody::ClaimClaimableBalance(_) => None,
         _ => return Some(OperationResult::OpNotSupported),
     };
     result.map(OperationResult::OpInner)
@@ -138,15 +146,23 @@ pub fn untried(body: &OperationBody) -> OperationResult {
         }
         OperationBody::ChangeTrust(_) => Tr::ChangeTrust(ChangeTrustResult::Success),
         OperationBody::BumpSequence(_) => Tr::BumpSequence(BumpSequenceResult::Success),
+        OperationBody::CreateClaimableBalance(_) => Tr::CreateClaimableBalance(
+            CreateClaimableBalanceResult::Success(ClaimableBalanceId::default()),
+        ),
+        OperationBody::ClaimClaimableBalance(_) => {
+            Tr::ClaimClaimableBalance(ClaimClaimableBalanceResult::Success)
+        }
         _ => return OperationResult::OpNotSupported,
     })
 }
 
-/// Applies one operation; if its result is no success, the state is as before.
+/// Applies one operation; if its result is no success, the state is as before. `balance` is the id of
+/// the claimable balance that it creates, if it does.
 pub fn apply(
     state: &mut State,
     source: &Key,
     body: &OperationBody,
+    balance: impl FnOnce() -> BalanceHash,
     closing: Closing,
 ) -> OperationResult {
     if state.account(source).is_none() {
@@ -166,6 +182,12 @@ pub fn apply(
         }
         OperationBody::ChangeTrust(op) => Tr::ChangeTrust(change_trust(state, source, op, closing)),
         OperationBody::BumpSequence(op) => Tr::BumpSequence(bump(state, source, op, closing)),
+        OperationBody::CreateClaimableBalance(op) => {
+            Tr::CreateClaimableBalance(balances::create(state, source, op, balance(), closing))
+        }
+        OperationBody::ClaimClaimableBalance(op) => {
+            Tr::ClaimClaimableBalance(balances::claim(state, source, op, closing))
+        }
         _ => return OperationResult::OpNotSupported,
     };
     let result = OperationResult::OpInner(result);

@@ -29,6 +29,18 @@ pub struct Page {
 }
 
 impl ListQuery {
+    /// A query with an order and a limit alone.
+    #[must_use]
+    pub const fn ordered(order: Option<String>, limit: Option<String>) -> Self {
+        Self {
+            cursor: None,
+            order,
+            limit,
+            include_failed: None,
+            join: None,
+        }
+    }
+
     /// Checks a query; `last` is the id that `cursor=now` stands for, `resume` a `Last-Event-ID`,
     /// which goes before the cursor.
     ///

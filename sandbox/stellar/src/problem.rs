@@ -6,10 +6,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use stellar_base::xdr::{
-    BumpSequenceResult, ChangeTrustResult, CreateAccountResult,
-    InnerTransactionResultResult as Inner, ManageSellOfferResult, OperationResult,
-    OperationResultTr as Tr, PathPaymentStrictReceiveResult, PaymentResult, TransactionResult,
-    TransactionResultResult as Outer,
+    BumpSequenceResult, ChangeTrustResult, ClaimClaimableBalanceResult, CreateAccountResult,
+    CreateClaimableBalanceResult, InnerTransactionResultResult as Inner, ManageSellOfferResult,
+    OperationResult, OperationResultTr as Tr, PathPaymentStrictReceiveResult, PaymentResult,
+    TransactionResult, TransactionResultResult as Outer,
 };
 
 /// An answer that is no success, as `application/problem+json`.
@@ -240,6 +240,22 @@ fn inner_operation_code(result: &Tr) -> &'static str {
         Tr::BumpSequence(r) => match r {
             BumpSequenceResult::Success => "op_success",
             BumpSequenceResult::BadSeq => "op_bad_seq",
+        },
+        Tr::CreateClaimableBalance(r) => match r {
+            CreateClaimableBalanceResult::Success(_) => "op_success",
+            CreateClaimableBalanceResult::Malformed => "op_malformed",
+            CreateClaimableBalanceResult::LowReserve => "op_low_reserve",
+            CreateClaimableBalanceResult::NoTrust => "op_no_trust",
+            CreateClaimableBalanceResult::NotAuthorized => "op_not_authorized",
+            CreateClaimableBalanceResult::Underfunded => "op_underfunded",
+        },
+        Tr::ClaimClaimableBalance(r) => match r {
+            ClaimClaimableBalanceResult::Success => "op_success",
+            ClaimClaimableBalanceResult::DoesNotExist => "op_does_not_exist",
+            ClaimClaimableBalanceResult::CannotClaim => "op_cannot_claim",
+            ClaimClaimableBalanceResult::LineFull => "op_line_full",
+            ClaimClaimableBalanceResult::NoTrust => "op_no_trust",
+            ClaimClaimableBalanceResult::NotAuthorized => "op_not_authorized",
         },
         // Other operations are not supported here and have no inner result.
         _ => "op_not_supported",

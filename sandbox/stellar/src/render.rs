@@ -1,18 +1,15 @@
-//! Horizon's JSON for accounts, offers, ledgers, transactions and payments.
+//! Horizon's JSON for accounts, offers, ledgers and transactions.
 
 use crate::envelope::{Key, account_id, key_of, to_base64};
-use crate::history::{LedgerRecord, PaymentRecord, TxRecord, operation_results, operation_source};
+use crate::history::{LedgerRecord, TxRecord};
 use crate::network::{BASE_FEE, Path};
-use crate::operations::claims;
 use crate::state::{BASE_RESERVE, Offer, State};
 use crate::surge::Statistics;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
-use stellar_base::xdr::{
-    Asset, ClaimAtom, DecoratedSignature, Memo, MuxedAccount, OperationBody, Preconditions,
-};
+use stellar_base::xdr::{Asset, DecoratedSignature, Memo, MuxedAccount, Preconditions};
 
 /// Protocol that the stand-in claims.
 pub const PROTOCOL: u32 = 23;
@@ -75,13 +72,13 @@ pub fn put_asset(object: &mut Map<String, Value>, prefix: &str, asset: &Asset) {
     }
 }
 
-fn asset(asset: &Asset) -> Value {
+pub(crate) fn asset(asset: &Asset) -> Value {
     let mut object = Map::new();
     put_asset(&mut object, "", asset);
     Value::Object(object)
 }
 
-fn put_account(
+pub(crate) fn put_account(
     object: &mut Map<String, Value>,
     name: &str,
     muxed_name: &str,
@@ -100,11 +97,11 @@ fn put_account(
     }
 }
 
-fn link(base: &str, path: &str) -> Value {
+pub(crate) fn link(base: &str, path: &str) -> Value {
     json!({ "href": format!("{base}{path}") })
 }
 
-fn template(base: &str, path: &str) -> Value {
+pub(crate) fn template(base: &str, path: &str) -> Value {
     json!({ "href": format!("{base}{path}"), "templated": true })
 }
 
@@ -115,6 +112,7 @@ pub fn root(base: &str, passphrase: &str, latest: &LedgerRecord, elder: u32) -> 
             "account": template(base, "/accounts/{account_id}"),
             "accounts": template(base, "/accounts{?signer,sponsor,asset,liquidity_pool,cursor,limit,order}"),
             "account_transactions": template(base, "/accounts/{account_id}/transactions{?cursor,limit,order}"),
+            "claimable_balances": template(base, "/claimable_balances{?asset,sponsor,claimant,cursor,limit,order}"),
             "assets": template(base, "/assets{?asset_code,asset_issuer,cursor,limit,order}"),
             "effects": template(base, "/effects{?cursor,limit,order}"),
             "fee_stats": link(base, "/fee_stats"),
@@ -241,7 +239,7 @@ pub fn account(base: &str, state: &State, key: &Key, ledger: u32) -> Option<Valu
         "balances": balances,
         "signers": [{ "weight": 1, "key": id, "type": "ed25519_public_key" }],
         "data": {},
-        "num_sponsoring": 0,
+        "num_sponsoring": account.sponsoring,
         "num_sponsored": 0,
         "paging_token": id,
     });
@@ -249,7 +247,7 @@ pub fn account(base: &str, state: &State, key: &Key, ledger: u32) -> Option<Valu
     Some(object)
 }
 
-fn merge(object: &mut Value, more: Value) {
+pub(crate) fn merge(object: &mut Value, more: Value) {
     if let (Value::Object(object), Value::Object(more)) = (object, more) {
         object.extend(more);
     }
@@ -457,103 +455,6 @@ pub fn transaction(base: &str, record: &TxRecord, inner: bool) -> Value {
         );
     }
     Value::Object(object)
-}
-
-/// A payment; with its transaction if `join`.
-pub fn payment(base: &str, payment: &PaymentRecord, record: &TxRecord, join: bool) -> Value {
-    let submitted = &record.submitted;
-    let mut object = Map::new();
-    let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
-    let (id, hash) = (payment.id.to_string(), hex::encode(submitted.outer_hash()));
-    put(
-        "_links",
-        json!({
-            "self": link(base, &format!("/operations/{id}")),
-            "transaction": link(base, &format!("/transactions/{hash}")),
-            "effects": link(base, &format!("/operations/{id}/effects")),
-            "succeeds": link(base, &format!("/effects?order=desc&cursor={id}")),
-            "precedes": link(base, &format!("/effects?order=asc&cursor={id}")),
-        }),
-    );
-    put("id", id.clone().into());
-    put("paging_token", id.into());
-    put("transaction_successful", record.successful.into());
-    put("created_at", time(record.closed_at).into());
-    put("transaction_hash", hash.into());
-    if join {
-        put("transaction", transaction(base, record, false));
-    }
-    let Some(op) = submitted.tx.operations.get(payment.operation) else {
-        return Value::Object(object);
-    };
-    let plain = MuxedAccount::Ed25519(stellar_base::xdr::Uint256(operation_source(
-        submitted,
-        payment.operation,
-    )));
-    let source = op
-        .source_account
-        .as_ref()
-        .or(Some(&submitted.tx.source_account))
-        .unwrap_or(&plain);
-    put_account(&mut object, "source_account", "source_account", source);
-    let mut kind = |name: &str, number: i32| {
-        object.insert("type".to_owned(), name.into());
-        object.insert("type_i".to_owned(), number.into());
-    };
-    match &op.body {
-        OperationBody::CreateAccount(op) => {
-            kind("create_account", 0);
-            object.insert(
-                "starting_balance".to_owned(),
-                amount(op.starting_balance).into(),
-            );
-            put_account(&mut object, "funder", "funder", source);
-            object.insert("account".to_owned(), op.destination.to_string().into());
-        }
-        OperationBody::Payment(op) => {
-            kind("payment", 1);
-            put_asset(&mut object, "", &op.asset);
-            put_account(&mut object, "from", "from", source);
-            put_account(&mut object, "to", "to", &op.destination);
-            object.insert("amount".to_owned(), amount(op.amount).into());
-        }
-        OperationBody::PathPaymentStrictReceive(op) => {
-            kind("path_payment_strict_receive", 2);
-            put_asset(&mut object, "", &op.dest_asset);
-            put_account(&mut object, "from", "from", source);
-            put_account(&mut object, "to", "to", &op.destination);
-            let result = operation_results(&record.result).get(payment.operation);
-            let claims = result.map_or(&[][..], claims);
-            let paid = if !record.successful {
-                0
-            } else if claims.is_empty() {
-                op.dest_amount
-            } else {
-                paid_in(claims, &op.send_asset, &op.path, &op.dest_asset)
-            };
-            object.insert("amount".to_owned(), amount(op.dest_amount).into());
-            object.insert("path".to_owned(), op.path.iter().map(asset).collect());
-            object.insert("source_amount".to_owned(), amount(paid).into());
-            object.insert("source_max".to_owned(), amount(op.send_max).into());
-            put_asset(&mut object, "source_", &op.send_asset);
-        }
-        _ => {}
-    }
-    Value::Object(object)
-}
-
-/// What the first hop's claims took of the asset sent.
-fn paid_in(claims: &[ClaimAtom], send: &Asset, path: &[Asset], dest: &Asset) -> i64 {
-    let first = path.iter().find(|hop| *hop != send).unwrap_or(dest);
-    claims
-        .iter()
-        .map_while(|claim| match claim {
-            ClaimAtom::OrderBook(c) if c.asset_bought == *send && c.asset_sold == *first => {
-                Some(c.amount_bought)
-            }
-            _ => None,
-        })
-        .sum()
 }
 
 /// A path.

@@ -1,8 +1,8 @@
-//! What the network knows now: accounts, trustlines and offers, with undo.
+//! What the network knows now: accounts, trustlines, offers and claimable balances, with undo.
 
 use crate::envelope::{Key, key_of_id};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use stellar_base::xdr::Asset;
+use stellar_base::xdr::{Asset, Claimant};
 
 /// Reserve for each entry of an account, in stroops.
 pub const BASE_RESERVE: i64 = 5_000_000;
@@ -31,6 +31,8 @@ pub struct Account {
     pub trustlines: BTreeMap<Asset, Trustline>,
     /// Ids of its offers.
     pub offers: BTreeSet<i64>,
+    /// Reserves that it holds for claimants of claimable balances.
+    pub sponsoring: i64,
     /// Ledger and Unix time of the last change.
     pub modified: (u32, u64),
 }
@@ -44,7 +46,7 @@ impl Account {
 
     /// XLM that must stay, in stroops.
     pub fn reserve(&self) -> i64 {
-        (2 + self.subentries()) * BASE_RESERVE
+        (2 + self.subentries() + self.sponsoring) * BASE_RESERVE
     }
 }
 
@@ -69,9 +71,28 @@ pub struct Offer {
     pub modified: (u32, u64),
 }
 
+/// Something set aside for others, until one of them claims it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimableBalance {
+    /// Who holds its reserve: whoever created it.
+    pub sponsor: Key,
+    /// What it holds.
+    pub asset: Asset,
+    /// Stroops of it.
+    pub amount: i64,
+    /// Who may claim it; relative times are absolute.
+    pub claimants: Vec<Claimant>,
+    /// Ledger and Unix time of its creation.
+    pub modified: (u32, u64),
+}
+
+/// Id of a claimable balance.
+pub type BalanceHash = [u8; 32];
+
 #[derive(Debug)]
 enum Undo {
     Account(Key, Option<Box<Account>>),
+    Balance(BalanceHash, Option<Box<ClaimableBalance>>),
     Offer(i64, Option<Box<Offer>>),
 }
 
@@ -82,6 +103,7 @@ pub struct State {
     offers: BTreeMap<i64, Offer>,
     books: BTreeMap<(Asset, Asset), BTreeSet<i64>>,
     last_offer_id: i64,
+    balances: BTreeMap<BalanceHash, ClaimableBalance>,
     journal: Vec<Undo>,
     /// For each of the last ledgers, accounts as they were before it.
     before: VecDeque<(u32, Accounts)>,
@@ -284,6 +306,28 @@ impl State {
         }
     }
 
+    /// A claimable balance.
+    pub fn claimable_balance(&self, id: &BalanceHash) -> Option<&ClaimableBalance> {
+        self.balances.get(id)
+    }
+
+    /// All claimable balances, the oldest first.
+    pub fn claimable_balances(&self) -> Vec<(BalanceHash, &ClaimableBalance)> {
+        let mut all: Vec<(BalanceHash, &ClaimableBalance)> =
+            self.balances.iter().map(|(id, b)| (*id, b)).collect();
+        all.sort_by_key(|(id, balance)| (balance.modified.0, *id));
+        all
+    }
+
+    /// Puts a claimable balance, or takes it away with `None`.
+    pub fn set_claimable_balance(&mut self, id: BalanceHash, balance: Option<ClaimableBalance>) {
+        let before = match balance {
+            Some(balance) => self.balances.insert(id, balance),
+            None => self.balances.remove(&id),
+        };
+        self.journal.push(Undo::Balance(id, before.map(Box::new)));
+    }
+
     /// A point to roll back to.
     pub fn mark(&self) -> usize {
         self.journal.len()
@@ -297,6 +341,10 @@ impl State {
                     drop(self.accounts.insert(key, *account));
                 }
                 Some(Undo::Account(key, None)) => drop(self.accounts.remove(&key)),
+                Some(Undo::Balance(id, Some(balance))) => {
+                    drop(self.balances.insert(id, *balance));
+                }
+                Some(Undo::Balance(id, None)) => drop(self.balances.remove(&id)),
                 Some(Undo::Offer(id, offer)) => drop(self.replace_offer(id, offer.map(|o| *o))),
                 None => {}
             }

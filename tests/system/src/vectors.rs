@@ -7,10 +7,10 @@
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use counterparties_stellar::{
-    AccountId, AccountView, AssetId, LandedTransaction, LaneKey, LaneMemo, LaneName, LaneOperation,
-    LanePlan, LaneSeed, PathAsset, Payment, PaymentsPage, QuoteError, ReadError, SecretKey,
-    SetupOperation, SignedTransaction, Stellar, StrictReceiveQuote, TransactionView, base,
-    fee_bump, lane_index, sign, sign_setup,
+    AccountId, AccountView, AssetId, BalanceId, LandedTransaction, LaneKey, LaneMemo, LaneName,
+    LaneOperation, LanePlan, LaneSeed, PathAsset, Payment, PaymentsPage, QuoteError, ReadError,
+    SecretKey, SetupOperation, SignedTransaction, Stellar, StrictReceiveQuote, TransactionView,
+    base, fee_bump, lane_index, sign, sign_setup,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::{EventId, PurchaseId, TwinId};
@@ -396,7 +396,42 @@ async fn records(scene: &Scene) -> Result<Vec<Value>> {
         signers: vec![lane.account(), us.clone()],
     };
     vectors.push(vector.json());
+    vectors.push(claim(scene)?);
     Ok(vectors)
+}
+
+/// The claim of a claimable balance.
+fn claim(scene: &Scene) -> Result<Value> {
+    let (treasury, us) = (&scene.treasury, scene.treasury.key.account());
+    let lane = scene.lane("claims", 0)?;
+    let (base, balance) = (base(EPOCH)?, BalanceId([0xcd; 32]));
+    let memo = [0xef; 32];
+    let plan = LanePlan {
+        lane: lane.clone(),
+        base,
+        offset: 7,
+        deadline: DEADLINE,
+        memo: LaneMemo::Hash(memo),
+        operation: LaneOperation::ClaimBalance { balance },
+        max_fee: counterparties_stellar::LANE_FEE,
+    };
+    let signed = sign(&plan, &treasury.key, PASSPHRASE)?;
+    let vector = Expected {
+        name: "claim of a claimable balance",
+        signed: &signed,
+        source: &lane.account(),
+        sequence: base + 8,
+        fee: i64::from(counterparties_stellar::LANE_FEE),
+        min_sequence: Some(base),
+        memo: hash_memo("hash", &memo),
+        operations: json!([{
+            "type": "claim_claimable_balance",
+            "source": us.as_str(),
+            "balance": balance.to_string(),
+        }]),
+        signers: vec![lane.account(), us],
+    };
+    Ok(vector.json())
 }
 
 /// What is sent to open lanes and to set a network up.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 const RETURN_ATTEMPTS: i32 = 5;
 
 /// Why a payment is nobody's credit.
-struct Unmatched {
+pub(super) struct Unmatched {
     reason: &'static str,
     detail: String,
 }
@@ -42,13 +42,14 @@ impl Rulebook<'_> {
             transaction: event.transaction.clone(),
             standing: Standing::Own,
             parts: BTreeMap::new(),
+            aside: None,
         };
         if self.rules.own.contains(&event.from) {
             return deposit;
         }
         match self
             .usdc(&event.asset, event.amount)
-            .and_then(|amount| Ok((amount, named(event)?)))
+            .and_then(|amount| Ok((amount, by_payment(event)?)))
         {
             Ok((amount, twin)) => self.offer(&mut deposit, twin, amount, CreditReason::Deposit),
             Err(unmatched) => self.unmatched(&mut deposit, &unmatched),
@@ -65,6 +66,7 @@ impl Rulebook<'_> {
             transaction: String::new(),
             standing: Standing::Unmatched,
             parts: BTreeMap::new(),
+            aside: None,
         };
         self.unmatched(
             &mut deposit,
@@ -74,7 +76,7 @@ impl Rulebook<'_> {
     }
 
     /// Only our USDC is credit: code and issuer must both be right.
-    fn usdc(&self, asset: &str, amount: i64) -> Result<Amount<Usdc>, Unmatched> {
+    pub(super) fn usdc(&self, asset: &str, amount: i64) -> Result<Amount<Usdc>, Unmatched> {
         if asset != self.rules.usdc {
             let code = |asset: &str| asset.split(':').next().unwrap_or_default().to_owned();
             let reason = if code(asset) == code(&self.rules.usdc) {
@@ -94,7 +96,7 @@ impl Rulebook<'_> {
     }
 
     /// Offers it to the credit of the twin, which may refuse.
-    fn offer(
+    pub(super) fn offer(
         &mut self,
         deposit: &mut Deposit,
         twin_id: TwinId,
@@ -119,7 +121,7 @@ impl Rulebook<'_> {
         self.forward(Forward::new::<DepositEvent>(credit_key(twin_id), booked));
     }
 
-    fn unmatched(&mut self, deposit: &mut Deposit, why: &Unmatched) {
+    pub(super) fn unmatched(&mut self, deposit: &mut Deposit, why: &Unmatched) {
         deposit.standing = Standing::Unmatched;
         self.push(DepositUnmatched {
             deposit_id: deposit.id.clone(),
@@ -129,6 +131,7 @@ impl Rulebook<'_> {
             asset: deposit.asset.clone(),
             amount: deposit.amount,
             transaction: deposit.transaction.clone(),
+            balance_id: deposit.aside.as_ref().map(|aside| aside.balance.clone()),
         });
         let told = unmatched::DepositUnmatched {
             deposit_id: deposit.id.clone(),
@@ -138,6 +141,7 @@ impl Rulebook<'_> {
             asset: deposit.asset.clone(),
             amount: deposit.amount,
             transaction: deposit.transaction.clone(),
+            balance_id: deposit.aside.as_ref().map(|aside| aside.balance.clone()),
         };
         self.forward(Forward::new::<UnmatchedEvent>(deposit.id.clone(), told));
     }
@@ -157,7 +161,12 @@ impl Rulebook<'_> {
                 .parts
                 .get(&None)
                 .is_some_and(|part| part.next == Next::Held),
-            Standing::Own | Standing::Credited(_) | Standing::Returned => false,
+            Standing::SetAside
+            | Standing::NotTaken
+            | Standing::Lapsed
+            | Standing::Own
+            | Standing::Credited(_)
+            | Standing::Returned => false,
         };
         if !free {
             let detail = format!("it is {:?}: it cannot be assigned", deposit.standing);
@@ -173,8 +182,13 @@ impl Rulebook<'_> {
         }
     }
 
-    /// Sends an unmatched deposit back, once; or what could not be sent back so far.
+    /// Sends an unmatched deposit back, once; or what could not be sent back so far. What was
+    /// never claimed is left where it is.
     pub(super) fn return_ordered(&mut self, deposit: &mut Deposit) {
+        if deposit.standing == Standing::NotTaken {
+            self.lapse(deposit, "left", "an operator leaves it unclaimed");
+            return;
+        }
         if deposit.standing == Standing::Unmatched {
             if deposit.from.is_empty() || deposit.amount <= 0 {
                 self.alarm(deposit, "not_returnable", "its sender is not known");
@@ -335,7 +349,7 @@ impl Rulebook<'_> {
         }
     }
 
-    fn alarm(&mut self, deposit: &Deposit, alarm: &str, detail: impl Into<String>) {
+    pub(super) fn alarm(&mut self, deposit: &Deposit, alarm: &str, detail: impl Into<String>) {
         self.push(DepositAlarmed {
             deposit_id: deposit.id.clone(),
             alarm: alarm.to_owned(),
@@ -344,8 +358,21 @@ impl Rulebook<'_> {
     }
 }
 
-/// The twin that a payment names: by memo id, or by the id of our muxed address.
-fn named(event: &PaymentReceived) -> Result<TwinId, Unmatched> {
+/// The twin that a payment names.
+fn by_payment(event: &PaymentReceived) -> Result<TwinId, Unmatched> {
+    named(
+        &event.memo_type,
+        event.memo.as_deref(),
+        event.muxed_id.as_deref(),
+    )
+}
+
+/// The twin that is named by a memo id, or by the id of our muxed address.
+pub(super) fn named(
+    memo_type: &str,
+    memo: Option<&str>,
+    muxed_id: Option<&str>,
+) -> Result<TwinId, Unmatched> {
     let twin = |text: &str| {
         text.parse::<u32>()
             .ok()
@@ -353,20 +380,19 @@ fn named(event: &PaymentReceived) -> Result<TwinId, Unmatched> {
             .map(TwinId)
             .ok_or_else(|| Unmatched::new("bad_memo", format!("{text} is no twin id")))
     };
-    let memo = event.memo.as_deref().unwrap_or_default();
-    let by_memo = match event.memo_type.as_str() {
-        "id" => Some(twin(memo)?),
+    let by_memo = match memo_type {
+        "id" => Some(twin(memo.unwrap_or_default())?),
         "none" => None,
         other => {
             let text = format!("the memo is of type {other}; a twin is named by a memo id");
             // A muxed address names the twin whatever the memo says.
-            if event.muxed_id.is_none() {
+            if muxed_id.is_none() {
                 return Err(Unmatched::new("bad_memo", text));
             }
             None
         }
     };
-    let by_address = event.muxed_id.as_deref().map(twin).transpose()?;
+    let by_address = muxed_id.map(twin).transpose()?;
     match (by_memo, by_address) {
         (Some(memo), Some(address)) if memo != address => Err(Unmatched::new(
             "bad_memo",

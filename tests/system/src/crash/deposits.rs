@@ -55,6 +55,10 @@ impl Deposits {
                     books.deposits += e.amount;
                 }
             }
+            DepositEvent::ClaimableBalanceCreated(e) => {
+                self.seen.insert(e.deposit_id.clone());
+            }
+            DepositEvent::BalanceClaimed(e) => books.deposits += e.amount,
             DepositEvent::UsdcDeposited(e) => books.credit_due += e.amount.minor(),
             DepositEvent::CreditBooked(e) => {
                 books.credited += e.amount.minor();
@@ -82,6 +86,21 @@ impl Deposits {
         let payment = record["type"] == "payment";
         let came = text("to") == treasury && !self.own.contains(text("from"));
         payment && (came || text("from") == treasury)
+    }
+
+    /// Counts a claimable balance that the treasury has claimed, by the operation that created it.
+    pub fn claimed(
+        &self,
+        created: &Value,
+        books: &mut Books,
+        unaccounted: &mut Vec<String>,
+    ) -> Result<()> {
+        let text = |name: &str| created[name].as_str().unwrap_or_default();
+        if !self.seen.contains(text("id")) || text("asset") != self.usdc {
+            unaccounted.push(format!("claim of what operation {} created", text("id")));
+        }
+        books.deposited += units(text("amount"))?;
+        Ok(())
     }
 
     /// Counts one.

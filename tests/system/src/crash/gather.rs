@@ -314,7 +314,7 @@ async fn stripe(stage: &Stage, told: &mut Told, unaccounted: &mut Vec<String>) -
     Ok(())
 }
 
-/// Swaps, payments to the bridge and returns; gives the purchase of each payment, by its hash.
+/// Swaps, payments to the bridge, deposits and returns; gives the purchase of each payment, by its hash.
 async fn stellar(
     stage: &Stage,
     told: &mut Told,
@@ -326,7 +326,7 @@ async fn stellar(
     let mut cursor = String::new();
     loop {
         let path = format!(
-            "/accounts/{treasury}/payments?order=asc&limit=200&join=transactions&cursor={cursor}"
+            "/accounts/{treasury}/operations?order=asc&limit=200&join=transactions&cursor={cursor}"
         );
         let page = stage.look(HORIZON, &path).await?;
         let records = page["_embedded"]["records"].as_array().cloned();
@@ -339,6 +339,14 @@ async fn stellar(
             .context("a paging token")?
             .to_owned();
         for record in &records {
+            if record["type"] == "claim_claimable_balance" {
+                let balance = record["balance_id"].as_str().unwrap_or_default();
+                let path = format!("/claimable_balances/{balance}/operations?order=asc&limit=1");
+                let created = &stage.look(HORIZON, &path).await?["_embedded"]["records"][0];
+                told.deposits
+                    .claimed(created, &mut told.books, unaccounted)?;
+                continue;
+            }
             let swap = record["type"] == "path_payment_strict_receive";
             let (out, back) = (record["to"] == bridge, record["from"] == bridge);
             if !(swap || out || back) {

@@ -3,7 +3,8 @@
 use super::stage::{HORIZON, Stage};
 use anyhow::{Context, Result, bail};
 use counterparties_stellar::{
-    AssetId, Payment, SecretKey, SetupOperation, sign_payment, sign_setup,
+    AccountId, AssetId, PathAsset, Payment, Predicate, SecretKey, SetAside, SetupOperation,
+    sign_payment, sign_set_aside, sign_setup,
 };
 use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
@@ -40,10 +41,7 @@ impl Payer {
         self.made.get_or_try_init(|| make(stage)).await?;
         let payment = Payment {
             from: key("payer"),
-            to: stage
-                .setting("GRIDWAY_DEPOSIT_ACCOUNT")
-                .parse()
-                .context("the deposit account")?,
+            to: deposit_account(stage)?,
             asset: usdc(stage)?,
             amount,
         };
@@ -52,6 +50,30 @@ impl Payer {
         let signed = sign_payment(&payment, Some(twin), sequence, i64::MAX, passphrase)?;
         land(stage, &payment.from, sequence, &signed.envelope).await
     }
+
+    /// Sets it aside for the treasury in a claimable balance, naming a twin.
+    ///
+    /// # Errors
+    /// When it does not land.
+    pub async fn set_aside(&self, stage: &Stage, twin: u64, amount: i64) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        self.made.get_or_try_init(|| make(stage)).await?;
+        let aside = SetAside {
+            from: key("payer"),
+            claimants: vec![(deposit_account(stage)?, Predicate::Unconditional)],
+            asset: PathAsset::Credit(usdc(stage)?),
+            amount,
+        };
+        let sequence = sequence(stage, &aside.from).await? + 1;
+        let passphrase = stage.setting("GRIDWAY_STELLAR_PASSPHRASE");
+        let signed = sign_set_aside(&aside, Some(twin), sequence, i64::MAX, passphrase)?;
+        land(stage, &aside.from, sequence, &signed.envelope).await
+    }
+}
+
+fn deposit_account(stage: &Stage) -> Result<AccountId> {
+    let account = stage.setting("GRIDWAY_DEPOSIT_ACCOUNT").parse();
+    account.context("the deposit account")
 }
 
 async fn sequence(stage: &Stage, key: &SecretKey) -> Result<i64> {

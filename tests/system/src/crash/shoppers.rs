@@ -155,7 +155,8 @@ pub async fn buy(
     Ok(order)
 }
 
-/// Pays by USDC as the instructions say: in one payment, in two, or a little too much.
+/// Pays by USDC as the instructions say: in one payment, in two, a little too much, or in a
+/// claimable balance.
 async fn deposit(
     stage: &Stage,
     buyer: &Buyer,
@@ -195,6 +196,7 @@ async fn deposit(
             stage.payer.pay(stage, twin, due - due / 2).await
         }
         1 => stage.payer.pay(stage, twin, due + TOO_MUCH).await,
+        2 => stage.payer.set_aside(stage, twin, due).await,
         _ => stage.payer.pay(stage, twin, due).await,
     }
 }
@@ -312,7 +314,7 @@ pub async fn rest(stage: &Stage, orders: &[Order], within: Duration) -> Result<u
                                          WHERE s.correlation = purchases.id
                                            AND s.type LIKE '%.CompensationSettled'))),
                         (SELECT count(*) FROM deployments WHERE state NOT IN ('created', 'cancelled', 'failed'))
-                        + (SELECT count(*) FROM deposits WHERE state IN ('unmatched', 'returning'))",
+                        + (SELECT count(*) FROM deposits WHERE state IN ('unmatched', 'returning', 'set_aside'))",
             )
             .fetch_one(&mut database)
             .await?;
