@@ -406,7 +406,7 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
              version, claim_tx) =
             (EXCLUDED.state, EXCLUDED.reason, EXCLUDED.detail, EXCLUDED.twin_id,
              EXCLUDED.returned, EXCLUDED.return_tx, EXCLUDED.alarm, EXCLUDED.operator,
-             EXCLUDED.updated_at, EXCLUDED.version)",
+             EXCLUDED.updated_at, EXCLUDED.version, EXCLUDED.claim_tx)",
     )
     .bind(db::rows(&changed)?)
     .execute(tx)
