@@ -44,6 +44,16 @@ pub enum Kind {
     UnknownPurchase,
     DeploymentEnded,
     NoWorkload,
+    OwnApplication,
+    ApplicationDecided,
+    ApplicationChanged,
+    DocumentsMissing,
+    FarmTaken,
+    TooManyApplications,
+    OwnApproval,
+    ApprovalEnded,
+    ApprovalExpired,
+    NothingToApprove,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -60,7 +70,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 54] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -93,6 +103,16 @@ impl Kind {
         Self::UnknownPurchase,
         Self::DeploymentEnded,
         Self::NoWorkload,
+        Self::OwnApplication,
+        Self::ApplicationDecided,
+        Self::ApplicationChanged,
+        Self::DocumentsMissing,
+        Self::FarmTaken,
+        Self::TooManyApplications,
+        Self::OwnApproval,
+        Self::ApprovalEnded,
+        Self::ApprovalExpired,
+        Self::NothingToApprove,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -171,7 +191,7 @@ impl Kind {
             Self::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body must be application/json",
+                "The body is of a type that is not taken here",
             ),
             Self::IdempotencyKeyMissing => (
                 S::BAD_REQUEST,
@@ -230,6 +250,44 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "unknown-purchase",
                 "There is no such purchase",
+            ),
+            Self::OwnApplication => (
+                S::FORBIDDEN,
+                "own-application",
+                "Nobody decides on their own application",
+            ),
+            Self::ApplicationDecided => (
+                S::CONFLICT,
+                "application-decided",
+                "The application does not wait for this",
+            ),
+            Self::ApplicationChanged => (
+                S::CONFLICT,
+                "application-changed",
+                "The application says something else by now",
+            ),
+            Self::DocumentsMissing => (S::CONFLICT, "documents-missing", "Documents are missing"),
+            Self::FarmTaken => (S::CONFLICT, "farm-taken", "The farm is another person's"),
+            Self::TooManyApplications => (
+                S::CONFLICT,
+                "too-many-applications",
+                "Too many open applications",
+            ),
+            Self::OwnApproval => (
+                S::FORBIDDEN,
+                "own-approval",
+                "Nobody agrees to what they have asked for",
+            ),
+            Self::ApprovalEnded => (
+                S::CONFLICT,
+                "approval-ended",
+                "The approval does not wait any more",
+            ),
+            Self::ApprovalExpired => (S::GONE, "approval-expired", "The approval has expired"),
+            Self::NothingToApprove => (
+                S::CONFLICT,
+                "nothing-to-approve",
+                "There is nothing to be done",
             ),
             Self::SignatureMissing => (
                 S::BAD_REQUEST,

@@ -1,10 +1,12 @@
 //! The topics as an AsyncAPI 3.0 document, made from the catalogue and the schemas, for those who
 //! subscribe to them.
 
+use crate::applications::NodeApplicationEvent;
+use crate::approvals::ApprovalEvent;
 use crate::deployments::DeploymentEvent;
 use crate::deposits::DepositEvent;
 use crate::purchases::PurchaseEvent;
-use crate::schema::{EventSet, SchemaFile};
+use crate::schema::{EventSet, SchemaFile, full_name};
 use crate::topics::{self, Topic};
 use crate::treasury::TreasuryEvent;
 use crate::unmatched::UnmatchedEvent;
@@ -29,6 +31,11 @@ pub fn document() -> Result<String, serde_json::Error> {
         (topics::of::<UserEvent>(), UserEvent::SCHEMAS),
         (topics::of::<UnmatchedEvent>(), UnmatchedEvent::SCHEMAS),
         (topics::of::<TreasuryEvent>(), TreasuryEvent::SCHEMAS),
+        (
+            topics::of::<NodeApplicationEvent>(),
+            NodeApplicationEvent::SCHEMAS,
+        ),
+        (topics::of::<ApprovalEvent>(), ApprovalEvent::SCHEMAS),
     ] {
         if let Some(topic) = set {
             channel(
@@ -72,7 +79,7 @@ fn channel(
         let schema: Value = serde_json::from_str(file.avsc)?;
         let id = format!("{}.{}", topic.name, file.name);
         let message = json!({
-            "name": format!("gridway.{id}"),
+            "name": full_name(topic.name, file.name),
             "title": file.name,
             "summary": schema["doc"],
             "contentType": "application/vnd.confluent.avro",

@@ -132,6 +132,15 @@ uuid_id!(
     BatchId
 );
 
+uuid_id!(
+    /// A person's offer of a node.
+    ApplicationId
+);
+uuid_id!(
+    /// What an operator asks a second person to agree to.
+    ApprovalId
+);
+
 /// A W3C trace id: the aggregate that a trace is about, or the trace of an outside caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(Uuid);

@@ -2,7 +2,9 @@
 
 use crate::metrics::Metrics;
 use crate::runner::Error;
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, Topic, USERS};
+use events::topics::{
+    APPROVALS, DEPLOYMENTS, DEPOSITS, NODE_APPLICATIONS, PURCHASES, TREASURY, Topic, USERS,
+};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,7 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is folded.
-const TOPICS: [Topic; 5] = [USERS, PURCHASES, DEPLOYMENTS, DEPOSITS, TREASURY];
+const TOPICS: [Topic; 7] = [
+    USERS,
+    PURCHASES,
+    DEPLOYMENTS,
+    DEPOSITS,
+    TREASURY,
+    NODE_APPLICATIONS,
+    APPROVALS,
+];
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The next offset to fold, per partition.

@@ -312,7 +312,9 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
             AnyEvent::Purchase(_)
             | AnyEvent::Deployment(_)
             | AnyEvent::User(_)
-            | AnyEvent::Treasury(_) => None,
+            | AnyEvent::Treasury(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     if entries.is_empty() {

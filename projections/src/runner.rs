@@ -7,13 +7,17 @@ use crate::consumer::{self, EventConsumer, Next};
 use crate::metrics::Metrics;
 use crate::{db, progress};
 use chrono::Utc;
+use events::applications::NodeApplicationEvent;
+use events::approvals::ApprovalEvent;
 use events::codec::{Codec, DecodeError};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
-use events::topics::{DEPLOYMENTS, DEPOSITS, PURCHASES, TREASURY, USERS};
+use events::topics::{
+    APPROVALS, DEPLOYMENTS, DEPOSITS, NODE_APPLICATIONS, PURCHASES, TREASURY, USERS,
+};
 use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use futures::FutureExt;
@@ -125,6 +129,8 @@ struct Codecs {
     users: Codec<UserEvent>,
     deposits: Codec<DepositEvent>,
     treasury: Codec<TreasuryEvent>,
+    applications: Codec<NodeApplicationEvent>,
+    approvals: Codec<ApprovalEvent>,
 }
 
 impl Codecs {
@@ -135,6 +141,8 @@ impl Codecs {
             users: Codec::connect(registry).await?,
             deposits: Codec::connect(registry).await?,
             treasury: Codec::connect(registry).await?,
+            applications: Codec::connect(registry).await?,
+            approvals: Codec::connect(registry).await?,
         })
     }
 
@@ -155,6 +163,12 @@ impl Codecs {
         } else if topic == TREASURY.name {
             let event = self.treasury.decode_resolving(value).await?;
             event.map(|e| AnyEvent::Treasury(Box::new(e)))
+        } else if topic == NODE_APPLICATIONS.name {
+            let event = self.applications.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Application(Box::new(e)))
+        } else if topic == APPROVALS.name {
+            let event = self.approvals.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Approval(Box::new(e)))
         } else {
             debug_assert_eq!(topic, USERS.name);
             self.users

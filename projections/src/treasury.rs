@@ -168,7 +168,11 @@ fn opening(event: &AnyEvent) -> Option<&LanesOpened> {
     match event {
         AnyEvent::Purchase(event) => event.opening(),
         AnyEvent::Deposit(event) => event.opening(),
-        AnyEvent::Deployment(_) | AnyEvent::User(_) | AnyEvent::Treasury(_) => None,
+        AnyEvent::Deployment(_)
+        | AnyEvent::User(_)
+        | AnyEvent::Treasury(_)
+        | AnyEvent::Application(_)
+        | AnyEvent::Approval(_) => None,
     }
 }
 

@@ -127,7 +127,9 @@ pub(crate) async fn apply(
             AnyEvent::Purchase(_)
             | AnyEvent::Deployment(_)
             | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_) => None,
+            | AnyEvent::Treasury(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     if entries.is_empty() {
