@@ -65,7 +65,11 @@ async fn carry_out(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let key = Key::of(&parts.headers)?;
-    let bytes = body::bytes(&parts.headers, body, body::COMMAND_LIMIT).await?;
+    let limit = parts
+        .extensions
+        .get::<MatchedPath>()
+        .map_or(body::COMMAND_LIMIT, |path| body::limit(path.as_str()));
+    let bytes = body::bytes(&parts.headers, body, limit).await?;
     let bound = Bound {
         user,
         key: key.as_str().to_owned(),

@@ -1,5 +1,6 @@
 //! Bodies of requests, each read within a limit.
 
+use crate::applications::DOCUMENT_LIMIT;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::body::{Body, Bytes};
@@ -9,6 +10,15 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// No command is longer.
 pub(crate) const COMMAND_LIMIT: usize = 64 * 1024;
+
+/// How long the body of a command may be.
+pub(crate) fn limit(route: &str) -> usize {
+    if route == "/node-applications/{id}/documents/{kind}" {
+        DOCUMENT_LIMIT
+    } else {
+        COMMAND_LIMIT
+    }
+}
 
 /// The bytes of a body of at most `limit`.
 pub(crate) async fn bytes(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {

@@ -96,6 +96,11 @@ pub(crate) struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// The hash.
+    pub(crate) const fn bytes(&self) -> &[u8] {
+        &self.hash
+    }
+
     pub(crate) fn of<T: Serialize>(route: &'static str, command: &T) -> Result<Self, Problem> {
         let body = serde_json::to_vec(command).map_err(|error| {
             tracing::error!(%error, route, "a command cannot be written as JSON");

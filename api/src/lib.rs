@@ -4,6 +4,7 @@
 //! commands answer 202 with the URL of what they made. What the API needs of the outside it asks
 //! through the ports in [`ports`]; it knows no counterparty itself.
 
+pub mod approvals;
 pub mod auth;
 pub mod contacts;
 pub mod contract;
@@ -13,6 +14,7 @@ pub mod pricing;
 pub mod problem;
 
 mod answers;
+mod applications;
 mod body;
 mod deployments;
 mod deposits;
@@ -69,6 +71,8 @@ fn documented() -> Routes {
         .merge(treasury::routes())
         .merge(notifications::routes())
         .merge(webhook_endpoints::routes())
+        .merge(applications::routes())
+        .merge(approvals::routes())
         .merge(stream::routes())
         .merge(health::routes())
 }

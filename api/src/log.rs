@@ -4,8 +4,11 @@
 //! every reader ignores. Whoever is not sure that an append arrived appends once more.
 
 use crash_points::{Point, pass};
+use events::applications::NodeApplicationEvent;
+use events::approvals::ApprovalEvent;
 use events::codec::{Codec, EncodeError};
 use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::envelope::{Envelope, traceparent};
 use events::ids::{EventId, TraceId};
 use events::notifications::NotificationEvent;
@@ -14,13 +17,16 @@ use events::registry::{Registry, RegistryError};
 use events::schema::EventSet;
 use events::time::Timestamp;
 use events::topics;
+use events::treasury::TreasuryEvent;
 use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use parking_lot::RwLock;
 use projections::progress::Position;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaError;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +87,10 @@ logged!(DeploymentEvent, deployments);
 logged!(UserEvent, users);
 logged!(UnmatchedEvent, unmatched);
 logged!(NotificationEvent, notifications);
+logged!(NodeApplicationEvent, applications);
+logged!(ApprovalEvent, approvals);
+logged!(DepositEvent, deposits);
+logged!(TreasuryEvent, treasury);
 
 /// Appends events. Needs neither Kafka nor the registry to be made; both are met when first used.
 pub struct CommandLog {
@@ -92,6 +102,10 @@ pub struct CommandLog {
     users: OnceCell<Codec<UserEvent>>,
     unmatched: OnceCell<Codec<UnmatchedEvent>>,
     notifications: OnceCell<Codec<NotificationEvent>>,
+    applications: OnceCell<Codec<NodeApplicationEvent>>,
+    approvals: OnceCell<Codec<ApprovalEvent>>,
+    deposits: OnceCell<Codec<DepositEvent>>,
+    treasury: OnceCell<Codec<TreasuryEvent>>,
 }
 
 impl CommandLog {
@@ -122,6 +136,10 @@ impl CommandLog {
             users: OnceCell::new(),
             unmatched: OnceCell::new(),
             notifications: OnceCell::new(),
+            applications: OnceCell::new(),
+            approvals: OnceCell::new(),
+            deposits: OnceCell::new(),
+            treasury: OnceCell::new(),
         })
     }
 
@@ -141,6 +159,10 @@ impl CommandLog {
                 .get_or_try_init(|| Codec::connect(&self.registry)),
             self.notifications
                 .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.applications
+                .get_or_try_init(|| Codec::connect(&self.registry)),
+            self.approvals
+                .get_or_try_init(|| Codec::connect(&self.registry)),
         )?;
         Ok(())
     }
@@ -150,6 +172,18 @@ impl CommandLog {
     /// # Errors
     /// See [`AppendError`]: the event may or may not be in the log; appending it again is safe.
     pub async fn append<E: Logged>(&self, append: Append<E>) -> Result<Position, AppendError> {
+        self.append_to(append, None).await
+    }
+
+    /// Appends an event to a partition of its topic; without one, to its key's.
+    ///
+    /// # Errors
+    /// As [`CommandLog::append`].
+    pub async fn append_to<E: Logged>(
+        &self,
+        append: Append<E>,
+        partition: Option<i32>,
+    ) -> Result<Position, AppendError> {
         let codec = E::codec(self)
             .get_or_try_init(|| Codec::connect(&self.registry))
             .await?;
@@ -164,10 +198,13 @@ impl CommandLog {
             causation: None,
             traceparent: trace.map(|trace| traceparent(&trace, &append.id)),
         };
-        let record = FutureRecord::to(E::TOPIC)
+        let mut record = FutureRecord::to(E::TOPIC)
             .key(&append.key)
             .payload(&payload)
             .headers(envelope.headers(&append.event));
+        if let Some(partition) = partition {
+            record = record.partition(partition);
+        }
         let producer = Arc::clone(&self.producer.read());
         pass(Point::BeforeAppend);
         match producer.send(record, TAKEN_WITHIN).await {
@@ -179,6 +216,38 @@ impl CommandLog {
                     offset: delivery.offset,
                 })
             }
+            Err((error, _)) => {
+                self.replace_if_broken(&producer);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes headers without an event into a partition of a topic: a note on a dead letter.
+    ///
+    /// # Errors
+    /// As [`CommandLog::append`].
+    pub(crate) async fn note(
+        &self,
+        (topic, partition, key): (&str, i32, &str),
+        headers: &BTreeMap<String, String>,
+    ) -> Result<(), AppendError> {
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+        let record = FutureRecord::<str, [u8]>::to(topic)
+            .partition(partition)
+            .key(key)
+            .payload(&[])
+            .headers(headers);
+        let producer = Arc::clone(&self.producer.read());
+        match producer.send(record, TAKEN_WITHIN).await {
+            Ok(_) => Ok(()),
             Err((error, _)) => {
                 self.replace_if_broken(&producer);
                 Err(error.into())

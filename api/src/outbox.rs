@@ -5,15 +5,24 @@
 //! reached: numbers are given before a commit, so a later number may be seen before an earlier one.
 //! A relay that dies between append and flag appends again; the id is the same, so that is an echo.
 
-use crate::log::{Append, AppendError};
+use crate::log::{Append, AppendError, Logged};
 use crate::state::ApiState;
+use events::applications::NodeApplicationEvent;
+use events::approvals::ApprovalEvent;
+use events::dead_letters::{DeadLetterReleased, Release};
+use events::deployments::DeploymentEvent;
+use events::deposits::DepositEvent;
 use events::ids::EventId;
+use events::purchases::PurchaseEvent;
 use events::schema::EventSet;
 use events::time::Timestamp;
-use events::users::{RoleGranted, RoleRevoked, UserEvent, UserRegistered};
-use serde::Serialize;
-use serde_json::Value;
+use events::topics;
+use events::treasury::TreasuryEvent;
+use events::users::UserEvent;
+use serde_json::json;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,58 +33,83 @@ const BATCH: i64 = 100;
 /// What another process put is found at the latest then.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-/// Puts an event of the topic `users` with the rows that make it true. One key's rows must be
-/// put under a lock of that key's own row, so that their numbers follow their commits.
+/// Puts an event with the rows that make it true. One key's rows must be put under a lock of that
+/// key's own row, so that their numbers follow their commits.
 ///
 /// # Errors
-/// When Postgres does not answer, or the event is not one that goes this way.
-pub(crate) async fn put(
+/// When Postgres does not answer, or the event has no form in JSON.
+pub(crate) async fn put<E: EventSet>(
     tx: &mut PgConnection,
     id: EventId,
     key: &str,
-    event: &UserEvent,
+    event: &E,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let body = match event {
-        UserEvent::UserRegistered(e) => json(e),
-        UserEvent::RoleGranted(e) => json(e),
-        UserEvent::RoleRevoked(e) => json(e),
-        UserEvent::TwinRequested(_)
-        | UserEvent::TwinCreated(_)
-        | UserEvent::TwinFailed(_)
-        | UserEvent::TimerFired(_)
-        | UserEvent::DeadLetterReleased(_) => Err(sqlx::Error::Encode(
-            format!("{} does not go through the outbox", event.name()).into(),
-        )),
-    }?;
+    put_into(tx, id, (key, None), event, now).await
+}
+
+/// Puts an event for a certain partition of its topic.
+///
+/// # Errors
+/// As [`put`].
+pub(crate) async fn put_into<E: EventSet>(
+    tx: &mut PgConnection,
+    id: EventId,
+    (key, partition): (&str, Option<i32>),
+    event: &E,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let body = event
+        .to_json()
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(
-        "INSERT INTO outbox (event_id, topic, key, type, event, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (event_id) DO NOTHING",
+        "INSERT INTO outbox (event_id, topic, key, type, event, created_at, partition)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (event_id) DO NOTHING",
     )
     .bind(id.uuid())
-    .bind(UserEvent::TOPIC)
+    .bind(E::TOPIC)
     .bind(key)
     .bind(event.name())
     .bind(body)
     .bind(now.to_datetime().unwrap_or_default())
+    .bind(partition)
     .execute(tx)
     .await
     .map(|_| ())
 }
 
-fn json<T: Serialize>(event: &T) -> Result<Value, sqlx::Error> {
-    serde_json::to_value(event).map_err(|e| sqlx::Error::Encode(e.into()))
-}
-
-fn read(name: &str, body: Value) -> Result<UserEvent, serde_json::Error> {
-    match name {
-        "UserRegistered" => serde_json::from_value::<UserRegistered>(body).map(Into::into),
-        "RoleGranted" => serde_json::from_value::<RoleGranted>(body).map(Into::into),
-        "RoleRevoked" => serde_json::from_value::<RoleRevoked>(body).map(Into::into),
-        other => Err(serde::de::Error::custom(format!(
-            "{other} does not go through the outbox"
-        ))),
-    }
+/// Puts the note of a release, which stands with the dead letters.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub(crate) async fn put_note(
+    tx: &mut PgConnection,
+    release: EventId,
+    key: &str,
+    event: &DeadLetterReleased,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let action = match event.action {
+        Release::Redrive => "REDRIVE",
+        Release::Discard => "DISCARD",
+    };
+    let headers = json!({
+        "dl_release": action, "dl_offset": event.offset.to_string(), "dl_by": event.by,
+        "dl_reason": event.reason, "dl_event": release,
+    });
+    sqlx::query(
+        "INSERT INTO outbox (event_id, topic, key, type, event, created_at, partition)
+         VALUES ($1, $2, $3, 'note', $4, $5, $6) ON CONFLICT (event_id) DO NOTHING",
+    )
+    .bind(EventId::derive(&["note", &release.to_string()]).uuid())
+    .bind(topics::dead_letters(&event.processor))
+    .bind(key)
+    .bind(headers)
+    .bind(now.to_datetime().unwrap_or_default())
+    .bind(event.partition)
+    .execute(tx)
+    .await
+    .map(|_| ())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +119,7 @@ enum RelayError {
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error("row {0} of the outbox is not an event: {1}")]
-    Unreadable(i64, serde_json::Error),
+    Unreadable(i64, String),
 }
 
 /// Appends what is in the outbox, until `stop`.
@@ -138,26 +172,9 @@ async fn drain(state: &ApiState) -> Result<bool, RelayError> {
     let mut outcome = Ok(());
     for row in &rows {
         let seq: i64 = row.try_get("seq")?;
-        let key: String = row.try_get("key")?;
-        let name: String = row.try_get("type")?;
-        let event = match read(&name, row.try_get("event")?) {
-            Ok(event) => event,
-            Err(error) => {
-                outcome = Err(RelayError::Unreadable(seq, error));
-                break;
-            }
-        };
-        let append = Append {
-            id: EventId::from_uuid(row.try_get::<Uuid, _>("event_id")?),
-            correlation: key.clone(),
-            key,
-            trace: None,
-            time: state.now(),
-            event,
-        };
         // In order: what comes after a failed one waits for it.
-        if let Err(error) = state.log.append(append).await {
-            outcome = Err(error.into());
+        if let Err(error) = append(state, row, seq).await {
+            outcome = Err(error);
             break;
         }
         appended.push(seq);
@@ -169,4 +186,58 @@ async fn drain(state: &ApiState) -> Result<bool, RelayError> {
     tx.commit().await?;
     outcome?;
     Ok(i64::try_from(rows.len()).unwrap_or(0) == BATCH)
+}
+
+/// Appends the event of a row.
+async fn append(state: &ApiState, row: &PgRow, seq: i64) -> Result<(), RelayError> {
+    let topic: String = row.try_get("topic")?;
+    match topic.as_str() {
+        UserEvent::TOPIC => append_as::<UserEvent>(state, row, seq).await,
+        NodeApplicationEvent::TOPIC => append_as::<NodeApplicationEvent>(state, row, seq).await,
+        ApprovalEvent::TOPIC => append_as::<ApprovalEvent>(state, row, seq).await,
+        PurchaseEvent::TOPIC => append_as::<PurchaseEvent>(state, row, seq).await,
+        DeploymentEvent::TOPIC => append_as::<DeploymentEvent>(state, row, seq).await,
+        DepositEvent::TOPIC => append_as::<DepositEvent>(state, row, seq).await,
+        TreasuryEvent::TOPIC => append_as::<TreasuryEvent>(state, row, seq).await,
+        notes if notes.ends_with(topics::DEAD_LETTERS) => {
+            let headers: BTreeMap<String, String> =
+                serde_json::from_value(row.try_get("event")?)
+                    .map_err(|error| RelayError::Unreadable(seq, error.to_string()))?;
+            let partition: Option<i32> = row.try_get("partition")?;
+            let key: String = row.try_get("key")?;
+            let place = (notes, partition.unwrap_or(0), key.as_str());
+            state.log.note(place, &headers).await?;
+            Ok(())
+        }
+        other => Err(RelayError::Unreadable(
+            seq,
+            format!("{other} does not go through the outbox"),
+        )),
+    }
+}
+
+async fn append_as<E: Logged>(state: &ApiState, row: &PgRow, seq: i64) -> Result<(), RelayError> {
+    let name: String = row.try_get("type")?;
+    let key: String = row.try_get("key")?;
+    let event = match E::from_json(&name, row.try_get("event")?) {
+        Some(Ok(event)) => event,
+        Some(Err(error)) => return Err(RelayError::Unreadable(seq, error.to_string())),
+        None => {
+            let cause = format!("{} has no event {name}", E::TOPIC);
+            return Err(RelayError::Unreadable(seq, cause));
+        }
+    };
+    let append = Append {
+        id: EventId::from_uuid(row.try_get::<Uuid, _>("event_id")?),
+        correlation: key.clone(),
+        key,
+        trace: None,
+        time: state.now(),
+        event,
+    };
+    state
+        .log
+        .append_to(append, row.try_get("partition")?)
+        .await?;
+    Ok(())
 }

@@ -82,6 +82,16 @@ impl<C: Cursor> Page<C> {
     }
 
     fn parse(query: &str, reader: &Reader) -> Result<Self, Problem> {
+        Self::parse_with(query, reader, &[]).map(|(page, _)| page)
+    }
+
+    /// The page of a list that takes further parameters, with those that the query has.
+    pub(crate) fn parse_with(
+        query: &str,
+        reader: &Reader,
+        further: &[&'static str],
+    ) -> Result<(Self, Vec<(&'static str, String)>), Problem> {
+        let mut more = Vec::new();
         let mut page = Self {
             limit: USUAL,
             after: None,
@@ -114,16 +124,18 @@ impl<C: Cursor> Page<C> {
                     }
                     _ => return Err(Problem::field("scope", "own or all")),
                 },
-                _ => {
-                    return Err(Problem::field(
-                        &name,
-                        "lists take limit, starting_after and scope",
-                    ));
-                }
+                other => match further.iter().find(|known| **known == other) {
+                    Some(known) => more.push((*known, value.into_owned())),
+                    None => {
+                        let all = [&["limit", "starting_after", "scope"], further].concat();
+                        let detail = format!("this list takes {}", all.join(", "));
+                        return Err(Problem::field(&name, detail));
+                    }
+                },
             }
             seen.push(name.into_owned());
         }
-        Ok(page)
+        Ok((page, more))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the API asks of the outside. The `gridway` binary wires the real counterparties in.
 
 use async_trait::async_trait;
+use events::applications::WalletNetwork;
 use events::ids::{DeploymentId, EndpointId, EventId, PurchaseId};
 use events::money::{Amount, Tft, Usdc};
 use events::outcome::Attempt;
@@ -123,6 +124,9 @@ pub trait WebhookVerifier: Send + Sync {
 /// Hash of a deployment's id, version and data: 64 hex digits, unique per node.
 pub type DeploymentHash = fn(DeploymentId, i32, &str) -> String;
 
+/// The network that a text is an account's address of, checksum included; `None` for another text.
+pub type WalletNetworkOf = fn(&str) -> Option<WalletNetwork>;
+
 /// Where deposits of USDC go.
 #[derive(Debug, Clone)]
 pub struct DepositPlace {
@@ -159,6 +163,32 @@ pub trait TreasuryBook: Send + Sync {
     /// All of them, lanes included, at the networks. Answers within some seconds; what could not
     /// be read by then says so.
     async fn holdings(&self, lanes: &[Lane]) -> Vec<Holding>;
+}
+
+/// A record that a processor could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// The topic that it stands in.
+    pub topic: String,
+    /// Its key.
+    pub key: String,
+    /// Whether it was passed over for good.
+    pub discarded: bool,
+}
+
+/// Reads what processors could not.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// The dead letter of a processor at a place of its topic.
+    ///
+    /// # Errors
+    /// When Kafka does not answer.
+    async fn find(
+        &self,
+        processor: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Option<Letter>, Unavailable>;
 }
 
 /// One mail to one person, in plain text. Neither the recipient nor the text may be logged.

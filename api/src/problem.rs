@@ -47,6 +47,16 @@ pub enum Kind {
     TooManyEndpoints,
     CodeInvalid,
     TextsUnavailable,
+    OwnApplication,
+    ApplicationDecided,
+    ApplicationChanged,
+    DocumentsMissing,
+    FarmTaken,
+    TooManyApplications,
+    OwnApproval,
+    ApprovalEnded,
+    ApprovalExpired,
+    NothingToApprove,
     SignatureMissing,
     SignatureMalformed,
     SignatureWrong,
@@ -63,7 +73,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 57] = [
         Self::MalformedJson,
         Self::InvalidField,
         Self::Unauthorized,
@@ -99,6 +109,16 @@ impl Kind {
         Self::TooManyEndpoints,
         Self::CodeInvalid,
         Self::TextsUnavailable,
+        Self::OwnApplication,
+        Self::ApplicationDecided,
+        Self::ApplicationChanged,
+        Self::DocumentsMissing,
+        Self::FarmTaken,
+        Self::TooManyApplications,
+        Self::OwnApproval,
+        Self::ApprovalEnded,
+        Self::ApprovalExpired,
+        Self::NothingToApprove,
         Self::SignatureMissing,
         Self::SignatureMalformed,
         Self::SignatureWrong,
@@ -177,7 +197,7 @@ impl Kind {
             Self::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported-media-type",
-                "The body must be application/json",
+                "The body is of a type that is not taken here",
             ),
             Self::IdempotencyKeyMissing => (
                 S::BAD_REQUEST,
@@ -247,6 +267,44 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE,
                 "texts-unavailable",
                 "Text messages cannot be sent for now",
+            ),
+            Self::OwnApplication => (
+                S::FORBIDDEN,
+                "own-application",
+                "Nobody decides on their own application",
+            ),
+            Self::ApplicationDecided => (
+                S::CONFLICT,
+                "application-decided",
+                "The application does not wait for this",
+            ),
+            Self::ApplicationChanged => (
+                S::CONFLICT,
+                "application-changed",
+                "The application says something else by now",
+            ),
+            Self::DocumentsMissing => (S::CONFLICT, "documents-missing", "Documents are missing"),
+            Self::FarmTaken => (S::CONFLICT, "farm-taken", "The farm is another person's"),
+            Self::TooManyApplications => (
+                S::CONFLICT,
+                "too-many-applications",
+                "Too many open applications",
+            ),
+            Self::OwnApproval => (
+                S::FORBIDDEN,
+                "own-approval",
+                "Nobody agrees to what they have asked for",
+            ),
+            Self::ApprovalEnded => (
+                S::CONFLICT,
+                "approval-ended",
+                "The approval does not wait any more",
+            ),
+            Self::ApprovalExpired => (S::GONE, "approval-expired", "The approval has expired"),
+            Self::NothingToApprove => (
+                S::CONFLICT,
+                "nothing-to-approve",
+                "There is nothing to be done",
             ),
             Self::SignatureMissing => (
                 S::BAD_REQUEST,

@@ -90,7 +90,7 @@ struct View {
     dead_code,
     reason = "it only stands in the contract, for the read model's own"
 )]
-struct MomentView {
+pub(crate) struct MomentView {
     topic: String,
     partition: i32,
     offset: i64,

@@ -1,10 +1,11 @@
 //! What every request shares.
 
+use crate::approvals::Limits;
 use crate::auth::Auth;
 use crate::log::CommandLog;
 use crate::ports::{
-    DeploymentHash, DepositPlace, Mailer, Notices, PaymentSecrets, Quoter, TreasuryBook,
-    WebhookVerifier,
+    DeadLetters, DeploymentHash, DepositPlace, Mailer, Notices, PaymentSecrets, Quoter,
+    TreasuryBook, WalletNetworkOf, WebhookVerifier,
 };
 use crate::pricing::Terms;
 use axum::http::HeaderValue;
@@ -42,10 +43,16 @@ pub struct ApiParts {
     pub webhooks: Arc<dyn WebhookVerifier>,
     /// Hash of a deployment.
     pub deployment_hash: DeploymentHash,
+    /// Tells wallets.
+    pub wallet: WalletNetworkOf,
     /// Where deposits go.
     pub deposits: DepositPlace,
     /// Reads what our accounts hold.
     pub treasury: Arc<dyn TreasuryBook>,
+    /// Reads what processors could not.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What one operator may move alone.
+    pub limits: Limits,
     /// Who may call, and what.
     pub auth: Auth,
     /// Sends the mails of sign-up and reset.

@@ -1,8 +1,10 @@
 //! What the API's own tables need not keep for ever.
 
 use crate::answers;
+use crate::approvals;
 use crate::state::ApiState;
 use chrono::{DateTime, TimeDelta, Utc};
+use events::time::Timestamp;
 use sqlx::PgPool;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ pub(crate) async fn run(state: ApiState, stop: CancellationToken) {
 }
 
 async fn once(pool: &PgPool, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    approvals::expire_overdue(pool, Timestamp::from(now)).await?;
     answers::sweep(pool, now).await?;
     sqlx::query("DELETE FROM mailed_tokens WHERE expires_at <= $1")
         .bind(now)

@@ -156,7 +156,7 @@ impl IntoParams for CaughtUp {
             "As a command gave it: the answer waits until it sees that command.",
         );
         let mut schema = text();
-        schema.pattern = Some("^[a-z]{1,30}:[0-9]{1,5}:[0-9]{1,15}$".to_owned());
+        schema.pattern = Some("^[a-z-]{1,30}:[0-9]{1,5}:[0-9]{1,15}$".to_owned());
         token.schema = Some(schema.into());
         vec![token]
     }

@@ -1,11 +1,13 @@
 //! The topics as an AsyncAPI 3.0 document, made from the catalogue and the schemas, for those who
 //! subscribe to them.
 
+use crate::applications::NodeApplicationEvent;
+use crate::approvals::ApprovalEvent;
 use crate::deployments::DeploymentEvent;
 use crate::deposits::DepositEvent;
 use crate::notifications::NotificationEvent;
 use crate::purchases::PurchaseEvent;
-use crate::schema::{EventSet, SchemaFile};
+use crate::schema::{EventSet, SchemaFile, full_name};
 use crate::topics::{self, Topic};
 use crate::treasury::TreasuryEvent;
 use crate::unmatched::UnmatchedEvent;
@@ -34,6 +36,11 @@ pub fn document() -> Result<String, serde_json::Error> {
             topics::of::<NotificationEvent>(),
             NotificationEvent::SCHEMAS,
         ),
+        (
+            topics::of::<NodeApplicationEvent>(),
+            NodeApplicationEvent::SCHEMAS,
+        ),
+        (topics::of::<ApprovalEvent>(), ApprovalEvent::SCHEMAS),
     ] {
         if let Some(topic) = set {
             channel(
@@ -77,7 +84,7 @@ fn channel(
         let schema: Value = serde_json::from_str(file.avsc)?;
         let id = format!("{}.{}", topic.name, file.name);
         let message = json!({
-            "name": format!("gridway.{id}"),
+            "name": full_name(topic.name, file.name),
             "title": file.name,
             "summary": schema["doc"],
             "contentType": "application/vnd.confluent.avro",

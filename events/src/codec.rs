@@ -1,7 +1,7 @@
 //! Confluent wire format (a zero byte, a four-byte schema id, an Avro datum) over the registry.
 
 use crate::registry::{Registry, RegistryError};
-use crate::schema::{Datum, EventSet, Prepared, prepared};
+use crate::schema::{Datum, EventSet, Prepared, full_name, prepared};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -71,6 +71,8 @@ impl EncodeError {
 pub struct Codec<E> {
     registry: Registry,
     ours: Arc<HashMap<&'static str, Ours>>,
+    /// What the full names of the topic's events begin with.
+    prefix: Arc<str>,
     events: PhantomData<fn() -> E>,
 }
 
@@ -79,6 +81,7 @@ impl<E> Clone for Codec<E> {
         Self {
             registry: self.registry.clone(),
             ours: Arc::clone(&self.ours),
+            prefix: Arc::clone(&self.prefix),
             events: PhantomData,
         }
     }
@@ -87,7 +90,7 @@ impl<E> Clone for Codec<E> {
 /// Subject of an event type: topic-record naming, `<topic>-<full record name>`.
 #[must_use]
 pub fn subject(topic: &str, name: &str) -> String {
-    format!("{topic}-gridway.{topic}.{name}")
+    format!("{topic}-{}", full_name(topic, name))
 }
 
 impl<E: EventSet> Codec<E> {
@@ -105,6 +108,7 @@ impl<E: EventSet> Codec<E> {
         Ok(Self {
             registry: registry.clone(),
             ours: Arc::new(ours),
+            prefix: full_name(E::TOPIC, "").into(),
             events: PhantomData,
         })
     }
@@ -123,6 +127,7 @@ impl<E: EventSet> Codec<E> {
         Ok(Self {
             registry: registry.clone(),
             ours: Arc::new(ours),
+            prefix: full_name(E::TOPIC, "").into(),
             events: PhantomData,
         })
     }
@@ -174,9 +179,7 @@ impl<E: EventSet> Codec<E> {
             .ok_or(DecodeError::Unresolved(schema_id))?;
         let Some((name, ours)) = writer
             .full_name()
-            .strip_prefix("gridway.")
-            .and_then(|name| name.strip_prefix(E::TOPIC))
-            .and_then(|name| name.strip_prefix('.'))
+            .strip_prefix(&*self.prefix)
             .and_then(|name| self.ours.get(name).map(|ours| (name, ours)))
         else {
             return Err(DecodeError::UnknownType(writer.full_name().to_owned()));

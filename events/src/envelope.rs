@@ -14,7 +14,7 @@
 //! | `content-type` | `application/avro` |
 
 use crate::ids::{EventId, TraceId};
-use crate::schema::EventSet;
+use crate::schema::{EventSet, full_name};
 use crate::time::Timestamp;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 
@@ -52,7 +52,7 @@ impl Envelope {
     /// The Kafka headers for an event of this envelope.
     #[must_use]
     pub fn headers<E: EventSet>(&self, event: &E) -> OwnedHeaders {
-        let event_type = format!("gridway.{}.{}", E::TOPIC, event.name());
+        let event_type = full_name(E::TOPIC, event.name());
         let id = self.id.to_string();
         let time = self.time.to_string();
         let mut headers = OwnedHeaders::new_with_capacity(10);

@@ -136,9 +136,20 @@ uuid_id!(
     /// What one person is told of one event by one channel.
     NotificationId
 );
+
 uuid_id!(
     /// A webhook endpoint that a person registered.
     EndpointId
+);
+
+uuid_id!(
+    /// A person's offer of a node.
+    ApplicationId
+);
+
+uuid_id!(
+    /// What an operator asks a second person to agree to.
+    ApprovalId
 );
 
 /// A W3C trace id: the aggregate that a trace is about, or the trace of an outside caller.

@@ -4,6 +4,8 @@
 //! the event types and their schemas, the envelope around them, ids, money, the topic
 //! catalogue and the wire codec. It knows no rule and performs no effect.
 
+pub mod applications;
+pub mod approvals;
 pub mod asyncapi;
 mod claims;
 pub mod codec;

@@ -1,11 +1,14 @@
 //! Events of the `purchases` topic, keyed by purchase id. The field docs are those of the schemas.
 
+mod refunds;
+
 pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 pub use crate::lanes::LanesOpened;
 use crate::money::{Amount, Fiat, Portion, Tft, Usdc};
 use crate::schema::event_set;
 use crate::time::Timestamp;
+pub use refunds::{LossBooked, RefundOrdered};
 use serde::{Deserialize, Serialize};
 
 event_set! {
@@ -40,6 +43,7 @@ event_set! {
         PurchaseAlarmed,
         LossBooked,
         TimerFired,
+        RefundOrdered,
         DeadLetterReleased,
     ]
 }
@@ -531,20 +535,6 @@ pub struct PurchaseAlarmed {
     pub alarm: String,
     /// What to look at, with ids and hashes.
     pub detail: String,
-}
-
-/// What was delivered is no longer paid for, or a bank took back what was not; the sum is a loss of
-/// ours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LossBooked {
-    /// The purchase; also the record key.
-    pub purchase_id: PurchaseId,
-    /// The PaymentIntent that had paid, pi_….
-    pub intent_id: String,
-    /// refunded_outside, dispute_lost or both.
-    pub reason: String,
-    /// What is lost, beyond what was booked before.
-    pub amount: Fiat,
 }
 
 /// A timer of the purchase became due.

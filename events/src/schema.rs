@@ -9,6 +9,13 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
+/// Full record name of an event, such as `gridway.purchases.SwapCompleted`. Avro's names have no
+/// hyphen, so a topic's becomes an underscore.
+#[must_use]
+pub fn full_name(topic: &str, name: &str) -> String {
+    format!("gridway.{}.{name}", topic.replace('-', "_"))
+}
+
 /// One schema file of `events/schemas/<topic>/`.
 #[derive(Debug, Clone, Copy)]
 pub struct SchemaFile {
@@ -107,6 +114,18 @@ pub trait EventSet: Sized + Clone + Debug + PartialEq + Send + Sync + 'static {
     /// The opening of lanes that this event is.
     fn opening(&self) -> Option<&crate::lanes::LanesOpened>;
 
+    /// The event as JSON, to be kept until it is appended.
+    ///
+    /// # Errors
+    /// When a value has no form in JSON.
+    fn to_json(&self) -> Result<serde_json::Value, serde_json::Error>;
+
+    /// Reads the event type called `name` from JSON; `None` for a name the topic does not know.
+    ///
+    /// # Errors
+    /// When it is not such an event.
+    fn from_json(name: &str, json: serde_json::Value) -> Option<Result<Self, serde_json::Error>>;
+
     /// The event as an Avro datum (no header).
     ///
     /// # Errors
@@ -194,6 +213,19 @@ macro_rules! event_set {
             fn opening(&self) -> Option<&crate::lanes::LanesOpened> {
                 match self {
                     $(Self::$event(event) => (event as &dyn std::any::Any).downcast_ref(),)*
+                }
+            }
+
+            fn to_json(&self) -> Result<serde_json::Value, serde_json::Error> {
+                match self {
+                    $(Self::$event(event) => serde_json::to_value(event),)*
+                }
+            }
+
+            fn from_json(name: &str, json: serde_json::Value) -> Option<Result<Self, serde_json::Error>> {
+                match name {
+                    $(stringify!($event) => Some(serde_json::from_value(json).map(Self::$event)),)*
+                    _ => None,
                 }
             }
 

@@ -60,8 +60,22 @@ pub const NOTIFICATIONS: Topic = Topic {
     key: "user id of whoever is told, or operators",
 };
 
+/// People who offer nodes, and what operators decide.
+pub const NODE_APPLICATIONS: Topic = Topic {
+    name: "node-applications",
+    partitions: 6,
+    key: "application id",
+};
+
+/// What operators have done, and who agreed to it. One partition: auditors read it in one order.
+pub const APPROVALS: Topic = Topic {
+    name: "approvals",
+    partitions: 1,
+    key: "approval id",
+};
+
 /// Every topic that carries events.
-pub const ALL: [Topic; 7] = [
+pub const ALL: [Topic; 9] = [
     PURCHASES,
     DEPLOYMENTS,
     USERS,
@@ -69,6 +83,8 @@ pub const ALL: [Topic; 7] = [
     UNMATCHED,
     TREASURY,
     NOTIFICATIONS,
+    NODE_APPLICATIONS,
+    APPROVALS,
 ];
 
 /// The topic of an event set; `None` for a set that is not in the catalogue.
@@ -77,9 +93,12 @@ pub fn of<E: EventSet>() -> Option<Topic> {
     ALL.into_iter().find(|t| t.name == E::TOPIC)
 }
 
+/// What the names of dead-letter topics end with.
+pub const DEAD_LETTERS: &str = ".dead-letters";
+
 /// Name of the dead-letter topic of a processor. It has as many partitions as the topic that the
 /// processor reads, and a dead letter goes to the partition it came from.
 #[must_use]
 pub fn dead_letters(processor: &str) -> String {
-    format!("{processor}.dead-letters")
+    format!("{processor}{DEAD_LETTERS}")
 }

@@ -4,7 +4,7 @@
 use apache_avro::schema_compatibility::SchemaCompatibility;
 use apache_avro::types::Value;
 use apache_avro::{Schema, to_value};
-use events::schema::{Datum, EventSet, Prepared, prepared};
+use events::schema::{Datum, EventSet, Prepared, full_name, prepared};
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn hold<E: EventSet>() {
     assert!(!E::SCHEMAS.is_empty());
     for file in E::SCHEMAS {
         let schema = Schema::parse_str(file.avsc).unwrap();
-        let expected = format!("gridway.{}.{}", E::TOPIC, file.name);
+        let expected = full_name(E::TOPIC, file.name);
         assert_eq!(schema.name().unwrap().fullname(None).clone(), expected);
         for full in [false, true] {
             let mut value = sample(&schema, full, &mut Named::new());
@@ -112,6 +112,13 @@ fn hold<E: EventSet>() {
             // A field that one side lacks would be missing here.
             assert_eq!(event.encode(&schema).unwrap(), bytes, "{expected}");
             assert_eq!(event.name(), file.name);
+            // What is kept as JSON on its way to the log is the same event.
+            let json = event.to_json().unwrap();
+            assert_eq!(
+                E::from_json(file.name, json).unwrap().unwrap(),
+                event,
+                "{expected}"
+            );
         }
     }
     let on_disk: BTreeSet<String> = fs::read_dir(format!("schemas/{}", E::TOPIC))
@@ -141,6 +148,8 @@ fn every_type_holds_against_its_schema_both_ways() {
     hold::<events::treasury::TreasuryEvent>();
     hold::<events::notifications::NotificationEvent>();
     hold::<events::unmatched::UnmatchedEvent>();
+    hold::<events::applications::NodeApplicationEvent>();
+    hold::<events::approvals::ApprovalEvent>();
 }
 
 /// Every schema that was ever released can be read by the current one, as the registry's

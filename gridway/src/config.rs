@@ -323,6 +323,11 @@ pub const SETTINGS: &[Setting] = &[
         "How many proxies stand before the API and append the caller's address to `X-Forwarded-For`.",
     ),
     plain(
+        "GRIDWAY_ALONE_UP_TO",
+        Some("USDC=500,USD=500,EUR=500,XLM=500"),
+        "What one operator may move alone, by asset: above it, and for what has no sum (a record that cannot be read, another token), a second person must agree (`POST /approvals`). `any`: one is always enough.",
+    ),
+    plain(
         "GRIDWAY_TREASURY_SECONDS",
         Some("30"),
         "How often the balances of our accounts are read, at least 1.",

@@ -6,6 +6,9 @@
 use crate::config::Config;
 use crate::processors;
 use anyhow::{Context, Result, bail};
+use api::approvals::Limits;
+use api::ports::Unavailable;
+use async_trait::async_trait;
 use clap::{Args, Subcommand};
 use events::codec::Codec;
 use events::dead_letters::{DeadLetterReleased, Release};
@@ -25,7 +28,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -107,6 +110,8 @@ struct Letter {
     headers: Vec<(String, String)>,
     /// What operators have said of it, oldest first.
     releases: Vec<(String, String, String)>,
+    /// The events that those are about, where their notes say so.
+    noted: BTreeSet<String>,
 }
 
 impl Letter {
@@ -288,7 +293,11 @@ fn take(
     let place = (message.partition(), offset);
     let action = text("dl_release");
     if !action.is_empty() {
-        if let Some(letter) = letters.get_mut(&place) {
+        // A note may be written twice; what it is about happened once.
+        let event = text("dl_event");
+        if let Some(letter) = letters.get_mut(&place)
+            && (event.is_empty() || letter.noted.insert(event))
+        {
             letter
                 .releases
                 .push((action, text("dl_by"), text("dl_reason")));
@@ -307,7 +316,64 @@ fn take(
         payload: message.payload().unwrap_or_default().to_vec(),
         headers,
         releases: Vec::new(),
+        noted: BTreeSet::new(),
     });
+}
+
+/// Refuses what needs a second person.
+async fn one_may(letters: &[Letter], action: Release) -> Result<()> {
+    let limits = crate::ports::limits()?;
+    if limits == Limits::Any || letters.is_empty() {
+        return Ok(());
+    }
+    let pool = projections::connect(&Config::text("GRIDWAY_DATABASE_URL")?, 1)
+        .context("GRIDWAY_DATABASE_URL")?;
+    for letter in letters {
+        let sum = api::approvals::letter_sum(&pool, letter.topic.name, &letter.key).await?;
+        if limits.need_second(sum.as_ref()) {
+            bail!(
+                "a second person must agree (GRIDWAY_ALONE_UP_TO): POST /approvals {{\"action\":\"{}\",\"target\":\"{}/{}/{}\",\"reason\":\"…\"}}",
+                word(action).to_lowercase(),
+                letter.processor,
+                letter.partition,
+                letter.offset
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The dead letters, as the API asks for them.
+pub struct Letters(pub KafkaConfig);
+
+#[async_trait]
+impl api::ports::DeadLetters for Letters {
+    async fn find(
+        &self,
+        processor: &str,
+        partition: i32,
+        offset: i64,
+    ) -> std::result::Result<Option<api::ports::Letter>, Unavailable> {
+        let Some((name, topic)) = processors::ALL
+            .into_iter()
+            .find(|(name, _)| *name == processor)
+        else {
+            return Ok(None);
+        };
+        let kafka = self.0.clone();
+        let read = tokio::task::spawn_blocking(move || read_one(&kafka, name, topic)).await;
+        let letters = read
+            .map_err(|error| Unavailable(error.to_string()))?
+            .map_err(|error| Unavailable(format!("{error:#}")))?;
+        let found = letters
+            .into_iter()
+            .find(|l| l.partition == partition && l.offset == offset);
+        Ok(found.map(|letter| api::ports::Letter {
+            topic: letter.topic.name.to_owned(),
+            discarded: letter.state() == "discarded",
+            key: letter.key,
+        }))
+    }
 }
 
 async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Result<()> {
@@ -344,6 +410,7 @@ async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Resul
         }
         vec![letter]
     };
+    one_may(&letters, action).await?;
     let registry = Registry::new(&Config::text("GRIDWAY_REGISTRY_URL")?)?;
     let producer: BaseProducer = kafka
         .client()

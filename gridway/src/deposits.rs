@@ -148,9 +148,7 @@ async fn known(pool: &sqlx::PgPool, id: &str) -> Result<Deposit> {
     let deposit = found.with_context(|| {
         format!("there is no deposit {id}; `gridway deposits list --all` shows what there is")
     })?;
-    // Held parts of purchases belong to a deposit that is somebody's credit.
-    let held = deposit.state == State::Credited && deposit.alarm.is_some();
-    if !held && !matches!(deposit.state, State::Unmatched | State::Returning) {
+    if !api::approvals::waits(&deposit) {
         bail!("{}: nothing of it waits for an operator", line(&deposit));
     }
     Ok(deposit)
@@ -179,7 +177,25 @@ fn line(d: &Deposit) -> String {
     )
 }
 
+/// Refuses what needs a second person.
+fn one_may(deposit: &Deposit, what: &str) -> Result<()> {
+    let limits = crate::ports::limits()?;
+    let sum = api::approvals::deposit_sum(deposit, &Config::text("GRIDWAY_USDC_ASSET")?);
+    if !limits.need_second(Some(&sum)) {
+        return Ok(());
+    }
+    let action = match what {
+        "assign" => "\"deposit_assignment\",\"twin_id\":…",
+        _ => "\"deposit_return\"",
+    };
+    bail!(
+        "a second person must agree (GRIDWAY_ALONE_UP_TO): POST /approvals {{\"action\":{action},\"target\":\"{}\",\"reason\":\"…\"}}",
+        deposit.id
+    )
+}
+
 async fn order(deposit: &Deposit, what: &str, event: DepositEvent) -> Result<()> {
+    one_may(deposit, what)?;
     let registry = Registry::new(&Config::text("GRIDWAY_REGISTRY_URL")?)?;
     let codec = Codec::<DepositEvent>::connect(&registry).await?;
     let producer: FutureProducer = Config::kafka()?

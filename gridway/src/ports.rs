@@ -1,8 +1,9 @@
 //! The API's ports, wired to the real counterparties.
 
 use crate::config::Config;
-use crate::{notify, people, processors};
+use crate::{dead_letters, notify, people, processors};
 use anyhow::{Context, Result};
+use api::approvals::Limits;
 use api::log::CommandLog;
 use api::ports::{
     DepositPlace, Holding, NoSecret, PaymentSecrets, QuoteError, Quoter, SwapQuote, TreasuryBook,
@@ -15,7 +16,8 @@ use axum::http::HeaderValue;
 use counterparties_stellar::{AccountId, AssetId, HorizonClient, Stellar};
 use counterparties_stripe::webhook::{self, Notification, WebhookError, WebhookSecrets};
 use counterparties_stripe::{Cards, StripeClient, StripeReadError};
-use counterparties_tfchain::deployment_hash;
+use counterparties_tfchain::{AccountId32, deployment_hash};
+use events::applications::WalletNetwork;
 use events::ids::PurchaseId;
 use events::money::{Amount, Tft};
 use events::stripe::StripeFacts;
@@ -182,6 +184,26 @@ fn deposit_place() -> Result<DepositPlace> {
     })
 }
 
+/// What one operator may move alone.
+///
+/// # Errors
+/// When the setting is malformed.
+pub fn limits() -> Result<Limits> {
+    Config::parse("GRIDWAY_ALONE_UP_TO")
+}
+
+/// The network that a text is an account's address of.
+fn wallet(text: &str) -> Option<WalletNetwork> {
+    if text.parse::<AccountId>().is_ok() {
+        return Some(WalletNetwork::Stellar);
+    }
+    text.parse::<AccountId32>()
+        .ok()
+        // As the chain itself writes it: the address of another network has another prefix.
+        .filter(|account| account.to_string() == text)
+        .map(|_| WalletNetwork::Tfchain)
+}
+
 fn origins() -> Result<Vec<HeaderValue>> {
     let list = Config::text("GRIDWAY_CORS_ORIGINS")?;
     list.split(',')
@@ -249,6 +271,9 @@ pub async fn api_state() -> Result<ApiState> {
                 data,
             )
         },
+        wallet,
+        dead_letters: Arc::new(dead_letters::Letters(Config::kafka()?)),
+        limits: limits()?,
         deposits: deposit_place()?,
         auth: people::auth()?,
         mailer: Arc::new(people::mailer()?),
@@ -272,4 +297,28 @@ pub async fn projections(stop: CancellationToken) -> Result<()> {
     };
     projections::run(config, stop).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wallet_is_an_account_of_one_of_two_networks() {
+        let stellar = "GA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJVSGZ";
+        let tfchain = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+        assert_eq!(wallet(stellar), Some(WalletNetwork::Stellar));
+        assert_eq!(wallet(tfchain), Some(WalletNetwork::Tfchain));
+        // The same account as another network writes it, a mistyped letter, a secret, nothing.
+        for wrong in [
+            "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5",
+            "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ",
+            "GA7QYNF7SOWQ3GLR2BGMZEHXAVIRZA4KVWLTJJFC7MGXUA74P7UJVSGA",
+            "SCZANGBA5YHTNYVVV4C3U252E2B6P6F5T3U6MM63WBSBZATAQI3EBTQ4",
+            "",
+            "\0",
+        ] {
+            assert_eq!(wallet(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! A batch of records on its way from the log into the tables.
 
 use crate::{
-    changes, credits, db, deployments, deposits, notifications, progress, purchases, timeline,
-    treasury, undecodable, users,
+    applications, changes, credits, db, deployments, deposits, notifications, progress, purchases,
+    timeline, treasury, undecodable, users,
 };
 use crash_points::{Point, pass};
+use events::applications::NodeApplicationEvent;
+use events::approvals::ApprovalEvent;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
@@ -38,6 +40,8 @@ pub(crate) enum AnyEvent {
     Deposit(Box<DepositEvent>),
     Treasury(Box<TreasuryEvent>),
     Notification(Box<NotificationEvent>),
+    Application(Box<NodeApplicationEvent>),
+    Approval(Box<ApprovalEvent>),
 }
 
 /// A record that is an event.
@@ -122,6 +126,7 @@ pub(crate) async fn apply(
     credits::apply(&mut tx, &fresh).await?;
     treasury::apply(&mut tx, &fresh).await?;
     changed.extend(notifications::apply(&mut tx, &fresh).await?);
+    changed.extend(applications::apply(&mut tx, &fresh).await?);
     let bad: Vec<(Place, &str)> = items
         .iter()
         .filter_map(|item| match item {

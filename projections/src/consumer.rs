@@ -2,7 +2,10 @@
 
 use crate::metrics::Metrics;
 use crate::runner::Error;
-use events::topics::{DEPLOYMENTS, DEPOSITS, NOTIFICATIONS, PURCHASES, TREASURY, Topic, USERS};
+use events::topics::{
+    APPROVALS, DEPLOYMENTS, DEPOSITS, NODE_APPLICATIONS, NOTIFICATIONS, PURCHASES, TREASURY, Topic,
+    USERS,
+};
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,13 +18,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What is folded.
-const TOPICS: [Topic; 6] = [
+const TOPICS: [Topic; 8] = [
     USERS,
     PURCHASES,
     DEPLOYMENTS,
     DEPOSITS,
     TREASURY,
     NOTIFICATIONS,
+    NODE_APPLICATIONS,
+    APPROVALS,
 ];
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 

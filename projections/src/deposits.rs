@@ -373,7 +373,9 @@ pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(),
             | AnyEvent::Deployment(_)
             | AnyEvent::User(_)
             | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_) => None,
+            | AnyEvent::Notification(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -2,6 +2,8 @@
 //! Sequence numbers are text: they exceed what a JSON reader in JavaScript can hold.
 
 use crate::batch::AnyEvent;
+use events::applications::{NodeApplicationEvent, NodeOffer};
+use events::approvals::ApprovalEvent;
 use events::dead_letters::DeadLetterReleased;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
@@ -25,6 +27,8 @@ pub(crate) fn of(event: &AnyEvent) -> Value {
         AnyEvent::Deposit(event) => deposit(event),
         AnyEvent::Treasury(event) => treasury(event),
         AnyEvent::Notification(event) => notification(event),
+        AnyEvent::Application(event) => application(event),
+        AnyEvent::Approval(event) => approval(event),
     };
     // What is not known is left out rather than shown as null.
     match facts {
@@ -142,6 +146,7 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::LossBooked(e) => json!({
             "intent_id": e.intent_id, "reason": e.reason, "amount": e.amount.to_string(),
         }),
+        PurchaseEvent::RefundOrdered(e) => json!({ "reason": e.reason, "by": e.by }),
         PurchaseEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         PurchaseEvent::DeadLetterReleased(e) => released(e),
     }
@@ -437,6 +442,54 @@ fn user(event: &UserEvent) -> Value {
         UserEvent::RoleRevoked(e) => json!({ "role": e.role, "by": e.by }),
         UserEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         UserEvent::DeadLetterReleased(e) => released(e),
+    }
+}
+
+fn application(event: &NodeApplicationEvent) -> Value {
+    match event {
+        NodeApplicationEvent::NodeApplicationSubmitted(e) => offered(e.revision, &e.offer),
+        NodeApplicationEvent::NodeApplicationResubmitted(e) => offered(e.revision, &e.offer),
+        NodeApplicationEvent::NodeApplicationDocumentAttached(e) => json!({
+            "revision": e.revision, "kind": e.kind, "content_type": e.content_type,
+            "size_bytes": e.size_bytes, "sha256": e.sha256,
+        }),
+        NodeApplicationEvent::NodeApplicationChangesRequested(e) => json!({
+            "revision": e.revision, "by": e.by, "reason": e.reason,
+        }),
+        NodeApplicationEvent::NodeApplicationApproved(e) => json!({
+            "revision": e.revision, "by": e.by,
+        }),
+        NodeApplicationEvent::NodeApplicationRejected(e) => json!({
+            "revision": e.revision, "by": e.by, "reason": e.reason,
+        }),
+        NodeApplicationEvent::NodeApplicationWithdrawn(e) => json!({ "revision": e.revision }),
+    }
+}
+
+fn offered(revision: i32, offer: &NodeOffer) -> Value {
+    json!({
+        "revision": revision, "farm_name": offer.farm_name, "country": offer.country,
+        "city": offer.city, "wallet_network": offer.wallet_network, "wallet": offer.wallet,
+        "cpu_cores": offer.cpu_cores, "memory_gib": offer.memory_gib, "ssd_gib": offer.ssd_gib,
+        "hdd_gib": offer.hdd_gib, "uplink_mbps": offer.uplink_mbps,
+        "public_ipv4_count": offer.public_ipv4_count,
+    })
+}
+
+fn approval(event: &ApprovalEvent) -> Value {
+    match event {
+        ApprovalEvent::ApprovalRequested(e) => json!({
+            "action": e.action, "target": e.target, "twin_id": e.twin_id, "amount": e.amount,
+            "asset": e.asset, "threshold": e.threshold, "second_person": e.second_person,
+            "asked_by": e.asked_by, "reason": e.reason, "expires_at": e.expires_at.to_string(),
+        }),
+        ApprovalEvent::ApprovalGranted(e) => json!({
+            "by": e.by, "second_person": e.second_person, "effect_id": e.effect_id,
+            "effect_topic": e.effect_topic,
+        }),
+        ApprovalEvent::ApprovalRejected(e) => json!({ "by": e.by, "reason": e.reason }),
+        ApprovalEvent::ApprovalUsed(e) => json!({ "by": e.by, "amount": e.amount }),
+        ApprovalEvent::ApprovalExpired(e) => json!({ "expired_at": e.expired_at.to_string() }),
     }
 }
 

@@ -20,6 +20,7 @@ mod facts;
 mod metrics;
 mod runner;
 
+pub mod applications;
 pub mod credits;
 pub mod deployments;
 pub mod deposits;

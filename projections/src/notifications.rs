@@ -416,7 +416,9 @@ pub(crate) async fn apply(
             | AnyEvent::Deployment(_)
             | AnyEvent::User(_)
             | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_) => None,
+            | AnyEvent::Treasury(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     let mut changed = BTreeSet::new();

@@ -405,6 +405,9 @@ fn fold(
             };
             p.detail = Some(e.detail.clone());
         }
+        PurchaseEvent::RefundOrdered(e) => {
+            p.detail = Some(format!("a refund is ordered: {}", e.reason));
+        }
         PurchaseEvent::LossBooked(e) => {
             p.detail = Some(format!("a loss of {}: {}", e.amount, e.reason));
         }
@@ -454,6 +457,7 @@ pub(crate) fn purchase_of(event: &PurchaseEvent) -> Option<PurchaseId> {
         PurchaseEvent::PurchaseEnded(e) => e.purchase_id,
         PurchaseEvent::PurchaseAlarmed(e) => e.purchase_id,
         PurchaseEvent::LossBooked(e) => e.purchase_id,
+        PurchaseEvent::RefundOrdered(e) => e.purchase_id,
         PurchaseEvent::TimerFired(e) => e.purchase_id,
         PurchaseEvent::DeadLetterReleased(_) => return None,
     })
@@ -474,7 +478,9 @@ pub(crate) async fn apply(
             | AnyEvent::User(_)
             | AnyEvent::Deposit(_)
             | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_) => None,
+            | AnyEvent::Notification(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     if entries.is_empty() {

@@ -7,6 +7,8 @@ use crate::consumer::{self, EventConsumer, Next};
 use crate::metrics::Metrics;
 use crate::{db, progress};
 use chrono::Utc;
+use events::applications::NodeApplicationEvent;
+use events::approvals::ApprovalEvent;
 use events::codec::{Codec, DecodeError};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
@@ -14,7 +16,9 @@ use events::envelope::Envelope;
 use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
 use events::registry::{Registry, RegistryError};
-use events::topics::{DEPLOYMENTS, DEPOSITS, NOTIFICATIONS, PURCHASES, TREASURY, USERS};
+use events::topics::{
+    APPROVALS, DEPLOYMENTS, DEPOSITS, NODE_APPLICATIONS, NOTIFICATIONS, PURCHASES, TREASURY, USERS,
+};
 use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use futures::FutureExt;
@@ -127,6 +131,8 @@ struct Codecs {
     deposits: Codec<DepositEvent>,
     treasury: Codec<TreasuryEvent>,
     notifications: Codec<NotificationEvent>,
+    applications: Codec<NodeApplicationEvent>,
+    approvals: Codec<ApprovalEvent>,
 }
 
 impl Codecs {
@@ -138,6 +144,8 @@ impl Codecs {
             deposits: Codec::connect(registry).await?,
             treasury: Codec::connect(registry).await?,
             notifications: Codec::connect(registry).await?,
+            applications: Codec::connect(registry).await?,
+            approvals: Codec::connect(registry).await?,
         })
     }
 
@@ -161,6 +169,12 @@ impl Codecs {
         } else if topic == NOTIFICATIONS.name {
             let event = self.notifications.decode_resolving(value).await?;
             event.map(|e| AnyEvent::Notification(Box::new(e)))
+        } else if topic == NODE_APPLICATIONS.name {
+            let event = self.applications.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Application(Box::new(e)))
+        } else if topic == APPROVALS.name {
+            let event = self.approvals.decode_resolving(value).await?;
+            event.map(|e| AnyEvent::Approval(Box::new(e)))
         } else {
             debug_assert_eq!(topic, USERS.name);
             self.users

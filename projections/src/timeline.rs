@@ -7,7 +7,7 @@ use crate::batch::{AnyEvent, Entry, Place};
 use crate::{db, facts, notifications, progress, purchases};
 use chrono::{DateTime, Utc};
 use events::ids::{EventId, PurchaseId, UserId};
-use events::schema::EventSet;
+use events::schema::{EventSet, full_name};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgRow;
@@ -63,6 +63,14 @@ impl FromRow<'_, PgRow> for Moment {
 /// # Errors
 /// When Postgres does not answer.
 pub async fn of(pool: &PgPool, purchase: PurchaseId) -> Result<Vec<Moment>, sqlx::Error> {
+    about(pool, purchase.uuid()).await
+}
+
+/// Every event that belongs to an aggregate, in the order in which they happened.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn about(pool: &PgPool, aggregate: Uuid) -> Result<Vec<Moment>, sqlx::Error> {
     // Clocks of two machines differ; within a partition the offset says what came first. What
     // falls on the same millisecond flows from users over purchases to deployments.
     sqlx::query_as(
@@ -71,7 +79,7 @@ pub async fn of(pool: &PgPool, purchase: PurchaseId) -> Result<Vec<Moment>, sqlx
                  FROM timeline WHERE correlation = $1) AS t
             ORDER BY seen, topic DESC, partition, "offset""#,
     )
-    .bind(purchase.uuid())
+    .bind(aggregate)
     .fetch_all(pool)
     .await
 }
@@ -137,6 +145,7 @@ pub async fn after(
                 WHERE $4::uuid IS NULL OR t.correlation = $4
                    OR EXISTS (SELECT 1 FROM purchases p WHERE p.id = t.correlation AND p.user_id = $4)
                    OR EXISTS (SELECT 1 FROM deployments d WHERE d.id = t.correlation AND d.user_id = $4)
+                   OR EXISTS (SELECT 1 FROM node_applications a WHERE a.id = t.correlation AND a.applicant_id = $4)
                    OR EXISTS (SELECT 1 FROM deployments d WHERE d.batch_id = t.correlation AND d.user_id = $4)
              ) AS t
             ORDER BY seen, topic DESC, partition, "offset" LIMIT $5"#,
@@ -175,6 +184,8 @@ fn row(entry: &Entry) -> NewRow<'_> {
         AnyEvent::Deposit(event) => event.name(),
         AnyEvent::Treasury(event) => event.name(),
         AnyEvent::Notification(event) => event.name(),
+        AnyEvent::Application(event) => event.name(),
+        AnyEvent::Approval(event) => event.name(),
     };
     // An event of a purchase belongs to it, whatever its header says; one that tells somebody of
     // something to whoever is told, not to what it tells of.
@@ -184,7 +195,9 @@ fn row(entry: &Entry) -> NewRow<'_> {
         AnyEvent::Deployment(_)
         | AnyEvent::User(_)
         | AnyEvent::Deposit(_)
-        | AnyEvent::Treasury(_) => None,
+        | AnyEvent::Treasury(_)
+        | AnyEvent::Application(_)
+        | AnyEvent::Approval(_) => None,
     };
     let correlation = own.unwrap_or_else(|| {
         let header = entry.envelope.correlation.as_deref()?;
@@ -195,7 +208,7 @@ fn row(entry: &Entry) -> NewRow<'_> {
         partition: entry.place.partition,
         offset: entry.place.offset,
         event_id: entry.envelope.id,
-        event_type: format!("gridway.{}.{name}", entry.place.topic),
+        event_type: full_name(entry.place.topic, name),
         time: entry.envelope.time.to_datetime().unwrap_or_default(),
         source: &entry.envelope.source,
         causation: entry.envelope.causation,

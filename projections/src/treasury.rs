@@ -171,7 +171,9 @@ fn opening(event: &AnyEvent) -> Option<&LanesOpened> {
         AnyEvent::Deployment(_)
         | AnyEvent::User(_)
         | AnyEvent::Treasury(_)
-        | AnyEvent::Notification(_) => None,
+        | AnyEvent::Notification(_)
+        | AnyEvent::Application(_)
+        | AnyEvent::Approval(_) => None,
     }
 }
 

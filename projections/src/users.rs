@@ -128,7 +128,9 @@ pub(crate) async fn apply(
             | AnyEvent::Deployment(_)
             | AnyEvent::Deposit(_)
             | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_) => None,
+            | AnyEvent::Notification(_)
+            | AnyEvent::Application(_)
+            | AnyEvent::Approval(_) => None,
         })
         .collect();
     if entries.is_empty() {

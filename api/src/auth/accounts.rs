@@ -8,7 +8,7 @@ use crate::outbox;
 use chrono::{DateTime, Utc};
 use events::ids::{EventId, UserId};
 use events::time::Timestamp;
-use events::users::{RoleGranted, RoleRevoked, UserRegistered};
+use events::users::{RoleGranted, RoleRevoked, UserEvent, UserRegistered};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, PgPool, Row};
 use std::time::Duration;
@@ -265,7 +265,7 @@ async fn become_user(
         registered_at: now,
     };
     let id = EventId::derive(&["registered", &user.to_string()]);
-    outbox::put(tx, id, &user.to_string(), &event.into(), now).await?;
+    outbox::put(tx, id, &user.to_string(), &UserEvent::from(event), now).await?;
     grant_in(tx, user, AT_SIGN_UP, "sign-up", now).await
 }
 
@@ -310,6 +310,23 @@ pub async fn end_sessions(pool: &PgPool, user: UserId, now: Timestamp) -> Result
         .map(|_| ())
 }
 
+/// Grants a role in the transaction of what it follows from; whoever has it gets no second one.
+pub(crate) async fn grant_within(
+    tx: &mut PgConnection,
+    user: UserId,
+    role: Role,
+    by: &str,
+    now: Timestamp,
+) -> Result<(), sqlx::Error> {
+    // The events of a user are put under their account's lock. Who comes from another issuer has
+    // no account, and no other event goes through the outbox for them.
+    sqlx::query("SELECT 1 FROM accounts WHERE user_id = $1 FOR UPDATE")
+        .bind(user.uuid())
+        .execute(&mut *tx)
+        .await?;
+    grant_in(tx, user, role, by, now).await
+}
+
 async fn grant_in(
     tx: &mut PgConnection,
     user: UserId,
@@ -337,7 +354,7 @@ async fn grant_in(
         granted_at: now,
     };
     let id = change_id("granted", user, role, now);
-    outbox::put(tx, id, &user.to_string(), &event.into(), now).await
+    outbox::put(tx, id, &user.to_string(), &UserEvent::from(event), now).await
 }
 
 /// A grant may follow a revocation of the same role: the time tells them apart.
@@ -387,7 +404,7 @@ pub async fn revoke(
             revoked_at: now,
         };
         let id = change_id("revoked", user, role, now);
-        outbox::put(&mut tx, id, &user.to_string(), &event.into(), now).await?;
+        outbox::put(&mut tx, id, &user.to_string(), &UserEvent::from(event), now).await?;
     }
     tx.commit().await
 }

@@ -114,6 +114,11 @@ impl Reader {
         rules::may_see(self.user, &self.roles, owner)
     }
 
+    /// Whether they have this role.
+    pub(crate) fn is(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
     /// Whether they see everything.
     pub(crate) fn sees_all(&self) -> bool {
         rules::sees_all(&self.roles)

@@ -92,6 +92,23 @@ const READERS: Access = Access::Roles(&[
     Role::Admin,
     Role::Auditor,
 ]);
+/// Who offers nodes.
+const APPLICANTS: Access = Access::Roles(&[Role::User, Role::NodeOperator]);
+/// Applicants, and those who see every application.
+const APPLICATION_READERS: Access = Access::Roles(&[
+    Role::User,
+    Role::NodeOperator,
+    Role::DashboardOperator,
+    Role::Admin,
+    Role::Auditor,
+]);
+/// Applicants, and those who decide: documents are private.
+const DOCUMENT_READERS: Access =
+    Access::Roles(&[Role::User, Role::NodeOperator, Role::DashboardOperator]);
+/// Who decides on applications, never on their own.
+const DECIDERS: Access = Access::Roles(&[Role::DashboardOperator]);
+/// Who orders what moves other people's money, and who agrees to it.
+const ORDERERS: Access = Access::Roles(&[Role::DashboardOperator, Role::Admin]);
 /// Those who watch over the whole of Gridway.
 const OPERATORS: Access = Access::Roles(&[Role::DashboardOperator, Role::Admin, Role::Auditor]);
 
@@ -142,6 +159,36 @@ const ROUTES: &[(&str, &str, Access)] = &[
     ("GET", "/deposits", BUYERS),
     ("GET", "/deposits/instructions", BUYERS),
     ("GET", "/treasury", OPERATORS),
+    ("GET", "/node-applications/requirements", Access::Anyone),
+    ("POST", "/node-applications", APPLICANTS),
+    ("GET", "/node-applications", APPLICATION_READERS),
+    ("GET", "/node-applications/{id}", APPLICATION_READERS),
+    (
+        "GET",
+        "/node-applications/{id}/history",
+        APPLICATION_READERS,
+    ),
+    (
+        "PUT",
+        "/node-applications/{id}/documents/{kind}",
+        APPLICANTS,
+    ),
+    (
+        "GET",
+        "/node-applications/{id}/documents/{kind}",
+        DOCUMENT_READERS,
+    ),
+    ("POST", "/node-applications/{id}/request-changes", DECIDERS),
+    ("POST", "/node-applications/{id}/resubmit", APPLICANTS),
+    ("POST", "/node-applications/{id}/approve", DECIDERS),
+    ("POST", "/node-applications/{id}/reject", DECIDERS),
+    ("POST", "/node-applications/{id}/withdraw", APPLICANTS),
+    ("POST", "/approvals", ORDERERS),
+    ("GET", "/approvals", OPERATORS),
+    ("GET", "/approvals/{id}", OPERATORS),
+    ("GET", "/approvals/{id}/history", OPERATORS),
+    ("POST", "/approvals/{id}/approve", ORDERERS),
+    ("POST", "/approvals/{id}/reject", ORDERERS),
     ("GET", "/events", READERS),
     ("GET", "/notifications", TOLD),
     ("GET", "/notifications/preferences", TOLD),

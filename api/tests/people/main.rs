@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod applications;
+mod approvals;
 mod contract;
 mod edges;
 mod hostile;
@@ -507,6 +509,8 @@ async fn people_come_and_go() {
     forged_tokens_let_nobody_in(&people).await;
     a_granted_role_counts_from_the_next_login(&people).await;
     nothing_is_skipped_in_the_outbox(&people).await;
+    applications::from_the_offer_to_the_role(&people).await;
+    approvals::two_people_agree(&people).await;
     matrix::everybody_asks_for_everything(&people).await;
     told::as_they_want(&people).await;
     hostile::nothing_breaks(&people).await;

@@ -4,6 +4,7 @@
 //! What everybody is answered is written down in `matrix.txt`, to be read and agreed to by people;
 //! a route, a role or an answer that is not there fails.
 
+use super::applications::offer;
 use super::support::World;
 use super::{PASSWORD, People, now, text};
 use api::auth::accounts;
@@ -13,14 +14,14 @@ use events::deployments::{
     BatchMember, BatchRequested, DeploymentEvent, DeploymentKind, DeploymentRequested,
 };
 use events::ids::{
-    BatchId, DeploymentId, EndpointId, EventId, NodeId, NotificationId, PurchaseId, QuoteId,
-    TwinId, UserId,
+    ApplicationId, ApprovalId, BatchId, DeploymentId, EndpointId, EventId, NodeId, NotificationId,
+    PurchaseId, QuoteId, TwinId, UserId,
 };
 use events::money::{Amount, Currency, Fiat};
 use events::notifications::{Channel, NotificationEvent, NotificationRequested};
 use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use projections::progress;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -39,6 +40,8 @@ pub struct Things {
     batch: BatchId,
     endpoint: EndpointId,
     delivery: NotificationId,
+    pub application: ApplicationId,
+    pub approval: ApprovalId,
 }
 
 impl Person {
@@ -83,14 +86,19 @@ impl Person {
             self.things.deployment.to_string()
         } else if route.starts_with("/webhook-endpoints") {
             self.things.endpoint.to_string()
+        } else if route.starts_with("/node-applications") {
+            self.things.application.to_string()
+        } else if route.starts_with("/approvals") {
+            self.things.approval.to_string()
         } else {
             assert!(!route.contains("{id}"), "teach the matrix whose {route} is");
             return None;
         };
         let delivery = self.things.delivery.to_string();
-        route
-            .contains("{id}")
-            .then(|| route.replace("{id}", &id).replace("{delivery}", &delivery))
+        let route = route
+            .replace("{delivery}", &delivery)
+            .replace("{kind}", "hardware_proof");
+        route.contains("{id}").then(|| route.replace("{id}", &id))
     }
 }
 
@@ -111,6 +119,31 @@ pub async fn belongings(world: &World, user: UserId) -> Things {
     .execute(&world.pool)
     .await
     .unwrap();
+    let application = ApplicationId::derive(&[&name]);
+    let approval = ApprovalId::derive(&[&name]);
+    sqlx::query(
+        "INSERT INTO approvals (id, action, target, second_person, state, asked_by, reason, requested_at, expires_at,
+                                fingerprint, effect_key)
+         VALUES ($1, 'treasury_transfer', 'matrix ' || $1, true, 'waiting', $2, 'a test', now(), now() + interval '1 day', '', 'lanes')",
+    )
+    .bind(approval.uuid())
+    .bind(user.uuid())
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    for statement in [
+        "INSERT INTO applications VALUES ($1, $2, 'submitted', 1, 'farm-' || $1, 'BE', 'Gent', 'stellar', 'G', 2, 4, 500, 0,
+             10, 0, 'a street', 'a name', 'a@example.org', NULL, NULL, now(), now())",
+        "INSERT INTO application_documents SELECT $1, 'hardware_proof', 'application/pdf', 5, 'x', '%PDF-', now()
+          WHERE $2::uuid IS NOT NULL",
+    ] {
+        sqlx::query(statement)
+            .bind(application.uuid())
+            .bind(user.uuid())
+            .execute(&world.pool)
+            .await
+            .unwrap();
+    }
     let bought = PurchaseRequested {
         purchase_id: purchase,
         user_id: user,
@@ -202,6 +235,8 @@ pub async fn belongings(world: &World, user: UserId) -> Things {
         batch,
         endpoint,
         delivery,
+        application,
+        approval,
     }
 }
 
@@ -259,17 +294,29 @@ async fn ask(world: &World, method: &str, path: &str, token: Option<&str>) -> St
     }
     if method != "GET" {
         // What changes an object is well-formed, so that it is the object that is asked for.
-        let body = if method == "PUT" {
-            json!({"data": "{}"})
+        request = request.header("Idempotency-Key", format!("matrix {method} {path}"));
+        request = if path.contains("/documents/") {
+            let pdf = request.header("Content-Type", "application/pdf");
+            pdf.body("%PDF-")
         } else {
-            json!({})
+            request.json(&body(method, path))
         };
-        request = request
-            .header("Idempotency-Key", format!("matrix {method} {path}"))
-            .json(&body);
     }
     // The head is enough: one of the answers never ends.
     word(request.send().await.unwrap().status().as_u16())
+}
+
+/// What a command says, well-formed where it is about an object.
+fn body(method: &str, path: &str) -> Value {
+    match path.rsplit('/').next() {
+        _ if method == "PUT" => json!({"data": "{}"}),
+        Some("approve") if path.starts_with("/approvals") => json!({}),
+        Some("reject") if path.starts_with("/approvals") => json!({"reason": "a test"}),
+        Some("approve") => json!({"revision": 1}),
+        Some("reject" | "request-changes") => json!({"revision": 1, "reason": "a test"}),
+        Some("resubmit") => offer("matrix-farm"),
+        _ => json!({}),
+    }
 }
 
 pub async fn everybody_asks_for_everything(people: &People<'_>) {
@@ -316,7 +363,12 @@ pub async fn everybody_asks_for_everything(people: &People<'_>) {
                 }
                 // A buyer never sees what is not theirs.
                 if *object == "foreign" && *role == Role::User {
-                    assert_eq!(answer, "404", "{table}");
+                    let kept_out = if rules::admits(access, &[Role::User]) {
+                        "404"
+                    } else {
+                        "403"
+                    };
+                    assert_eq!(answer, kept_out, "{table}");
                 }
             }
             table.push('\n');

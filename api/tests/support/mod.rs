@@ -7,8 +7,9 @@ use api::auth::tokens::Tokens;
 use api::auth::{Auth, Limits, ServiceTokens};
 use api::log::{Append, CommandLog, Logged};
 use api::ports::{
-    DepositPlace, Holding, Mail, Mailer, NoSecret, NoticeKind, Notices, PaymentSecrets, QuoteError,
-    Quoter, SwapQuote, Texter, TreasuryBook, WebhookRefusal, WebhookVerifier,
+    DeadLetters, DepositPlace, Holding, Letter, Mail, Mailer, NoSecret, NoticeKind, Notices,
+    PaymentSecrets, QuoteError, Quoter, SwapQuote, Texter, TreasuryBook, Unavailable,
+    WebhookRefusal, WebhookVerifier,
 };
 use api::pricing::Terms;
 use api::{ApiParts, ApiState};
@@ -17,7 +18,8 @@ use chrono::Utc;
 use counterparties_messaging::{
     Mailer as _, SecretSeed, SmtpMailer, Targets, endpoint_url, is_phone_number,
 };
-use events::ids::{EventId, UserId};
+use events::applications::WalletNetwork;
+use events::ids::{EventId, PurchaseId, UserId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Refusal};
 use events::stripe::StripeFacts;
@@ -41,6 +43,10 @@ pub const ANNA: &str = "token-of-anna-00001";
 pub const BERT: &str = "token-of-bert-00002";
 /// An auditor.
 pub const CARA: &str = "token-of-cara-00003";
+
+/// A dashboard operator.
+#[allow(dead_code, reason = "not every test of this crate decides")]
+pub const DORA: &str = "token-of-dora-00004";
 
 pub fn user(name: &str) -> UserId {
     UserId::derive(&[name])
@@ -162,6 +168,32 @@ impl WebhookVerifier for Webhooks {
     }
 }
 
+/// Of `purchases`: any at an even offset, for the purchase `letter <offset>`; odd ones are discarded,
+/// and from 1,000 on there are none.
+struct Letters;
+
+#[async_trait]
+impl DeadLetters for Letters {
+    async fn find(
+        &self,
+        processor: &str,
+        _: i32,
+        offset: i64,
+    ) -> Result<Option<Letter>, Unavailable> {
+        if processor == "mute" {
+            return Err(Unavailable("Kafka is away".to_owned()));
+        }
+        if processor != "purchases" || !(0..1_000).contains(&offset) {
+            return Ok(None);
+        }
+        Ok(Some(Letter {
+            topic: "purchases".to_owned(),
+            key: PurchaseId::derive(&["letter", &offset.to_string()]).to_string(),
+            discarded: offset % 2 == 1,
+        }))
+    }
+}
+
 /// Mails through the stack's real server.
 struct Post(SmtpMailer);
 
@@ -261,10 +293,11 @@ fn auth(stack: &Stack, terrain: Terrain) -> Auth {
         passwords: Passwords::new().unwrap(),
         oidc: terrain.oidc.map(|settings| Oidc::new(settings).unwrap()),
         service: ServiceTokens::parse(&format!(
-            "{ANNA}:{},{BERT}:{},{CARA}:{}/auditor",
+            "{ANNA}:{},{BERT}:{},{CARA}:{}/auditor,{DORA}:{}/dashboard_operator",
             user("anna"),
             user("bert"),
-            user("cara")
+            user("cara"),
+            user("dora")
         ))
         .unwrap(),
         limits: terrain.limits,
@@ -342,8 +375,14 @@ impl World {
             .unwrap();
         let wanted =
             topics::ALL.map(|t| NewTopic::new(t.name, t.partitions, TopicReplication::Fixed(1)));
+        let letters = topics::dead_letters("purchases");
+        let letters = NewTopic::new(
+            &letters,
+            topics::PURCHASES.partitions,
+            TopicReplication::Fixed(1),
+        );
         for made in admin
-            .create_topics(&wanted, &AdminOptions::new())
+            .create_topics(wanted.iter().chain([&letters]), &AdminOptions::new())
             .await
             .unwrap()
         {
@@ -367,6 +406,11 @@ impl World {
             webhooks: Arc::new(Webhooks),
             treasury: Arc::new(Vault),
             deployment_hash: |id, version, data| format!("{id}-{version}-{}", data.len()),
+            wallet: |text| match (text.len(), text.as_bytes().first()) {
+                (56, Some(b'G')) => Some(WalletNetwork::Stellar),
+                (48, Some(b'5')) => Some(WalletNetwork::Tfchain),
+                _ => None,
+            },
             deposits: DepositPlace {
                 account: "GTREASURY".to_owned(),
                 asset_code: "USDC".to_owned(),
@@ -374,6 +418,8 @@ impl World {
                 passphrase: "Test SDF Network ; September 2015".to_owned(),
                 muxed: |account, id| Some(format!("M{account}{id}")),
             },
+            dead_letters: Arc::new(Letters),
+            limits: "USDC=500,USD=100".parse().unwrap(),
             auth: auth(stack, terrain),
             mailer: Arc::new(Post(
                 SmtpMailer::new(stack.smtp_url(), "Gridway <no-reply@gridway.test>").unwrap(),

@@ -2,16 +2,19 @@
 
 use super::log::{Log, scan};
 use super::{Codecs, keys, places, topic_of};
+use crate::config::Config;
 use anyhow::{Context, Result, bail};
+use api::approvals::{LANES, Sum, use_up};
 use clap::Args;
 use counterparties_stellar::opening::{self, LaneReport};
 use counterparties_stellar::tending::{self, Fenced};
 use counterparties_stellar::{AccountId, LaneKey, base, sequence};
 use events::codec::Codec;
 use events::envelope::Record;
+use events::ids::ApprovalId;
 use events::money::{Amount, Xlm};
 use events::schema::EventSet;
-use pipeline::{Executor, Job, Owner};
+use pipeline::{Executor, Job, Owner, clock};
 use processor_deposits::{Claims, Returns};
 use processor_handoffs::Handoffs;
 use processor_lanes::{Lanes, Treasury};
@@ -93,6 +96,34 @@ pub struct TopUp {
     /// So that they hold this many.
     #[arg(long, default_value = "2", value_parser = Amount::<Xlm>::parse)]
     to: Amount<Xlm>,
+    /// What a second person has agreed to, where the sum is above what one may pay alone.
+    #[arg(long)]
+    approval: Option<ApprovalId>,
+    /// Who pays.
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+}
+
+/// Refuses a payment that needs a second person and has none.
+async fn one_may(sum: i64, options: &TopUp) -> Result<()> {
+    let sum = Sum {
+        asset: "XLM".to_owned(),
+        minor: sum,
+    };
+    if !crate::ports::limits()?.need_second(Some(&sum)) {
+        return Ok(());
+    }
+    let Some(approval) = options.approval else {
+        bail!(
+            "{} XLM are more than one person may pay (GRIDWAY_ALONE_UP_TO): POST /approvals {{\"action\":\"treasury_transfer\",\"target\":\"{LANES}\",\"amount\":\"{}\",\"asset\":\"XLM\",\"reason\":\"…\"}}, then give its id by --approval",
+            Amount::<Xlm>::from_minor(sum.minor)?,
+            Amount::<Xlm>::from_minor(sum.minor)?,
+        );
+    };
+    let pool = projections::connect(&Config::text("GRIDWAY_DATABASE_URL")?, 1)
+        .context("GRIDWAY_DATABASE_URL")?;
+    use_up(&pool, approval, (LANES, &sum), &options.by, clock::now()).await?;
+    Ok(())
 }
 
 pub(super) async fn top_up(treasury: &Treasury, log: &Log, options: &TopUp) -> Result<()> {
@@ -112,6 +143,7 @@ pub(super) async fn top_up(treasury: &Treasury, log: &Log, options: &TopUp) -> R
         .iter()
         .try_fold(0_i64, |sum, (_, amount)| sum.checked_add(*amount))
         .context("the lumens do not fit a number")?;
+    one_may(sum, options).await?;
     tending::top_up(
         &*treasury.stellar,
         &treasury.key,

@@ -150,6 +150,7 @@ pub fn transition(
         PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, event),
         PurchaseEvent::CompensationFailed(event) => book.refund_failed(&mut purchase, event),
         PurchaseEvent::UsdcCompensationSettled(event) => book.usdc_back(&mut purchase, event),
+        PurchaseEvent::RefundOrdered(event) => book.refund_ordered(&mut purchase, event),
         PurchaseEvent::TimerFired(event) => book.timer(&mut purchase, event),
         // Our own decisions, and the lanes of the hands.
         PurchaseEvent::LanesOpened(_)

@@ -280,6 +280,8 @@ pub struct Purchase {
     pub disputes_closed: BTreeSet<String>,
     /// What else Stripe has told of the charges.
     pub told: Told,
+    /// Why operators have its charge go back, if they do: no further leg begins.
+    pub ordered: Option<String>,
     /// Whether its books would not have held: nothing follows from any fact any more.
     pub stopped: bool,
 }
@@ -329,6 +331,7 @@ impl Default for Purchase {
             holds: BTreeMap::new(),
             disputes_closed: BTreeSet::new(),
             told: Told::default(),
+            ordered: None,
             stopped: false,
         }
     }
@@ -351,10 +354,12 @@ pub const RETRY_REFUND: &str = "retry_refund:";
 
 impl Purchase {
     /// Whether later legs wait: while a dispute is open, and for good once somebody else has given
-    /// back, or a bank has taken back, of what pays for the delivery.
+    /// back, or a bank has taken back, of what pays for the delivery, or operators have ordered its
+    /// refund.
     #[must_use]
     pub fn held(&self) -> bool {
         !self.holds.is_empty()
+            || self.ordered.is_some()
             || self
                 .receipts
                 .iter()

@@ -82,6 +82,7 @@ fn known(mut known: Known, event: &PurchaseEvent) -> Known {
         | PurchaseEvent::PurchaseAccounted(_)
         | PurchaseEvent::PurchaseAlarmed(_)
         | PurchaseEvent::LossBooked(_)
+        | PurchaseEvent::RefundOrdered(_)
         | PurchaseEvent::TimerFired(_)
         | PurchaseEvent::DeadLetterReleased(_) => {}
     }

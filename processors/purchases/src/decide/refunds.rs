@@ -8,7 +8,7 @@
 use super::{Rulebook, order_of};
 use crate::state::{Next, Purchase, Receipt, Stage};
 use events::money::Fiat;
-use events::purchases::{LossBooked, StripeEventReceived};
+use events::purchases::{LossBooked, RefundOrdered, StripeEventReceived};
 
 impl Rulebook<'_> {
     /// `charge.refunded`: how much of the charge has gone back so far, by whomever.
@@ -98,8 +98,40 @@ impl Rulebook<'_> {
         self.refund_in_vain(purchase, &intent, attempt, &why);
     }
 
-    /// What follows from money that somebody else gave back; asked after every fact.
+    /// Operators have the charge go back. What is handed off is delivered, unless the bridge returns it.
+    pub(super) fn refund_ordered(&mut self, purchase: &mut Purchase, event: &RefundOrdered) {
+        match &purchase.stage {
+            Stage::Paid { .. } | Stage::Swapped { .. } | Stage::HandedOff { .. } => {
+                purchase.ordered.get_or_insert_with(|| event.reason.clone());
+            }
+            // It goes back already.
+            Stage::New | Stage::Refunding { .. } | Stage::Refunded { .. } => {}
+            Stage::Opened { order, .. }
+            | Stage::AwaitingPayment { order, .. }
+            | Stage::AwaitingDeposit { order, .. }
+            | Stage::Settled { order, .. }
+            | Stage::Lost { order, .. }
+            | Stage::NotPaid { order }
+            | Stage::Quarantined { order } => self.out.alarm(
+                order,
+                "refund_refused",
+                format!(
+                    "{} ordered a refund: there is nothing to give back",
+                    event.by
+                ),
+            ),
+        }
+    }
+
+    /// What follows from money that somebody else gave back, or that operators have go back; asked
+    /// after every fact.
     pub(super) fn given_back(&mut self, purchase: &mut Purchase) {
+        if let Stage::Settled { order, .. } = &purchase.stage
+            && purchase.ordered.take().is_some()
+        {
+            let detail = "it was handed off when its refund was ordered, and is delivered";
+            self.out.alarm(order, "refund_refused", detail);
+        }
         match &purchase.stage {
             // With no leg under way. While a dispute is open the charge cannot be refunded.
             Stage::Paid {
@@ -111,11 +143,15 @@ impl Rulebook<'_> {
                 intent,
                 next: Next::At(_) | Next::Held,
                 ..
-            } if purchase.holds.is_empty() && purchase.gone(intent) > 0 => {
+            } if purchase.holds.is_empty()
+                && (purchase.gone(intent) > 0 || purchase.ordered.is_some()) =>
+            {
                 let reason = if purchase.disputed_away(intent) > 0 {
                     "a dispute was lost"
-                } else {
+                } else if purchase.gone(intent) > 0 {
                     "somebody else has refunded a part of the charge"
+                } else {
+                    "operators have ordered the refund"
                 };
                 self.give_up(purchase, reason);
             }

@@ -1,9 +1,9 @@
 //! What Stripe tells of refunds and slow payments, in any order.
 
 use super::support::{
-    START, asked, compensated, compensation_failed, given, handoff_failed, intent_created, names,
-    ours, paid, refunded_outside, requested, rules, sent, settled, settled_as, stages,
-    stripe_event, swap_completed, swap_failed, timer, to_paid, told, when,
+    CHARGE, START, asked, compensated, compensation_failed, given, handoff_failed, intent_created,
+    names, ours, paid, refund_ordered, refunded_outside, requested, returned, rules, sent, settled,
+    settled_as, stages, stripe_event, swap_completed, swap_failed, timer, to_paid, told, when,
 };
 use events::purchases::PurchaseEvent;
 use events::purchases::SwapFailure;
@@ -285,4 +285,69 @@ fn money_that_nobody_awaited_and_somebody_refunded_is_not_refunded_again() {
     let (after, out) = when(given(&way), paid());
     assert_eq!(names(&out), ["PurchaseAlarmed(paid_again)"]);
     assert_eq!(after.receipts["pi_1"].1, Receipt::Refunded);
+}
+
+#[test]
+fn an_ordered_refund_waits_for_the_leg_under_way_and_begins_no_other() {
+    let ordered = given(&[to_paid(), vec![refund_ordered()]].concat());
+    assert_eq!((ordered.stage.name(), ordered.held()), ("Paid", true));
+    // Ordered twice is ordered once.
+    let (twice, out) = when(ordered.clone(), refund_ordered());
+    assert_eq!((&twice, names(&out).len()), (&ordered, 0));
+    for outcome in [
+        swap_completed(),
+        swap_failed(1, SwapFailure::TooExpensive, Some(6)),
+        swap_failed(1, SwapFailure::TreasuryDry, None),
+    ] {
+        let (after, out) = when(ordered.clone(), outcome);
+        assert_eq!((after.stage.name(), asked(&out)), ("Refunding", vec![523]));
+        let (after, out) = when(after, compensated("pi_1"));
+        assert_eq!(after.stage.name(), "Refunded");
+        assert_eq!(names(&out)[0], "PurchaseEnded(Refunded)");
+    }
+    // Between two attempts it goes back at once.
+    let between = [
+        to_paid(),
+        vec![swap_failed(1, SwapFailure::TreasuryDry, None)],
+    ];
+    let (after, out) = when(given(&between.concat()), refund_ordered());
+    assert_eq!((after.stage.name(), asked(&out)), ("Refunding", vec![523]));
+}
+
+#[test]
+fn an_ordered_refund_of_what_is_handed_off_is_refused_unless_the_bridge_returns_it() {
+    let swapped = [to_paid(), vec![swap_completed()]].concat();
+    let ordered = given(&[swapped.clone(), vec![refund_ordered()]].concat());
+    // The hand-off was under way and failed.
+    let (after, out) = when(ordered.clone(), handoff_failed(1));
+    assert_eq!((after.stage.name(), asked(&out)), ("Refunding", vec![523]));
+    // It landed: the TFT is on its way.
+    let (on_its_way, out) = when(ordered, sent());
+    assert_eq!(
+        (on_its_way.stage.name(), asked(&out)),
+        ("HandedOff", vec![])
+    );
+    let (after, out) = when(on_its_way.clone(), settled());
+    assert_eq!((after.stage.name(), asked(&out)), ("Settled", vec![]));
+    assert!(names(&out).contains(&"PurchaseAlarmed(refund_refused)".to_owned()));
+    let (again, out) = when(after, charge_refunded(0));
+    assert_eq!((again.stage.name(), names(&out).len()), ("Settled", 0));
+    let (after, out) = when(on_its_way, returned());
+    assert_eq!((after.stage.name(), asked(&out)), ("Refunding", vec![523]));
+    // With nothing to give back it is refused; where it goes back already, nothing is said.
+    for history in stages() {
+        let before = given(&history);
+        let (after, out) = when(before.clone(), refund_ordered());
+        match before.stage.name() {
+            "Opened" | "AwaitingPayment" | "AwaitingDeposit" | "Settled" | "Lost" | "NotPaid"
+            | "Quarantined" => {
+                assert_eq!(after, before);
+                assert_eq!(names(&out), ["PurchaseAlarmed(refund_refused)"]);
+            }
+            "New" | "Refunding" | "Refunded" => {
+                assert_eq!((&after, names(&out).len()), (&before, 0));
+            }
+            _ => assert!(after != before, "{}", before.stage.name()),
+        }
+    }
 }

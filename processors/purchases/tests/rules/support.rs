@@ -7,8 +7,8 @@ use events::money::{Amount, Currency, Fiat, Portion};
 use events::purchases::{
     CompensationFailed, CompensationSettled, Funding, HandoffFailed, HandoffReturned,
     HandoffSettled, PaymentIntentCreated, PaymentIntentFailed, PurchaseEvent, PurchaseFunded,
-    PurchaseRequested, PurchaseUnfunded, StripeEventReceived, SwapCompleted, SwapFailed,
-    SwapFailure, TftSentToBridge, TimerFired, UsdcCompensationSettled,
+    PurchaseRequested, PurchaseUnfunded, RefundOrdered, StripeEventReceived, SwapCompleted,
+    SwapFailed, SwapFailure, TftSentToBridge, TimerFired, UsdcCompensationSettled,
 };
 use events::schema::EventSet;
 use events::time::Timestamp;
@@ -311,6 +311,16 @@ pub fn compensated(intent: &str) -> PurchaseEvent {
         refund_id: "re_1".into(),
         status: "succeeded".into(),
         amount: CHARGE,
+    }
+    .into()
+}
+
+pub fn refund_ordered() -> PurchaseEvent {
+    RefundOrdered {
+        purchase_id: purchase_id(),
+        reason: "asked by mail".into(),
+        by: "two operators".into(),
+        ordered_at: Timestamp(0),
     }
     .into()
 }

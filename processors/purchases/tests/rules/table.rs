@@ -2,8 +2,9 @@
 
 use super::support::{
     compensated, compensation_failed, funded, given, handoff_failed, intent_created, intent_failed,
-    names, ours, paid, requested, requested_by_usdc, returned, sent, settled, stages, stripe_event,
-    swap_completed, swap_failed, swap_for, timer, told, unfunded, usdc_back, when,
+    names, ours, paid, refund_ordered, requested, requested_by_usdc, returned, sent, settled,
+    stages, stripe_event, swap_completed, swap_failed, swap_for, timer, told, unfunded, usdc_back,
+    when,
 };
 use events::purchases::{PurchaseEvent, SwapFailure};
 
@@ -167,6 +168,7 @@ pub fn facts() -> Vec<Fact> {
             event: returned(),
             after: vec![returned(), returned()],
         },
+        fact("RefundOrdered", "approvals", refund_ordered()),
         fact("CompensationSettled", "payments", compensated("pi_1")),
         fact("CompensationFailed", "payments", compensation_failed(1)),
         Fact {
