@@ -217,19 +217,23 @@ async fn read(watcher: &DepositWatcher, cursor: Option<&str>) -> (Vec<DepositEve
 }
 
 fn asides(events: &[DepositEvent]) -> Vec<&ClaimableBalanceCreated> {
-    let aside = |event| match event {
-        &DepositEvent::ClaimableBalanceCreated(ref created) => Some(created),
-        _ => None,
-    };
-    events.iter().filter_map(aside).collect()
+    events
+        .iter()
+        .filter_map(|event| match event {
+            DepositEvent::ClaimableBalanceCreated(created) => Some(created),
+            _ => None,
+        })
+        .collect()
 }
 
 fn payments(events: &[DepositEvent]) -> Vec<&PaymentReceived> {
-    let payment = |event| match event {
-        &DepositEvent::PaymentReceived(ref payment) => Some(payment),
-        _ => None,
-    };
-    events.iter().filter_map(payment).collect()
+    events
+        .iter()
+        .filter_map(|event| match event {
+            DepositEvent::PaymentReceived(payment) => Some(payment),
+            _ => None,
+        })
+        .collect()
 }
 
 #[tokio::test]
