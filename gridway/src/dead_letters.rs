@@ -25,6 +25,7 @@ use events::treasury::TreasuryEvent;
 use events::users::UserEvent;
 use pipeline::{KafkaConfig, clock};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_millis(100);
 /// Releases in one transaction.
 const BATCH: usize = 100;
 
@@ -223,6 +225,26 @@ fn read(kafka: &KafkaConfig, processor: Option<&str>) -> Result<Vec<Letter>> {
     Ok(letters)
 }
 
+/// Where a partition ends. One that Kafka does not know yet, or has nobody to lead just now, is asked
+/// for again.
+fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<i64, KafkaError> {
+    use rdkafka::types::RDKafkaErrorCode::{
+        LeaderNotAvailable, NotLeaderForPartition, UnknownPartition, UnknownTopic,
+        UnknownTopicOrPartition,
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok((_, end)) => return Ok(end),
+            Err(KafkaError::MetadataFetch(
+                LeaderNotAvailable | NotLeaderForPartition | UnknownPartition | UnknownTopic
+                | UnknownTopicOrPartition,
+            )) if Instant::now() < deadline => std::thread::sleep(AGAIN),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 fn read_one(kafka: &KafkaConfig, processor: &'static str, topic: Topic) -> Result<Vec<Letter>> {
     let name = topics::dead_letters(processor);
     let consumer: BaseConsumer = kafka
@@ -234,8 +256,7 @@ fn read_one(kafka: &KafkaConfig, processor: &'static str, topic: Topic) -> Resul
     let mut list = TopicPartitionList::new();
     let mut ends = BTreeMap::new();
     for partition in 0..topic.partitions {
-        let (_, end) = consumer
-            .fetch_watermarks(&name, partition, PATIENCE)
+        let end = end_of(&consumer, &name, partition)
             .with_context(|| format!("{name} at {}", kafka.brokers))?;
         if end > 0 {
             list.add_partition_offset(&name, partition, Offset::Beginning)?;
