@@ -452,7 +452,9 @@ impl World {
         loop {
             let again = request.try_clone().unwrap();
             let answer = Answer::of(again.send().await.unwrap()).await;
-            let behind = answer.text.contains("/not-yet-visible");
+            // The contract names the problem, too.
+            let behind = answer.header("content-type") == "application/problem+json"
+                && answer.text.contains("/not-yet-visible");
             if !behind || Instant::now() > deadline {
                 return answer;
             }
