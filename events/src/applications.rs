@@ -1,6 +1,7 @@
 //! Events of the `node-applications` topic, keyed by application id: people who offer nodes, and
 //! what operators decide.
 
+pub use crate::dead_letters::DeadLetterReleased;
 use crate::ids::{ApplicationId, UserId};
 use crate::schema::event_set;
 use crate::time::Timestamp;
@@ -16,6 +17,7 @@ event_set! {
         NodeApplicationApproved,
         NodeApplicationRejected,
         NodeApplicationWithdrawn,
+        DeadLetterReleased,
     ]
 }
 

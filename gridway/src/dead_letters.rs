@@ -10,6 +10,7 @@ use api::approvals::Limits;
 use api::ports::Unavailable;
 use async_trait::async_trait;
 use clap::{Args, Subcommand};
+use events::applications::NodeApplicationEvent;
 use events::codec::Codec;
 use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::DeploymentEvent;
@@ -451,6 +452,9 @@ async fn release(kafka: &KafkaConfig, choice: &Choice, action: Release) -> Resul
                 }
                 "deposits" => event::<DepositEvent>(&registry, letter, choice, action).await?,
                 "treasury" => event::<TreasuryEvent>(&registry, letter, choice, action).await?,
+                "node-applications" => {
+                    event::<NodeApplicationEvent>(&registry, letter, choice, action).await?
+                }
                 "notifications" => {
                     event::<NotificationEvent>(&registry, letter, choice, action).await?
                 }

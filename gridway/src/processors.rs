@@ -8,6 +8,7 @@ use counterparties_stellar::{
 };
 use counterparties_stripe::{StripeClient, StripeConfig};
 use counterparties_tfchain::{ActivatorKey, Tfchain, TfchainClient, TfchainConfig, UserSeed};
+use events::applications::NodeApplicationEvent;
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 24] = [
+pub const ALL: [(&str, Topic); 25] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -48,6 +49,7 @@ pub const ALL: [(&str, Topic); 24] = [
     ("deployment-notices", topics::DEPLOYMENTS),
     ("user-notices", topics::USERS),
     ("treasury-notices", topics::TREASURY),
+    ("application-notices", topics::NODE_APPLICATIONS),
     ("notifications", topics::NOTIFICATIONS),
     ("mails", topics::NOTIFICATIONS),
     ("texts", topics::NOTIFICATIONS),
@@ -147,6 +149,7 @@ async fn codecs() -> Result<Codecs> {
                 .with(Codec::<UserEvent>::connect(&registry).await?)
                 .with(Codec::<DepositEvent>::connect(&registry).await?)
                 .with(Codec::<TreasuryEvent>::connect(&registry).await?)
+                .with(Codec::<NodeApplicationEvent>::connect(&registry).await?)
                 .with(Codec::<UnmatchedEvent>::connect(&registry).await?)
                 .with(Codec::<NotificationEvent>::connect(&registry).await?);
             Ok::<_, events::registry::RegistryError>(codecs)
@@ -314,6 +317,10 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "treasury-notices" => {
             let policy = processor_notifications::notices::TreasuryNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "application-notices" => {
+            let policy = processor_notifications::notices::ApplicationNotices;
             run_policy(policy, codecs, kafka, slot, stop).await?;
         }
         "notifications" => {

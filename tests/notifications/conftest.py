@@ -37,7 +37,8 @@ class Receiver:
     """Keeps what it is sent; the first of each id is answered 500, the rest 200."""
 
     def __init__(self):
-        self.heard, seen, heard = [], set(), self.heard
+        self.heard = heard = []
+        seen = set()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):

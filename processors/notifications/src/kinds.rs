@@ -137,7 +137,22 @@ pub const KINDS: &[Kind] = &[
         &["holding", "account", "asset", "balance", "threshold"],
     ),
     operators("purchase_alarmed", &["purchase_id", "alarm", "detail"]),
-    // Decisions on node applications belong here: owner("node_application_decided", …).
+    owner("node_application_approved", &["application_id", "farm"]),
+    owner(
+        "node_application_rejected",
+        &["application_id", "farm", "reason"],
+    ),
+    owner(
+        "node_application_changes_requested",
+        &["application_id", "farm", "reason"],
+    ),
+    Kind {
+        urgent: false,
+        ..operators(
+            "node_application_waits",
+            &["application_id", "farm", "country", "revision"],
+        )
+    },
 ];
 
 impl Kind {

@@ -1,11 +1,13 @@
 //! What the other topics tell that somebody may want to know. Each policy here reads one topic and
 //! appends to `notifications` alone; whether and how somebody is told is decided there.
 
+mod applications;
 mod deployments;
 mod purchases;
 mod treasury;
 mod users;
 
+pub use applications::ApplicationNotices;
 pub use deployments::DeploymentNotices;
 pub use purchases::PurchaseNotices;
 pub use treasury::TreasuryNotices;

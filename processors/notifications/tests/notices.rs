@@ -380,6 +380,57 @@ fn operators_are_those_with_an_operating_role() {
 }
 
 #[test]
+fn a_decision_on_an_offer_is_told_with_its_farm_and_reason() {
+    let (application_id, applicant, by) = (
+        ApplicationId::derive(&["offer"]),
+        UserId::derive(&["applicant"]),
+        UserId::derive(&["operator"]),
+    );
+    let submitted = NodeApplicationSubmitted {
+        application_id,
+        applicant_id: applicant,
+        revision: 1,
+        offer: NodeOffer {
+            farm_name: "hilltop".to_owned(),
+            country: "CH".to_owned(),
+            city: "Zug".to_owned(),
+            wallet_network: WalletNetwork::Stellar,
+            wallet: "GA".to_owned(),
+            cpu_cores: 16,
+            memory_gib: 64,
+            ssd_gib: 1_000,
+            hdd_gib: 0,
+            uplink_mbps: 1_000,
+            public_ipv4_count: 0,
+        },
+        submitted_at: START,
+    };
+    let rejected = NodeApplicationRejected {
+        application_id,
+        applicant_id: applicant,
+        revision: 1,
+        by,
+        reason: "the uplink is shared".to_owned(),
+        rejected_at: START,
+    };
+    let log = vec![
+        NodeApplicationEvent::from(submitted),
+        NodeApplicationEvent::from(rejected),
+    ];
+    let told = told::<ApplicationNotices>(&ApplicationNotices, log);
+    let (key, kind, figures) = &told[0];
+    assert_eq!(key, OPERATORS);
+    assert_eq!(kind, "node_application_waits");
+    assert_eq!(figures["country"], "CH");
+    let (key, kind, figures) = &told[1];
+    assert_eq!(key, &applicant.to_string());
+    assert_eq!(kind, "node_application_rejected");
+    assert_eq!(figures["farm"], "hilltop");
+    assert_eq!(figures["reason"], "the uplink is shared");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
 fn a_low_balance_is_told_with_balance_threshold_and_account() {
     let low = TreasuryBalanceLow {
         holding: "treasury/USDC".to_owned(),

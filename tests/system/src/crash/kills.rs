@@ -49,7 +49,7 @@ fn kind(part: &str) -> &'static str {
         "api" => "api",
         "projections" => "projections",
         "purchases" | "deployments" | "users" | "deposits" | "notifications"
-        | "purchase-notices" | "deployment-notices" | "user-notices" | "treasury-notices" => {
+        | "purchase-notices" | "deployment-notices" | "user-notices" | "treasury-notices" | "application-notices" => {
             "policy"
         }
         "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher"
