@@ -64,6 +64,9 @@ pub(crate) struct Page<C = Uuid> {
     pub owner: Option<UserId>,
 }
 
+/// Parameters of one list alone, by name.
+pub(crate) type Further = Vec<(&'static str, String)>;
+
 impl<C: Cursor> Page<C> {
     /// Cuts the row off that was read beyond the page, to see whether there is one.
     pub(crate) fn cut<T>(&self, rows: &mut Vec<T>) -> bool {
@@ -90,7 +93,7 @@ impl<C: Cursor> Page<C> {
         query: &str,
         reader: &Reader,
         further: &[&'static str],
-    ) -> Result<(Self, Vec<(&'static str, String)>), Problem> {
+    ) -> Result<(Self, Further), Problem> {
         let mut more = Vec::new();
         let mut page = Self {
             limit: USUAL,
@@ -124,14 +127,14 @@ impl<C: Cursor> Page<C> {
                     }
                     _ => return Err(Problem::field("scope", "own or all")),
                 },
-                other => match further.iter().find(|known| **known == other) {
-                    Some(known) => more.push((*known, value.into_owned())),
-                    None => {
+                other => {
+                    let Some(known) = further.iter().find(|known| **known == other) else {
                         let all = [&["limit", "starting_after", "scope"], further].concat();
                         let detail = format!("this list takes {}", all.join(", "));
                         return Err(Problem::field(&name, detail));
-                    }
-                },
+                    };
+                    more.push((*known, value.into_owned()));
+                }
             }
             seen.push(name.into_owned());
         }

@@ -229,6 +229,9 @@ pub struct NoticeKind {
     pub usual: [bool; 3],
 }
 
+/// Whether an address will do; else a sentence for people.
+pub type UrlCheck = Arc<dyn Fn(&str) -> Result<(), &'static str> + Send + Sync>;
+
 /// What people are told, and how.
 pub struct Notices {
     /// Every kind.
@@ -238,7 +241,7 @@ pub struct Notices {
     /// The secret of a webhook endpoint and a generation, `whsec_…`.
     pub webhook_secret: Arc<dyn Fn(EndpointId, i32) -> String + Send + Sync>,
     /// Whether webhooks may go to an address; else a sentence for people.
-    pub endpoint_url: Arc<dyn Fn(&str) -> Result<(), &'static str> + Send + Sync>,
+    pub endpoint_url: UrlCheck,
     /// Whether a text is a phone number.
     pub is_phone_number: fn(&str) -> bool,
     /// Sends the codes that show whose a phone is; without it nobody can have one.

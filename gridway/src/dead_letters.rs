@@ -238,7 +238,10 @@ fn end_of(consumer: &BaseConsumer, topic: &str, partition: i32) -> Result<i64, K
         match consumer.fetch_watermarks(topic, partition, PATIENCE) {
             Ok((_, end)) => return Ok(end),
             Err(KafkaError::MetadataFetch(
-                LeaderNotAvailable | NotLeaderForPartition | UnknownPartition | UnknownTopic
+                LeaderNotAvailable
+                | NotLeaderForPartition
+                | UnknownPartition
+                | UnknownTopic
                 | UnknownTopicOrPartition,
             )) if Instant::now() < deadline => std::thread::sleep(AGAIN),
             Err(error) => return Err(error),

@@ -78,7 +78,8 @@ struct Said<'a> {
     by: Option<UserId>,
 }
 
-fn said(event: &NodeApplicationEvent) -> Said<'_> {
+/// `None` for what says nothing of an application.
+fn said(event: &NodeApplicationEvent) -> Option<Said<'_>> {
     let of = |id, applicant, revision, status| Said {
         id,
         applicant,
@@ -87,7 +88,7 @@ fn said(event: &NodeApplicationEvent) -> Said<'_> {
         offer: None,
         by: None,
     };
-    match event {
+    Some(match event {
         NodeApplicationEvent::NodeApplicationSubmitted(e) => Said {
             offer: Some(&e.offer),
             ..of(
@@ -142,7 +143,8 @@ fn said(event: &NodeApplicationEvent) -> Said<'_> {
             e.revision,
             Some("withdrawn"),
         ),
-    }
+        NodeApplicationEvent::DeadLetterReleased(_) => return None,
+    })
 }
 
 /// The row after an event. Of an application whose submission is not in the log there is no row.
@@ -191,7 +193,7 @@ pub(crate) async fn apply(
     let entries: Vec<(&Entry, Said<'_>)> = fresh
         .iter()
         .filter_map(|entry| match &entry.event {
-            AnyEvent::Application(event) => Some((*entry, said(event))),
+            AnyEvent::Application(event) => said(event).map(|said| (*entry, said)),
             AnyEvent::Purchase(_)
             | AnyEvent::Deployment(_)
             | AnyEvent::User(_)

@@ -463,6 +463,7 @@ fn application(event: &NodeApplicationEvent) -> Value {
             "revision": e.revision, "by": e.by, "reason": e.reason,
         }),
         NodeApplicationEvent::NodeApplicationWithdrawn(e) => json!({ "revision": e.revision }),
+        NodeApplicationEvent::DeadLetterReleased(e) => released(e),
     }
 }
 

@@ -220,7 +220,8 @@ mod tests {
     fn every_command_in_every_stage() {
         use Stage::{Approved, ChangesRequested, Rejected, Submitted, Withdrawn};
         // In the order of `commands`: the stage afterwards, and what is added to the revision.
-        let table: [(Stage, [Option<(Stage, i32)>; 6]); 5] = [
+        type After = [Option<(Stage, i32)>; 6];
+        let table: [(Stage, After); 5] = [
             (
                 Submitted,
                 [

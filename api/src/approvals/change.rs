@@ -9,6 +9,7 @@ use crate::outbox;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use chrono::{DateTime, Utc};
+use events::applications::NodeApplicationEvent;
 use events::approvals::{
     ApprovalEvent, ApprovalExpired, ApprovalGranted, ApprovalRejected, ApprovalRequested,
     ApprovalUsed, OperatorAction,
@@ -17,6 +18,7 @@ use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::DeploymentEvent;
 use events::deposits::{DepositAssigned, DepositEvent, DepositReturnOrdered};
 use events::ids::{ApprovalId, EventId, PurchaseId, TwinId, UserId};
+use events::notifications::NotificationEvent;
 use events::purchases::{PurchaseEvent, RefundOrdered};
 use events::schema::EventSet;
 use events::time::Timestamp;
@@ -350,6 +352,10 @@ async fn release(
         release_in::<TreasuryEvent>(tx, approval, released, id, now).await?;
     } else if topic == topics::USERS.name {
         release_in::<UserEvent>(tx, approval, released, id, now).await?;
+    } else if topic == topics::NOTIFICATIONS.name {
+        release_in::<NotificationEvent>(tx, approval, released, id, now).await?;
+    } else if topic == topics::NODE_APPLICATIONS.name {
+        release_in::<NodeApplicationEvent>(tx, approval, released, id, now).await?;
     } else {
         return Err(sqlx::Error::Encode(
             format!("no processor reads {topic}").into(),

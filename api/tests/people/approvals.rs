@@ -383,6 +383,7 @@ async fn unmatched(world: &World, id: &str, coins: i64) {
         asset,
         amount: minor,
         transaction: "ab".to_owned(),
+        balance_id: None,
     };
     world
         .append::<DepositEvent>(id, &["test", id, "unmatched"], id, nobodys)

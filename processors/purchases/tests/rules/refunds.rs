@@ -1,8 +1,8 @@
 //! What Stripe tells of refunds and slow payments, in any order.
 
 use super::support::{
-    CHARGE, START, asked, compensated, compensation_failed, given, handoff_failed, intent_created,
-    names, ours, paid, refund_ordered, refunded_outside, requested, returned, rules, sent, settled,
+    START, asked, compensated, compensation_failed, given, handoff_failed, intent_created, names,
+    ours, paid, refund_ordered, refunded_outside, requested, returned, rules, sent, settled,
     settled_as, stages, stripe_event, swap_completed, swap_failed, timer, to_paid, told, when,
 };
 use events::purchases::PurchaseEvent;

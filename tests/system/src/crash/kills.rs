@@ -48,10 +48,16 @@ fn kind(part: &str) -> &'static str {
     match processor(part) {
         "api" => "api",
         "projections" => "projections",
-        "purchases" | "deployments" | "users" | "deposits" | "notifications"
-        | "purchase-notices" | "deployment-notices" | "user-notices" | "treasury-notices" | "application-notices" => {
-            "policy"
-        }
+        "purchases"
+        | "deployments"
+        | "users"
+        | "deposits"
+        | "notifications"
+        | "purchase-notices"
+        | "deployment-notices"
+        | "user-notices"
+        | "treasury-notices"
+        | "application-notices" => "policy",
         "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher"
         | "treasury-watcher" => "source",
         _ => "executor",
