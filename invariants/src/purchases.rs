@@ -45,7 +45,8 @@ pub struct Purchase {
     pub charges: u32,
     /// Their sum.
     pub charged_minor: i64,
-    /// Charges at Stripe of which we refunded something, or of which nothing is left.
+    /// Charges at Stripe of which we refunded something, or of which nothing is left; of charges
+    /// that pay for nothing also those that a bank took back.
     pub refunds: u32,
     /// What went back in all, by whomever.
     pub refunded_minor: i64,
@@ -53,8 +54,13 @@ pub struct Purchase {
     pub outside_minor: i64,
     /// What of that the log books as a loss.
     pub lost_minor: i64,
-    /// What the log books as a loss because a dispute was lost. The charge still counts as kept.
+    /// What banks took back by disputes that were lost, as Stripe has it.
+    pub taken_minor: i64,
+    /// What the log books as a loss because a dispute over the charge that pays was lost. That charge
+    /// still counts as kept.
     pub disputed_minor: i64,
+    /// What the log books as a loss because disputes over other charges were lost.
+    pub disputed_beside_minor: i64,
     /// What was to be paid by USDC, in 10^-7 units; 0 for a purchase by card.
     pub usdc_due: i64,
     /// What credit paid for it.
@@ -186,6 +192,8 @@ impl Purchase {
         } else {
             (self.charge_minor, 0)
         };
+        // What is no longer there of charges, but for what a bank took of the one that pays.
+        let back = self.refunded_minor + self.disputed_beside_minor;
         let rules = match outcome {
             Outcome::Settled => vec![
                 // Who pays twice gets the second charge back. What somebody else gave back of a
@@ -198,7 +206,7 @@ impl Purchase {
                 .filter(|_| self.outside_minor == 0),
                 sum(
                     "charged and kept, or booked as a loss",
-                    self.charged_minor - self.refunded_minor + self.lost_minor,
+                    self.charged_minor - back + self.lost_minor,
                     charge,
                 ),
                 sum("USDC that was kept", self.usdc_paid - self.usdc_back, usdc),
@@ -213,8 +221,8 @@ impl Purchase {
                     self.charges.max(u32::from(usdc == 0)),
                 ),
                 sum(
-                    "refunded",
-                    self.refunded_minor,
+                    "refunded, or booked as lost to a dispute over another charge",
+                    back,
                     self.charged_minor.max(charge),
                 ),
                 sum(
@@ -228,7 +236,11 @@ impl Purchase {
             // Who pays after the end gets it back.
             Outcome::NotPaid => vec![
                 count("refunds", self.refunds, self.charges),
-                sum("refunded", self.refunded_minor, self.charged_minor),
+                sum(
+                    "refunded, or booked as lost to a dispute",
+                    back,
+                    self.charged_minor,
+                ),
                 sum("USDC that went back", self.usdc_back, self.usdc_paid),
                 sum("TFT that was bought", self.swapped, 0),
                 count("payments to the bridge", self.bridge_payments, 0),
@@ -237,14 +249,19 @@ impl Purchase {
             Outcome::Lost => vec![
                 sum(
                     "refunded, or booked as lost to a dispute",
-                    self.refunded_minor + self.disputed_minor,
+                    back + self.disputed_minor,
                     self.charged_minor.max(charge),
                 ),
                 sum("payments that the bridge kept", kept, 0),
                 count("mints", self.mints, 0),
             ],
         };
-        rules.into_iter().flatten().collect()
+        let booked = sum(
+            "booked as lost to disputes",
+            self.disputed_minor + self.disputed_beside_minor,
+            self.taken_minor,
+        );
+        rules.into_iter().flatten().chain(booked).collect()
     }
 
     fn of_deployment(&self, deployment: &Contract, outcome: Option<Outcome>) -> Option<Violation> {
@@ -351,6 +368,7 @@ mod tests {
             refunds: 0,
             refunded_minor: 0,
             disputed_minor: 500,
+            taken_minor: 500,
             ..refunded()
         }
     }
@@ -397,6 +415,18 @@ mod tests {
             lost_minor: 500,
             ..settled()
         };
+        let late_and_taken = Purchase {
+            refunds: 1,
+            refunded_minor: 200,
+            disputed_beside_minor: 300,
+            taken_minor: 300,
+            ..late.clone()
+        };
+        let delivered_and_taken = Purchase {
+            disputed_minor: 500,
+            taken_minor: 500,
+            ..settled()
+        };
         let partly = Purchase {
             outside_minor: 200,
             ..refunded()
@@ -419,6 +449,8 @@ mod tests {
             delivered_and_lost,
             lost(),
             partly,
+            late_and_taken,
+            delivered_and_taken,
         ] {
             assert_eq!(good.violations(), [], "{good:?}");
         }
@@ -482,7 +514,13 @@ mod tests {
             swapped: 700,
             ..not_paid()
         };
-        for bad in [kept, delivered] {
+        // What a bank took of a late charge, and nobody booked.
+        let taken = Purchase {
+            refunds: 1,
+            taken_minor: 500,
+            ..kept.clone()
+        };
+        for bad in [kept, delivered, taken] {
             assert!(!bad.violations().is_empty(), "{bad:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::broker::Stored;
 use crate::chain::{Chain, Contract as Made, FEE};
+use crate::counts::{Charge, Counts};
 use crate::deployed::{self, Deployed};
 use crate::script::Script;
 use crate::stellar::Stellar;
@@ -12,95 +13,8 @@ use events::deposits::{CreditReason, DepositEvent};
 use events::envelope::Envelope;
 use events::ids::{DeploymentId, EventId, PurchaseId, TwinId};
 use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
-use invariants::{Contract, Observed, Outcome, Purchase};
+use invariants::{Observed, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is counted of a purchase.
-#[derive(Debug, Clone, Default)]
-pub struct Counts {
-    /// How it ended.
-    pub outcomes: Vec<Outcome>,
-    /// Alarms that were raised.
-    pub alarms: BTreeSet<String>,
-    /// PaymentIntents that were asked for, and that there are.
-    pub intents: (usize, usize),
-    /// PaymentIntents that were paid: received, refunded by us, and by somebody else, in minor units.
-    pub charges: Vec<(i64, i64, i64)>,
-    /// What was booked as a loss because somebody else gave it back.
-    pub lost: i64,
-    /// What was booked as a loss because a dispute was lost.
-    pub disputed: i64,
-    /// TFT that was to be bought, and that swaps have bought.
-    pub swapped: (i64, i64),
-    /// Payments that reached the bridge.
-    pub payments: usize,
-    /// What the bridge sent back.
-    pub returns: usize,
-    /// What the bridge minted.
-    pub mints: usize,
-    /// What was to be charged.
-    pub charge: i64,
-    /// What was to be paid by USDC.
-    pub usdc_due: i64,
-    /// What credit paid, and what of that went back.
-    pub usdc: (i64, i64),
-    /// Deployments that wait for it.
-    pub deployments: Vec<DeploymentId>,
-    /// Whether it has open requests.
-    pub open: bool,
-}
-
-impl Counts {
-    /// As the shared rules want it.
-    fn observed(&self, id: &str, books: &Books) -> Purchase {
-        let contract = |id: &DeploymentId| {
-            let seen = books.deployed.get(id).cloned().unwrap_or_default();
-            let mine = books.contracts.iter().filter(|c| c.deployment == *id);
-            Contract {
-                hash: seen.hash,
-                created: number(mine.count()),
-                recorded: seen.created,
-                given_up: seen.failed,
-                cancelled: seen.cancelled,
-            }
-        };
-        Purchase {
-            id: id.to_owned(),
-            outcomes: self.outcomes.clone(),
-            alarms: self.alarms.iter().cloned().collect(),
-            charge_minor: self.charge,
-            charges: number(self.charges.len()),
-            charged_minor: self.charges.iter().map(|(got, ..)| got).sum(),
-            refunds: number(
-                self.charges
-                    .iter()
-                    .filter(|(got, back, outside)| *back > 0 || got == outside)
-                    .count(),
-            ),
-            refunded_minor: self
-                .charges
-                .iter()
-                .map(|(_, back, outside)| back + outside)
-                .sum(),
-            outside_minor: self.charges.iter().map(|(.., outside)| outside).sum(),
-            lost_minor: self.lost,
-            disputed_minor: self.disputed,
-            usdc_due: self.usdc_due,
-            usdc_paid: self.usdc.0,
-            usdc_back: self.usdc.1,
-            swap_wanted: self.swapped.0,
-            swapped: self.swapped.1,
-            bridge_payments: number(self.payments),
-            bridge_returns: number(self.returns),
-            mints: number(self.mints),
-            deployments: self.deployments.iter().map(contract).collect(),
-        }
-    }
-}
-
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
 
 /// The books of a world.
 #[derive(Debug, Clone, Default)]
@@ -225,9 +139,13 @@ impl Books {
                 books.sums.charged += intent.amount.minor;
                 let back: i64 = intent.refunds.iter().sum();
                 books.sums.refunded += back + intent.outside;
-                counts
-                    .charges
-                    .push((intent.amount.minor, back, intent.outside));
+                counts.charges.push(Charge {
+                    taken: intent.taken(),
+                    intent: intent.id,
+                    received: intent.amount.minor,
+                    back,
+                    outside: intent.outside,
+                });
             }
         }
         books.returned(stellar, usdc);
@@ -321,8 +239,9 @@ impl Books {
                 counts.lost += e.amount.minor;
             }
             PurchaseEvent::LossBooked(e) if e.reason == "dispute_lost" => {
-                counts.disputed += e.amount.minor;
+                *counts.disputed.entry(e.intent_id.clone()).or_default() += e.amount.minor;
             }
+            PurchaseEvent::UserPaid(e) => counts.paid_by = Some(e.intent_id.clone()),
             PurchaseEvent::HandoffReturned(e) => self.sums.returned += e.amount.minor(),
             PurchaseEvent::CompensationFailed(e) => drop(open.remove(&e.request_id)),
             PurchaseEvent::SwapFailed(e) => drop(open.remove(&e.request_id)),
@@ -485,11 +404,13 @@ pub fn at_rest(books: &Books) -> bool {
                 && (!outcome.is_some_and(|o| delivering.contains(o))
                     || c.payments == c.mints + c.returns)
                 && (outcome != Some(&Outcome::NotPaid)
-                    || purchase.charged_minor == purchase.refunded_minor)
+                    || purchase.charged_minor
+                        == purchase.refunded_minor + purchase.disputed_beside_minor)
                 && (outcome != Some(&Outcome::Settled)
                     || purchase.outside_minor == 0
                     || purchase.charged_minor - purchase.refunded_minor + purchase.lost_minor
                         >= c.charge)
+                && purchase.taken_minor <= purchase.disputed_minor + purchase.disputed_beside_minor
         })
 }
 

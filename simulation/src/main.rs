@@ -3,6 +3,7 @@
 mod broker;
 mod chain;
 mod check;
+mod counts;
 mod deployed;
 mod depositors;
 mod dice;

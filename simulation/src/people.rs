@@ -293,12 +293,19 @@ impl World {
     async fn dispute(self, seed: u64, intent: String, won: bool) {
         let dice = Dice::new(seed, &format!("dispute of {intent}"));
         let most = if dice.percent(50) { 10_000 } else { 600_000 };
-        tokio::time::sleep(dice.millis(0, 60_000)).await;
-        self.stripe.dispute(&intent, "charge.dispute.created", None);
+        let soon = if dice.percent(50) { 2_000 } else { 60_000 };
+        tokio::time::sleep(dice.millis(0, soon)).await;
+        if !self.stripe.dispute(&intent) {
+            return;
+        }
+        self.trace.say(|| {
+            format!(
+                "a bank disputes {intent}: {}",
+                if won { "won" } else { "lost" }
+            )
+        });
         tokio::time::sleep(dice.millis(1_000, most)).await;
-        let status = if won { "won" } else { "lost" };
-        self.stripe
-            .dispute(&intent, "charge.dispute.closed", Some(status));
+        self.stripe.end_dispute(&intent, won);
     }
 
     fn webhook(&self, seed: u64, told: StripeFacts, times: u64) {

@@ -30,7 +30,34 @@ pub struct Intent {
     pub refunds: Vec<i64>,
     /// What somebody else gave back.
     pub outside: i64,
+    /// The dispute about it.
+    dispute: Option<Dispute>,
     created: Timestamp,
+}
+
+/// A dispute: it is about all that is there of the charge when it begins, and until it is won there
+/// is nothing to be refunded.
+#[derive(Debug, Clone, Copy)]
+struct Dispute {
+    amount: i64,
+    /// Whether it was won, once it has ended.
+    won: Option<bool>,
+}
+
+impl Intent {
+    /// What a bank took back, because a dispute was lost.
+    #[must_use]
+    pub fn taken(&self) -> i64 {
+        let lost = self.dispute.filter(|dispute| dispute.won == Some(false));
+        lost.map_or(0, |dispute| dispute.amount)
+    }
+
+    /// What can be refunded.
+    fn left(&self) -> i64 {
+        let back = self.refunds.iter().sum::<i64>() + self.outside;
+        let disputed = self.dispute.filter(|dispute| dispute.won != Some(true));
+        self.amount.minor - back - disputed.map_or(0, |dispute| dispute.amount)
+    }
 }
 
 /// Events in a page of the list; few, so that there are many pages.
@@ -127,14 +154,54 @@ impl Stripe {
         }
     }
 
-    /// Something befalls the charge of an intent.
-    pub fn dispute(&self, intent: &str, kind: &str, status: Option<&str>) {
+    /// A payer's bank takes back what is there of the charge of an intent, once. `false`: nothing is
+    /// there.
+    pub fn dispute(&self, intent: &str) -> bool {
         let mut model = self.model();
-        let found = model.intents.values().find(|i| i.id == intent).cloned();
-        if let Some(intent) = found {
-            let (id, sum) = (format!("dp_{}", intent.id), intent.amount.minor);
-            model.happened(kind, &intent, (&id, sum), status, None);
+        let model = &mut *model;
+        let Some(intent) = model.intents.values_mut().find(|i| i.id == intent) else {
+            return false;
+        };
+        let amount = intent.left();
+        if !intent.paid || amount == 0 || intent.dispute.is_some() {
+            return false;
         }
+        intent.dispute = Some(Dispute { amount, won: None });
+        let intent = intent.clone();
+        let id = format!("dp_{}", intent.id);
+        let status = Some("needs_response");
+        model.happened(
+            "charge.dispute.created",
+            &intent,
+            (&id, amount),
+            status,
+            None,
+        );
+        true
+    }
+
+    /// The dispute about an intent ends.
+    pub fn end_dispute(&self, intent: &str, won: bool) {
+        let mut model = self.model();
+        let model = &mut *model;
+        let Some(intent) = model.intents.values_mut().find(|i| i.id == intent) else {
+            return;
+        };
+        let Some(dispute) = &mut intent.dispute else {
+            return;
+        };
+        dispute.won = Some(won);
+        let amount = dispute.amount;
+        let intent = intent.clone();
+        let id = format!("dp_{}", intent.id);
+        let status = Some(if won { "won" } else { "lost" });
+        model.happened(
+            "charge.dispute.closed",
+            &intent,
+            (&id, amount),
+            status,
+            None,
+        );
     }
 
     /// Somebody gives back so many percent of a payment, in the dashboard; nothing when more than
@@ -147,9 +214,8 @@ impl Stripe {
         let Some(intent) = model.intents.values_mut().find(|i| i.id == intent) else {
             return;
         };
-        let back = intent.refunds.iter().sum::<i64>() + intent.outside;
         let sum = (intent.amount.minor * percent / 100).max(1);
-        if !intent.paid || back + sum > intent.amount.minor {
+        if !intent.paid || sum > intent.left() {
             return;
         }
         intent.outside += sum;
@@ -205,6 +271,7 @@ impl Stripe {
                 paid: false,
                 refunds: Vec::new(),
                 outside: 0,
+                dispute: None,
                 created: time::now(),
             })
             .clone()
@@ -219,8 +286,13 @@ impl Stripe {
         let Some(intent) = model.intents.values_mut().find(|i| i.id == plan.intent_id) else {
             return Err(Refusal::new("resource_missing", "no such payment_intent"));
         };
-        let back = intent.refunds.iter().sum::<i64>() + intent.outside;
-        if !intent.paid || back + plan.amount.minor > intent.amount.minor {
+        if intent
+            .dispute
+            .is_some_and(|dispute| dispute.won != Some(true))
+        {
+            return Err(Refusal::new("charge_disputed", "a bank has the charge"));
+        }
+        if !intent.paid || plan.amount.minor > intent.left() {
             return Err(Refusal::new(
                 "charge_already_refunded",
                 "nothing is left of the charge",

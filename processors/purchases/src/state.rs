@@ -274,8 +274,8 @@ pub struct Purchase {
     pub part: Option<Amount<Tft>>,
     /// Network fees of swaps and of payments to the bridge, in stroops.
     pub fees: i64,
-    /// Why later legs wait: disputes that are open.
-    pub holds: BTreeSet<String>,
+    /// Why later legs wait: disputes that are open, each with its PaymentIntent, if it is known.
+    pub holds: BTreeMap<String, Option<String>>,
     /// Disputes that have ended; what Stripe tells comes in any order.
     pub disputes_closed: BTreeSet<String>,
     /// What else Stripe has told of the charges.
@@ -299,8 +299,8 @@ pub struct Told {
     pub cancelled: BTreeSet<String>,
     /// Disputes that were lost: PaymentIntent, and what its bank took back, in minor units.
     pub lost: BTreeMap<String, (String, i64)>,
-    /// What was booked as a loss, in minor units.
-    pub booked: i64,
+    /// What was booked as a loss, in minor units, by PaymentIntent.
+    pub booked: BTreeMap<String, i64>,
 }
 
 /// Refunds of one PaymentIntent that somebody else made, in minor units of its currency.
@@ -326,7 +326,7 @@ impl Default for Purchase {
             bought_by: 0,
             part: None,
             fees: 0,
-            holds: BTreeSet::new(),
+            holds: BTreeMap::new(),
             disputes_closed: BTreeSet::new(),
             told: Told::default(),
             stopped: false,
@@ -369,6 +369,12 @@ impl Purchase {
         };
         let standing = outside.refunds.values().filter(|(_, stands)| *stands);
         standing.map(|(minor, _)| minor).sum::<i64>() + outside.unexplained
+    }
+
+    /// Whether a dispute over a PaymentIntent is open: meanwhile its charge cannot be refunded.
+    #[must_use]
+    pub fn disputed(&self, intent: &str) -> bool {
+        self.holds.values().any(|of| of.as_deref() == Some(intent))
     }
 
     /// What the bank took back of a PaymentIntent by disputes that were lost, in minor units.

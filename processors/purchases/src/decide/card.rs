@@ -1,12 +1,13 @@
 //! What Stripe tells: the PaymentIntent, the charge, disputes and refunds by somebody else.
 
 use super::{Rulebook, order_of, paid_by};
-use crate::state::{Next, Order, Purchase, Receipt, Stage};
+use crate::state::{Next, Order, Purchase, Receipt, Stage, USDC};
 use events::money::{Currency, Fiat};
 use events::purchases::{
     PaymentIntentFailed, PaymentIntentRequested, PaymentQuarantined, PurchaseOutcome,
     StripeEventReceived, UserPaid,
 };
+use std::collections::btree_map::Entry;
 
 /// Attempts at creating a PaymentIntent before the purchase ends unpaid.
 const INTENT_ATTEMPTS: i32 = 3;
@@ -67,7 +68,7 @@ impl Rulebook<'_> {
                 let dispute = event.object_id.clone().unwrap_or_default();
                 // Its end may have been told before its beginning.
                 if !purchase.disputes_closed.contains(&dispute) {
-                    self.hold(purchase, dispute, "disputed");
+                    self.hold(purchase, dispute, event.intent_id.clone());
                 }
             }
             "charge.dispute.closed" => self.dispute_closed(purchase, event),
@@ -90,14 +91,15 @@ impl Rulebook<'_> {
         }
     }
 
-    /// Later legs wait, and a person is told why; once for each reason.
-    pub(super) fn hold(&mut self, purchase: &mut Purchase, reason: String, alarm: &str) {
+    /// Later legs wait, and a person is told why; once for each dispute.
+    fn hold(&mut self, purchase: &mut Purchase, dispute: String, intent: Option<String>) {
         let Some(order) = order_of(&purchase.stage).cloned() else {
             return;
         };
-        let detail = format!("{reason}: later legs wait");
-        if purchase.holds.insert(reason) {
-            self.out.alarm(&order, alarm, detail);
+        let detail = format!("{dispute}: later legs wait");
+        if let Entry::Vacant(held) = purchase.holds.entry(dispute) {
+            held.insert(intent);
+            self.out.alarm(&order, "disputed", detail);
         }
     }
 
@@ -116,11 +118,19 @@ impl Rulebook<'_> {
             self.dispute_lost(purchase, &order, &dispute, event);
             if !purchase.told.lost.contains_key(&dispute) {
                 // Nobody knows what it was about: a person must.
-                purchase.holds.insert(dispute);
+                purchase.holds.insert(dispute, None);
                 return;
             }
         }
-        if !purchase.holds.remove(&dispute) || purchase.held() {
+        let held = purchase.holds.remove(&dispute);
+        if let Some(intent) = event
+            .intent_id
+            .as_ref()
+            .or(held.as_ref().and_then(Option::as_ref))
+        {
+            self.resume_refund(purchase, intent);
+        }
+        if held.is_none() || purchase.held() {
             return;
         }
         match std::mem::take(&mut purchase.stage) {
@@ -144,7 +154,9 @@ impl Rulebook<'_> {
         event: &StripeEventReceived,
     ) {
         let intent = event.intent_id.clone();
-        let intent = intent.or_else(|| paid_by(&purchase.stage).map(ToOwned::to_owned));
+        // A bank has no USDC to take back.
+        let paid = paid_by(&purchase.stage).filter(|intent| *intent != USDC);
+        let intent = intent.or_else(|| paid.map(ToOwned::to_owned));
         // In another currency, its share of the charge is not known: all of it is taken as gone.
         let currency = event.currency.as_deref().and_then(Currency::parse);
         let minor = event

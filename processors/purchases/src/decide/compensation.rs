@@ -56,16 +56,23 @@ impl Rulebook<'_> {
             self.refund_over(purchase, intent, "somebody else has refunded the charge");
             return;
         }
-        purchase.receipts.insert(
-            intent.to_owned(),
-            (
-                amount,
-                Receipt::Refunding {
-                    attempt: 1,
-                    next: Next::UnderWay,
-                },
-            ),
-        );
+        let waits = purchase.disputed(intent);
+        let refunding = if waits {
+            Receipt::Refunding {
+                attempt: 0,
+                next: Next::Held,
+            }
+        } else {
+            Receipt::Refunding {
+                attempt: 1,
+                next: Next::UnderWay,
+            }
+        };
+        let receipt = (amount, refunding);
+        purchase.receipts.insert(intent.to_owned(), receipt);
+        if waits {
+            return;
+        }
         let left = Fiat {
             minor: left,
             ..amount
@@ -149,7 +156,9 @@ impl Rulebook<'_> {
         }
     }
 
-    /// This attempt gave nothing back: another one later, or a person is called.
+    /// This attempt gave nothing back: another one later, or a person is called. While a dispute
+    /// over the charge is open it waits for its end, and where a lost one has taken the charge
+    /// nothing is left to be asked for.
     pub(super) fn refund_in_vain(
         &mut self,
         purchase: &mut Purchase,
@@ -160,10 +169,13 @@ impl Rulebook<'_> {
         let Some(order) = order_of(&purchase.stage).cloned() else {
             return;
         };
-        let Some((amount, receipt)) = purchase.receipts.get_mut(intent) else {
+        let Some((amount, _)) = purchase.receipts.get(intent) else {
             return;
         };
-        let next = if attempt >= REFUND_ATTEMPTS {
+        let amount = *amount;
+        let next = if purchase.disputed(intent) || purchase.left(intent, amount) == 0 {
+            Next::Held
+        } else if attempt >= REFUND_ATTEMPTS {
             self.out.alarm(
                 &order,
                 "refund_failed",
@@ -174,35 +186,66 @@ impl Rulebook<'_> {
             let due = self.rules.retry_at(self.now, attempt + 4);
             Next::At(due.unwrap_or(self.now))
         };
-        *receipt = Receipt::Refunding { attempt, next };
+        let receipt = (amount, Receipt::Refunding { attempt, next });
+        purchase.receipts.insert(intent.to_owned(), receipt);
     }
 
+    /// The time has come for the next attempt.
     pub(super) fn retry_refund(&mut self, purchase: &mut Purchase, intent: &str) {
+        let Some((_, receipt)) = purchase.receipts.get(intent) else {
+            return;
+        };
+        if let Receipt::Refunding {
+            attempt,
+            next: Next::At(_),
+        } = *receipt
+        {
+            self.next_refund(purchase, intent, attempt, "the refund is tried again");
+        }
+    }
+
+    /// A dispute over the charge has ended: what waited for that goes on, with what is left.
+    pub(super) fn resume_refund(&mut self, purchase: &mut Purchase, intent: &str) {
+        let Some((_, receipt)) = purchase.receipts.get(intent) else {
+            return;
+        };
+        if let Receipt::Refunding {
+            attempt,
+            next: Next::Held,
+        } = *receipt
+        {
+            self.next_refund(purchase, intent, attempt, "the dispute is over");
+        }
+    }
+
+    fn next_refund(&mut self, purchase: &mut Purchase, intent: &str, attempt: i32, reason: &str) {
         let Some(order) = order_of(&purchase.stage).cloned() else {
             return;
         };
-        let Some((
-            amount,
-            Receipt::Refunding {
-                attempt,
-                next: Next::At(_),
-            },
-        )) = purchase.receipts.get(intent)
-        else {
+        let Some((amount, _)) = purchase.receipts.get(intent) else {
             return;
         };
-        let (amount, attempt) = (*amount, *attempt + 1);
+        let amount = *amount;
         let left = Fiat {
             minor: purchase.left(intent, amount),
             ..amount
         };
-        let under_way = Receipt::Refunding {
-            attempt,
-            next: Next::UnderWay,
+        let waits = left.minor == 0 || purchase.disputed(intent);
+        let refunding = if waits {
+            Receipt::Refunding {
+                attempt,
+                next: Next::Held,
+            }
+        } else {
+            Receipt::Refunding {
+                attempt: attempt + 1,
+                next: Next::UnderWay,
+            }
         };
-        purchase
-            .receipts
-            .insert(intent.to_owned(), (amount, under_way));
-        self.request_refund(&order, intent, left, attempt, "the refund is tried again");
+        let receipt = (amount, refunding);
+        purchase.receipts.insert(intent.to_owned(), receipt);
+        if !waits {
+            self.request_refund(&order, intent, left, attempt + 1, reason);
+        }
     }
 }

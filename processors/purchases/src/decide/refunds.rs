@@ -3,7 +3,7 @@
 //!
 //! All or nothing: once somebody has given back of what pays for a delivery, or its bank has taken
 //! it back because a dispute was lost, nothing more is delivered, and the rest goes back, too. What
-//! was delivered already is booked as a loss, and so is what a bank took.
+//! was delivered already is booked as a loss, and so is what a bank took, of whichever payment.
 
 use super::{Rulebook, order_of};
 use crate::state::{Next, Purchase, Receipt, Stage};
@@ -153,17 +153,21 @@ impl Rulebook<'_> {
             if let Some((_, receipt)) = purchase.receipts.get_mut(&intent) {
                 *receipt = Receipt::Refunded;
             }
+            // Where a bank has taken it, that is what the purchase ends with.
             self.refund_over(purchase, &intent, "somebody else has refunded the charge");
         }
         self.lost(purchase);
     }
 
-    /// The delivery stands and its payment does not, or a bank took back what nobody refunded.
+    /// Books what is lost, once: of a delivery, what its payment no longer is; of any other receipt
+    /// what a bank took of it, once it is known that no more of it is given back. What somebody
+    /// refunded is no loss where nothing was delivered.
     fn lost(&mut self, purchase: &mut Purchase) {
-        let (order, intent, refunded) = match &purchase.stage {
-            Stage::Settled { order, intent, .. } => (order, intent, purchase.outside(intent)),
-            // What somebody refunded is no loss where nothing was delivered.
-            Stage::Lost { order, intent } => (order, intent, 0),
+        let Some(order) = order_of(&purchase.stage) else {
+            return;
+        };
+        let delivered = match &purchase.stage {
+            Stage::Settled { intent, .. } => Some(intent),
             Stage::New
             | Stage::Opened { .. }
             | Stage::AwaitingPayment { .. }
@@ -173,28 +177,37 @@ impl Rulebook<'_> {
             | Stage::HandedOff { .. }
             | Stage::Refunding { .. }
             | Stage::Refunded { .. }
+            | Stage::Lost { .. }
             | Stage::NotPaid { .. }
-            | Stage::Quarantined { .. } => return,
+            | Stage::Quarantined { .. } => None,
         };
-        let disputed = purchase.disputed_away(intent);
-        let all = refunded.saturating_add(disputed).min(order.charge.minor);
-        if all <= purchase.told.booked {
-            return;
+        for (intent, (sum, receipt)) in &purchase.receipts {
+            let refunded = match receipt {
+                Receipt::Kept if delivered == Some(intent) => purchase.outside(intent),
+                Receipt::Refunded => 0,
+                Receipt::Kept | Receipt::Refunding { .. } => continue,
+            };
+            let disputed = purchase.disputed_away(intent);
+            let all = refunded.saturating_add(disputed).min(sum.minor);
+            let before = purchase.told.booked.get(intent).copied().unwrap_or(0);
+            if all <= before {
+                continue;
+            }
+            let reason = match (refunded > 0, disputed > 0) {
+                (true, true) => "refunded_outside, dispute_lost",
+                (false, true) => "dispute_lost",
+                (_, false) => "refunded_outside",
+            };
+            self.out.push(LossBooked {
+                purchase_id: order.purchase,
+                intent_id: intent.clone(),
+                reason: reason.to_owned(),
+                amount: Fiat {
+                    minor: all - before,
+                    ..*sum
+                },
+            });
+            purchase.told.booked.insert(intent.clone(), all);
         }
-        let reason = match (refunded > 0, disputed > 0) {
-            (true, true) => "refunded_outside, dispute_lost",
-            (false, true) => "dispute_lost",
-            (_, false) => "refunded_outside",
-        };
-        self.out.push(LossBooked {
-            purchase_id: order.purchase,
-            intent_id: intent.clone(),
-            reason: reason.to_owned(),
-            amount: Fiat {
-                minor: all - purchase.told.booked,
-                currency: order.charge.currency,
-            },
-        });
-        purchase.told.booked = all;
     }
 }

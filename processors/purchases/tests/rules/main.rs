@@ -3,6 +3,7 @@
 
 mod books;
 mod card;
+mod disputes;
 mod parts;
 mod refunds;
 mod support;

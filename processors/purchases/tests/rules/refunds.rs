@@ -1,44 +1,18 @@
-//! What Stripe tells of refunds, disputes and slow payments, in any order.
+//! What Stripe tells of refunds and slow payments, in any order.
 
 use super::support::{
-    CHARGE, START, compensated, compensation_failed, given, handoff_failed, intent_created, names,
-    ours, paid, requested, returned, rules, sent, settled, stages, stripe_event, swap_completed,
-    swap_failed, timer, told, when,
+    START, asked, compensated, compensation_failed, given, handoff_failed, intent_created, names,
+    ours, paid, refunded_outside, requested, rules, sent, settled, settled_as, stages,
+    stripe_event, swap_completed, swap_failed, timer, to_paid, told, when,
 };
 use events::purchases::PurchaseEvent;
 use events::purchases::SwapFailure;
 use processor_purchases::Purchase;
-use processor_purchases::decide::Outputs;
 use processor_purchases::state::Receipt;
 use std::time::Duration;
 
-fn refunded_outside(refund: &str, minor: i64) -> PurchaseEvent {
-    told("refund.created", refund, minor, "succeeded")
-}
-
 fn charge_refunded(total: i64) -> PurchaseEvent {
     stripe_event("charge.refunded", "pi_1", total, "usd", false, "succeeded")
-}
-
-fn settled_as(refund: &str) -> PurchaseEvent {
-    let PurchaseEvent::CompensationSettled(mut event) = compensated("pi_1") else {
-        panic!("another event")
-    };
-    event.refund_id = refund.into();
-    event.into()
-}
-
-/// What is asked to be given back.
-fn asked(out: &Outputs) -> Vec<i64> {
-    let refunds = out.own.iter().filter_map(|event| match event {
-        PurchaseEvent::CompensationRequested(request) => Some(request.amount.minor),
-        _ => None,
-    });
-    refunds.collect()
-}
-
-fn to_paid() -> Vec<PurchaseEvent> {
-    vec![requested(), intent_created(), paid()]
 }
 
 #[test]
@@ -240,160 +214,6 @@ fn a_refund_by_somebody_else_that_fails_is_ours_again_and_a_person_is_told() {
     // Stripe may tell its making late: it stays failed.
     let (same, out) = when(after.clone(), refunded_outside("re_x", 100));
     assert_eq!((same, out.own.len()), (after, 0));
-}
-
-#[test]
-fn nothing_is_given_back_while_a_dispute_is_open() {
-    let dispute = told(
-        "charge.dispute.funds_withdrawn",
-        "dp_1",
-        523,
-        "needs_response",
-    );
-    let way = [
-        to_paid(),
-        vec![dispute, refunded_outside("re_x", 100), swap_completed()],
-    ]
-    .concat();
-    let held = given(&way);
-    assert_eq!(held.stage.name(), "Swapped");
-    // Won, it is still not delivered: part of it went back.
-    let won = told("charge.dispute.closed", "dp_1", 523, "won");
-    let (after, out) = when(held.clone(), won);
-    assert_eq!((after.stage.name(), asked(&out)), ("Refunding", vec![423]));
-    // Lost, there is nothing to give back.
-    let (after, out) = when(held, lost(523));
-    assert_eq!((after.stage.name(), asked(&out)), ("Lost", vec![]));
-}
-
-fn lost(minor: i64) -> PurchaseEvent {
-    told("charge.dispute.closed", "dp_1", minor, "lost")
-}
-
-fn losses(out: &Outputs) -> Vec<i64> {
-    let losses = out.own.iter().filter_map(|event| match event {
-        PurchaseEvent::LossBooked(loss) => Some(loss.amount.minor),
-        _ => None,
-    });
-    losses.collect()
-}
-
-#[test]
-fn a_dispute_that_is_lost_before_the_delivery_ends_the_purchase_as_a_loss() {
-    let dispute = told("charge.dispute.created", "dp_1", 523, "needs_response");
-    let dry = swap_failed(1, SwapFailure::TreasuryDry, None);
-    // Before the swap and after it, with no leg under way.
-    for legs in [vec![dry.clone()], vec![swap_completed()]] {
-        let way = [to_paid(), vec![dispute.clone()], legs].concat();
-        let (after, out) = when(given(&way), lost(523));
-        assert_eq!(
-            names(&out),
-            [
-                "PurchaseAlarmed(dispute_lost)",
-                "PurchaseEnded(Lost)",
-                "LossBooked",
-                "PurchaseEnded to `deployments`"
-            ]
-        );
-        assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![523]));
-        // It is over: nothing later asks for a leg, and nothing is booked twice.
-        for fact in [
-            timer("retry_swap"),
-            timer("retry_handoff"),
-            lost(523),
-            told("charge.dispute.closed", "dp_1", 523, "won"),
-        ] {
-            let (same, out) = when(after.clone(), fact);
-            assert_eq!((&same, out.own.len()), (&after, 0));
-        }
-    }
-    // A leg under way ends first, and no other is asked for.
-    let swapping = given(&[to_paid(), vec![dispute.clone(), lost(523)]].concat());
-    assert_eq!(swapping.stage.name(), "Paid");
-    for outcome in [dry, swap_completed()] {
-        let (after, out) = when(swapping.clone(), outcome);
-        assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![523]));
-    }
-    let handing = given(&[to_paid(), vec![swap_completed(), dispute, lost(523)]].concat());
-    for outcome in [handoff_failed(1), returned()] {
-        let (after, out) = when(handing.clone(), outcome);
-        assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![523]));
-    }
-    // What is told before the payment counts when it comes.
-    let early = given(&[requested(), intent_created(), lost(523)]);
-    let (after, out) = when(early, paid());
-    assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![523]));
-}
-
-#[test]
-fn of_a_dispute_over_a_part_the_rest_goes_back() {
-    let way = [to_paid(), vec![lost(200)]].concat();
-    let (after, out) = when(given(&way), swap_completed());
-    assert_eq!(
-        (after.stage.name(), asked(&out), losses(&out)),
-        ("Refunding", vec![323], vec![])
-    );
-    let (after, out) = when(after, compensated("pi_1"));
-    assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![200]));
-    assert_eq!(names(&out)[0], "PurchaseEnded(Lost)");
-}
-
-#[test]
-fn a_dispute_over_another_charge_does_not_stop_the_delivery() {
-    let again = stripe_event(
-        "payment_intent.succeeded",
-        "pi_2",
-        523,
-        "usd",
-        false,
-        "succeeded",
-    );
-    let about = |kind: &str, status: &str| {
-        let PurchaseEvent::StripeEventReceived(mut event) = told(kind, "dp_2", 523, status) else {
-            panic!("another event")
-        };
-        event.intent_id = Some("pi_2".into());
-        PurchaseEvent::from(event)
-    };
-    let way = [
-        to_paid(),
-        vec![
-            again,
-            about("charge.dispute.created", "needs_response"),
-            swap_completed(),
-        ],
-    ]
-    .concat();
-    let held = given(&way);
-    assert!(held.held());
-    let (after, out) = when(held, about("charge.dispute.closed", "lost"));
-    assert_eq!(
-        names(&out),
-        ["PurchaseAlarmed(dispute_lost)", "HandoffRequested"]
-    );
-    assert_eq!(after.stage.name(), "Swapped");
-}
-
-#[test]
-fn a_refund_that_a_lost_dispute_forestalls_ends_as_a_loss() {
-    let failed = given(&[stages()[7].clone(), vec![compensation_failed(1)]].concat());
-    let (after, out) = when(failed, lost(523));
-    assert_eq!((after.stage.name(), losses(&out)), ("Lost", vec![523]));
-    assert!(after.timers(&rules()).is_empty());
-}
-
-#[test]
-fn a_dispute_that_is_lost_before_the_mint_is_a_loss_when_it_arrives() {
-    let lost = told("charge.dispute.closed", "dp_1", 523, "lost");
-    let way = [to_paid(), vec![swap_completed(), sent(), lost]].concat();
-    let (_, out) = when(given(&way), settled());
-    let PurchaseEvent::LossBooked(loss) = &out.own[2] else {
-        panic!("no loss: {:?}", names(&out))
-    };
-    assert_eq!(
-        (loss.amount, loss.reason.as_str()),
-        (CHARGE, "dispute_lost")
-    );
 }
 
 /// A Stripe event made so many seconds after the order.

@@ -427,3 +427,28 @@ pub fn stages() -> Vec<Vec<PurchaseEvent>> {
     stages.push(lost);
     stages
 }
+
+pub fn refunded_outside(refund: &str, minor: i64) -> PurchaseEvent {
+    told("refund.created", refund, minor, "succeeded")
+}
+
+pub fn settled_as(refund: &str) -> PurchaseEvent {
+    let PurchaseEvent::CompensationSettled(mut event) = compensated("pi_1") else {
+        panic!("another event")
+    };
+    event.refund_id = refund.into();
+    event.into()
+}
+
+/// What is asked to be given back.
+pub fn asked(out: &Outputs) -> Vec<i64> {
+    let refunds = out.own.iter().filter_map(|event| match event {
+        PurchaseEvent::CompensationRequested(request) => Some(request.amount.minor),
+        _ => None,
+    });
+    refunds.collect()
+}
+
+pub fn to_paid() -> Vec<PurchaseEvent> {
+    vec![requested(), intent_created(), paid()]
+}
