@@ -17,7 +17,7 @@ use events::treasury::TreasuryEvent;
 use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
-use pipeline::{Counterparty, Slot, run_executor, run_policy, run_source};
+use pipeline::{Counterparty, KafkaConfig, Slot, run_executor, run_policy, run_source};
 use processor_lanes::Treasury;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::sync::Arc;
@@ -80,11 +80,11 @@ pub fn tfchain() -> Result<TfchainClient> {
     TfchainClient::new(&config).context("the TFChain client")
 }
 
-/// The treasury.
+/// The treasury; waits until Kafka tells its cluster id.
 ///
 /// # Errors
-/// When its configuration is missing or malformed, or Kafka does not tell its cluster id.
-pub fn treasury() -> Result<Treasury> {
+/// When its configuration is missing or malformed.
+pub async fn treasury() -> Result<Treasury> {
     let passphrase = Config::text("GRIDWAY_STELLAR_PASSPHRASE")?;
     let key = Config::parse::<SecretKey>("GRIDWAY_TREASURY_SECRET")?;
     let cap: u32 = Config::parse("GRIDWAY_STELLAR_MAX_FEE")?;
@@ -95,33 +95,39 @@ pub fn treasury() -> Result<Treasury> {
         passphrase,
         key,
         seed: Config::parse::<LaneSeed>("GRIDWAY_LANE_SEED")?,
-        cluster: cluster_id()?,
+        cluster: cluster_id(&Config::kafka()?).await?,
         usdc: Config::parse("GRIDWAY_USDC_ASSET")?,
         tft: Config::parse("GRIDWAY_TFT_ASSET")?,
     })
 }
 
-/// Id of the Kafka cluster; it enters the derivation of lane keys.
+/// Id of the Kafka cluster; it enters the derivation of lane keys. Waits for Kafka without end.
 ///
 /// # Errors
-/// When Kafka does not answer within half a minute.
-pub fn cluster_id() -> Result<String> {
-    let kafka = Config::kafka()?;
-    let consumer: BaseConsumer = kafka.client().create()?;
-    consumer
-        .client()
-        .fetch_cluster_id(Duration::from_secs(30))
-        .with_context(|| {
-            format!(
-                "Kafka at {} does not tell its cluster id: is it running?",
-                kafka.brokers
-            )
-        })
+/// When the client cannot be configured so.
+pub async fn cluster_id(kafka: &KafkaConfig) -> Result<String> {
+    let consumer: Arc<BaseConsumer> = Arc::new(kafka.client().create()?);
+    let mut wait = FIRST_WAIT;
+    loop {
+        let asking = Arc::clone(&consumer);
+        // Short, because a runtime that stops waits for the end of it.
+        let asked = move || asking.client().fetch_cluster_id(Duration::from_secs(2));
+        if let Some(id) = tokio::task::spawn_blocking(asked).await? {
+            return Ok(id);
+        }
+        tracing::warn!(brokers = %kafka.brokers, "waiting for Kafka to tell its cluster id");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
 }
+
+/// Pauses between looks for what a processor cannot start without; they double.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 async fn codecs() -> Result<Codecs> {
     let registry = Registry::new(&Config::text("GRIDWAY_REGISTRY_URL")?)?;
-    let mut wait = Duration::from_millis(250);
+    let mut wait = FIRST_WAIT;
     loop {
         let connected = async {
             let codecs = Codecs::default()
@@ -138,7 +144,7 @@ async fn codecs() -> Result<Codecs> {
             Err(error @ events::registry::RegistryError::Unavailable { .. }) => {
                 tracing::warn!(%error, "waiting for the schema registry");
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(5));
+                wait = (wait * 2).min(LONGEST_WAIT);
             }
             Err(error) => return Err(error.into()),
         }
@@ -190,7 +196,9 @@ fn deposit_rules() -> Result<processor_deposits::Rules> {
 /// When its name or configuration is wrong, or it ends for good.
 pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> {
     let kafka = Config::kafka()?;
-    let codecs = codecs().await?;
+    let Some(codecs) = stop.run_until_cancelled(codecs()).await.transpose()? else {
+        return Ok(());
+    };
     match name {
         "purchases" => {
             let policy = processor_purchases::Purchases::new(purchase_rules()?);
@@ -201,11 +209,17 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
             run_executor(hand, stripe_limit()?, codecs, kafka, slot, stop).await?;
         }
         "swaps" => {
-            let hand = processor_swaps::Swaps::new(Arc::new(treasury()?));
+            let Some(treasury) = stop.run_until_cancelled(treasury()).await.transpose()? else {
+                return Ok(());
+            };
+            let hand = processor_swaps::Swaps::new(Arc::new(treasury));
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "handoffs" => {
-            let hand = processor_handoffs::Handoffs::new(Arc::new(treasury()?));
+            let Some(treasury) = stop.run_until_cancelled(treasury()).await.transpose()? else {
+                return Ok(());
+            };
+            let hand = processor_handoffs::Handoffs::new(Arc::new(treasury));
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "tfchain-watcher" => {
@@ -236,7 +250,10 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
             run_source(source, codecs, kafka, slot, stop).await?;
         }
         "returns" => {
-            let hand = processor_deposits::Returns::new(Arc::new(treasury()?));
+            let Some(treasury) = stop.run_until_cancelled(treasury()).await.transpose()? else {
+                return Ok(());
+            };
+            let hand = processor_deposits::Returns::new(Arc::new(treasury));
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
@@ -278,4 +295,33 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
 fn user_seed() -> Result<UserSeed> {
     UserSeed::parse(&Config::text("GRIDWAY_TFCHAIN_USER_SEED")?)
         .context("GRIDWAY_TFCHAIN_USER_SEED")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn without_kafka_a_processor_waits_until_it_is_told_to_stop() {
+        // Takes connections, as a host does whose broker is not up yet, and ends them.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let kafka = KafkaConfig::new(address.to_string());
+        let stop = CancellationToken::new();
+        let waiting = tokio::spawn({
+            let stop = stop.clone();
+            async move { stop.run_until_cancelled(cluster_id(&kafka)).await.is_none() }
+        });
+        for _ in 0..3 {
+            drop(timeout(SOON, listener.accept()).await.unwrap().unwrap());
+        }
+        assert!(!waiting.is_finished());
+        stop.cancel();
+        assert!(timeout(SOON, waiting).await.unwrap().unwrap());
+    }
 }

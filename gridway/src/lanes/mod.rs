@@ -37,6 +37,8 @@ const EXECUTORS: [(&str, Topic); 3] = [
 ];
 /// The first epoch that an opening may have.
 const FIRST_EPOCH: u32 = 1 << 18;
+/// An operator is told soon that Kafka is away.
+const KAFKA_WITHIN: Duration = Duration::from_secs(30);
 
 /// What to do with the lanes.
 #[derive(Subcommand)]
@@ -75,7 +77,9 @@ pub async fn run(action: Action) -> Result<()> {
         purchases: Codec::connect(&registry).await?,
         deposits: Codec::connect(&registry).await?,
     };
-    let treasury = Arc::new(processors::treasury()?);
+    let treasury = tokio::time::timeout(KAFKA_WITHIN, processors::treasury()).await;
+    let treasury = treasury.context("Kafka does not tell its cluster id: is it running?")??;
+    let treasury = Arc::new(treasury);
     if let Action::Fence(options) = action {
         return tend::fence(treasury, &codecs, &options).await;
     }
