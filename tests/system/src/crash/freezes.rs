@@ -8,11 +8,12 @@ use gridway::processors;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Beyond the session of four seconds.
 const FROZEN_MS: (u64, u64) = (5_000, 7_500);
-/// How long a takeover, or the end of a fenced process, may take.
+/// How long a takeover, or the end of a fenced process, may take while the whole stack is there.
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Freezes as often as planned, spread over the kills.
@@ -124,7 +125,12 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
     signal(pid, Signal::SIGCONT)?;
     let woken = Instant::now();
     let seconds = || woken.elapsed().as_secs_f32();
+    // Nobody can be told to go by a broker that is away, nor join while the registry is.
+    let mut there = woken;
     loop {
+        if stage.away.load(Ordering::Acquire) {
+            there = Instant::now();
+        }
         if let Some(status) = zombie.ended() {
             stage.say(&format!(
                 "wakes      {name:<18} and ends after {:.1} s ({status})",
@@ -144,9 +150,11 @@ async fn replaced(stage: &Stage, dice: &mut Dice, name: &str) -> Result<()> {
             break;
         }
         drop(fleet);
-        if woken.elapsed() > WITHIN {
+        if there.elapsed() > WITHIN {
             stage.complain(format!(
-                "{name} woke up, its slot taken, and both run after {} s",
+                "{name} woke up, its slot taken, and both run after {:.0} s, the last {} s of them \
+                 with the whole stack there",
+                seconds(),
                 WITHIN.as_secs()
             ));
             zombie.kill().await?;

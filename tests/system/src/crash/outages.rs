@@ -8,6 +8,7 @@ use super::stage::Stage;
 use anyhow::Result;
 use sandbox_stack::Part;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const PARTS: [Part; 3] = [Part::Kafka, Part::Postgres, Part::Registry];
 
@@ -23,9 +24,11 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<()> {
         stage.pause(dice.ms(0, 1_000)).await;
         let part = PARTS[(turn + usize::try_from(number)?) % PARTS.len()];
         stage.say(&format!("{part} is killed"));
+        stage.away.store(true, Ordering::Release);
         stage.stack.kill(part).await?;
         stage.pause(dice.ms(0, 1_500)).await;
         stage.stack.restart(part).await?;
+        stage.away.store(false, Ordering::Release);
         stage.say(&format!("{part} is back"));
     }
     Ok(())

@@ -60,6 +60,8 @@ pub struct Stage {
     pub parked: Parking,
     /// Deaths so far.
     pub kills: AtomicU32,
+    /// Whether a part of the stack is away.
+    pub away: AtomicBool,
     over: AtomicBool,
     rested: AtomicBool,
     complaints: Mutex<Vec<String>>,
@@ -133,6 +135,7 @@ impl Stage {
             calm,
             parked: Parking::default(),
             kills: AtomicU32::new(0),
+            away: AtomicBool::new(false),
             over: AtomicBool::new(false),
             rested: AtomicBool::new(false),
             complaints: Mutex::default(),
