@@ -100,6 +100,7 @@ impl Gate {
             match wait_until {
                 None => changed.await,
                 Some(at) => tokio::select! {
+                    biased;
                     () = changed => {}
                     () = sleep_until(at) => {}
                 },

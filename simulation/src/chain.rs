@@ -20,6 +20,7 @@ use events::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 pub use self::contracts::Contract;
 
@@ -45,6 +46,8 @@ struct Model {
 pub struct Chain {
     model: Arc<Mutex<Model>>,
     network: Network,
+    /// Wakes who waits for a block, in the order of their waiting.
+    made: Arc<Notify>,
 }
 
 impl Chain {
@@ -58,6 +61,7 @@ impl Chain {
         Self {
             model: Arc::new(Mutex::new(model)),
             network,
+            made: Arc::default(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Chain {
                 model.contracts.of_itself(&whims, number, &mut events);
             }
             model.blocks.push((now, events));
+            self.made.notify_waiters();
         }
     }
 
@@ -391,7 +396,7 @@ impl Tfchain for Chain {
             if head.number > number || tokio::time::Instant::now() >= until {
                 return Ok(head);
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let _ = tokio::time::timeout_at(until, self.made.notified()).await;
         }
     }
 

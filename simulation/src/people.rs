@@ -255,7 +255,7 @@ impl World {
     pub async fn webhooks(self, seed: u64, buyers: Vec<Buyer>) {
         let dice = Dice::new(seed, "webhooks");
         loop {
-            for told in self.stripe.told() {
+            for told in self.stripe.told().await {
                 let lost = dice.percent(20);
                 let buyer = buyers
                     .iter()
@@ -286,7 +286,6 @@ impl World {
                     self.webhook(seed, told, buyer.tellings);
                 }
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use stellar_base::xdr::{self, Limits, ReadXdr, WriteXdr};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 const FIRST_LEDGER: u32 = 60_000_000;
 /// A minor unit of TFT costs this many hundredths of a minor unit of USDC at 100 %.
@@ -75,7 +75,8 @@ struct Model {
 pub struct Stellar {
     model: Arc<Mutex<Model>>,
     network: Network,
-    closing: Arc<watch::Sender<u32>>,
+    /// Wakes who waits for a ledger, in the order of their waiting: a `watch` would wake them in any.
+    closing: Arc<Notify>,
 }
 
 /// What a swap costs at `percent` of the usual price.
@@ -105,7 +106,7 @@ impl Stellar {
                 payments: Payments::default(),
             })),
             network,
-            closing: Arc::new(watch::channel(FIRST_LEDGER).0),
+            closing: Arc::default(),
         }
     }
 
@@ -194,12 +195,12 @@ impl Stellar {
     pub async fn run(self, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
-            let ledger = self.close();
-            let _ = self.closing.send(ledger);
+            self.close();
+            self.closing.notify_waiters();
         }
     }
 
-    fn close(&self) -> u32 {
+    fn close(&self) {
         let mut model = self.model();
         model.ledger += 1;
         let (ledger, now) = (model.ledger, time::now());
@@ -208,7 +209,6 @@ impl Stellar {
             apply(&mut model, &signed, ledger, now);
         }
         model.payments.close(ledger, now);
-        ledger
     }
 
     /// Takes a transaction in, or says why not.
@@ -507,8 +507,8 @@ impl Port for Stellar {
             Ok(Ok(())) => {}
         }
         // The answer comes with the ledger.
-        let mut closing = self.closing.subscribe();
-        let _ = tokio::time::timeout(Duration::from_secs(30), closing.changed()).await;
+        let closing = self.closing.notified();
+        let _ = tokio::time::timeout(Duration::from_secs(30), closing).await;
         let hash = signed.hash.clone();
         let seen = self
             .read("answer", move |model, _| {

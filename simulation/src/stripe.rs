@@ -14,6 +14,7 @@ use events::stripe::StripeFacts;
 use events::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// A PaymentIntent.
 #[derive(Debug, Clone)]
@@ -78,6 +79,8 @@ struct Model {
     events: Vec<StripeFacts>,
     /// So many of the events were handed to the webhook route.
     told: usize,
+    /// Woken by each event.
+    news: Arc<Notify>,
     count: u64,
 }
 
@@ -108,6 +111,7 @@ impl Model {
             raw: "{}".to_owned(),
             request_id,
         });
+        self.news.notify_one();
     }
 }
 
@@ -231,13 +235,14 @@ impl Stripe {
         );
     }
 
-    /// What there is to tell since it was last asked.
-    #[must_use]
-    pub fn told(&self) -> Vec<StripeFacts> {
+    /// Waits for something to tell, and gives what there is since it was last asked.
+    pub async fn told(&self) -> Vec<StripeFacts> {
+        let news = Arc::clone(&self.model().news);
+        news.notified().await;
         let mut model = self.model();
-        let news = model.events.get(model.told..).unwrap_or_default().to_vec();
+        let told = model.events.get(model.told..).unwrap_or_default().to_vec();
         model.told = model.events.len();
-        news
+        told
     }
 
     /// Some of the events that the list shows at present.

@@ -447,6 +447,8 @@ impl World {
                     self.treasury.key.account(),
                     "0",
                 );
+                // More often than ledgers close.
+                let source = source.polling(Duration::from_secs(2));
                 simulation::source(source, codecs, ground, stop).await
             }
             "returns" => {

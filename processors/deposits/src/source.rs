@@ -33,6 +33,7 @@ pub struct DepositWatcher {
     stellar: Arc<dyn Stellar>,
     account: AccountId,
     first: String,
+    every: Duration,
     /// The last page was not full: there is nothing more for now.
     at_end: AtomicBool,
 }
@@ -63,8 +64,16 @@ impl DepositWatcher {
             stellar,
             account,
             first: first.into(),
+            every: POLL,
             at_end: AtomicBool::new(false),
         }
+    }
+
+    /// Looks so often once it has read to the end, instead of twice a second.
+    #[must_use]
+    pub const fn polling(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
     }
 
     /// Where to read on. After a start some ledgers are read again.
@@ -145,9 +154,9 @@ impl Source for DepositWatcher {
     /// The cursor is the paging token of the last record that was read.
     async fn read(&self, cursor: Option<&str>, restarted: bool) -> Reading<Seen> {
         let from = self.from(cursor, restarted);
-        let mut wait = POLL;
+        let mut wait = self.every;
         if !restarted && self.at_end.load(Ordering::Relaxed) {
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(self.every).await;
         }
         loop {
             match self.page(&from).await {
