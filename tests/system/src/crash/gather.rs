@@ -163,6 +163,7 @@ impl Told {
                 let purchase = self.purchases.entry(id.clone()).or_default();
                 (purchase.id, purchase.charge_minor) = (id, e.charge.minor);
                 purchase.swap_wanted = e.swap_tft.minor();
+                purchase.swap_aside = e.usdc_cap.minor();
                 if e.funding == Funding::Usdc {
                     purchase.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }
@@ -171,7 +172,11 @@ impl Told {
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
                 purchase.or_default().usdc_paid += e.amount.minor();
             }
-            PurchaseEvent::PurchaseAccounted(e) => self.books.credit_due += e.leftover.minor(),
+            PurchaseEvent::PurchaseAccounted(e) => {
+                self.books.credit_due += e.leftover.minor();
+                let purchase = self.purchases.entry(e.purchase_id.to_string());
+                purchase.or_default().accounted = Some((e.usdc_spent.minor(), e.leftover.minor()));
+            }
             PurchaseEvent::UsdcCompensationRequested(e) => {
                 let without = e.portions.iter().filter(|p| p.deposit_id.is_none());
                 self.books.credit_due += without.map(|p| p.amount.minor()).sum::<i64>();
@@ -373,6 +378,7 @@ async fn stellar(
             };
             if swap {
                 purchase.swapped += amount;
+                purchase.swap_cost += units(record["source_amount"].as_str().unwrap_or("0"))?;
             } else if out {
                 purchase.bridge_payments += 1;
             } else {
