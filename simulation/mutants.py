@@ -159,6 +159,92 @@ MUTANTS = [
         "Some(ask) => ask().await.unwrap_or(false) || true,",
     ),
     (
+        "earlier parts forgotten",
+        "a part buys what earlier ones have left",
+        "processors/purchases/src/decide/swap.rs",
+        "let tft = order.swap_tft.checked_sub(purchase.bought);",
+        "let tft = order.swap_tft.checked_sub(Amount::ZERO);",
+        # The books have a net of their own, which would stop the purchase.
+        (
+            "processors/purchases/src/decide/books.rs",
+            "if bought != order.swap_tft.checked_sub(request.rest) {",
+            "if bought.is_err() {",
+        ),
+    ),
+    (
+        "cost of earlier parts forgotten",
+        "all parts together cost what was set aside, and the rest is the buyer's",
+        "processors/purchases/src/decide/swap.rs",
+        "let spent = purchase.spent.checked_add(event.usdc_spent);",
+        "let spent = Amount::ZERO.checked_add(event.usdc_spent);",
+    ),
+    (
+        "leftover of parts dropped",
+        "what swaps did not spend is the buyer's credit",
+        "processors/purchases/src/decide/usdc.rs",
+        "            .filter(|_| !purchase.held())\n",
+        "            .filter(|_| !purchase.held() && purchase.bought_by <= 1)\n",
+    ),
+    (
+        "loss of a dispute not booked",
+        "what a bank took is booked, of whichever payment",
+        "processors/purchases/src/decide/refunds.rs",
+        "                Receipt::Refunded => 0,\n                Receipt::Kept | Receipt::Refunding { .. } => continue,",
+        "                Receipt::Refunded if matches!(purchase.stage, Stage::Lost { .. }) => 0,\n"
+        "                Receipt::Refunded | Receipt::Kept | Receipt::Refunding { .. } => continue,",
+    ),
+    (
+        "disputed refund asked for and given up",
+        "while a dispute is open the refund of its charge waits",
+        "processors/purchases/src/decide/card.rs",
+        "            self.resume_refund(purchase, intent);",
+        "            let _ = intent;",
+    ),
+    (
+        "chain's event taken again after a restart",
+        "a fact of the chain has the id of its block and place",
+        "processors/watcher/src/contracts.rs",
+        'let id = EventId::derive(&["tfchain", &fact.block.to_string(), &fact.index.to_string()]);',
+        'let id = EventId::derive(&["tfchain", &fact.block.to_string(), &fact.index.to_string(),\n'
+        "            &pipeline::clock::now().0.to_string()]);",
+    ),
+    (
+        "cancelled by the chain ignored",
+        "what others end has ended, whatever is under way",
+        "processors/deployments/src/decide.rs",
+        "            state.saw(cancelled.contract_id);\n"
+        "            if let Some(deployment) = state.all.get_mut(&cancelled.deployment_id) {",
+        "            state.saw(cancelled.contract_id);\n"
+        "            if let Some(deployment) = state.all.get_mut(&cancelled.deployment_id).filter(|_| false) {",
+    ),
+    (
+        "cancelled deployment created again",
+        "what was cancelled stays so, however often it is asked for",
+        "processors/deployments/src/decide/create.rs",
+        "    if state.all.contains_key(&order.deployment_id) {",
+        "    if state.all.get(&order.deployment_id).is_some_and(|d| d.stage != Stage::Cancelled) {",
+        # A request that is told again is an echo before the rules see it.
+        (
+            "pipeline/src/policy.rs",
+            "        if !self.seen.insert(record.id()) {",
+            "        if !self.seen.insert(record.id()) && record.offset < 0 {",
+        ),
+    ),
+    (
+        "update sent after the cancellation",
+        "what is being cancelled is not changed",
+        "processors/deployments/src/decide.rs",
+        "    if deployment.cancel || cancelling {",
+        "    if deployment.cancel && !cancelling {",
+    ),
+    (
+        "low balance rung twice",
+        "only a crossing of the threshold rings",
+        "processors/treasury/src/lib.rs",
+        "        if low == side.low {",
+        "        if low == side.low && !low {",
+    ),
+    (
         "nonce read at the best block",
         "state and nonce are read at one finalized block",
         "counterparties/tfchain/src/client.rs",
@@ -192,6 +278,10 @@ MUTANTS = [
 # client's tests against the stand-in that speaks Substrate's protocol.
 BY_TESTS = {
     "nonce read at the best block": ["-p", "sandbox-tfchain", "--test", "client", "--test", "troubles"],
+    # Seldom in a world: a cancellation that has to be tried again, and an update meanwhile.
+    "update sent after the cancellation": ["-p", "processor-deployments", "--test", "rules"],
+    # No world has a treasury that runs low.
+    "low balance rung twice": ["-p", "processor-treasury", "--test", "crossings"],
 }
 
 

@@ -3,7 +3,7 @@
 use crate::serve;
 use crate::up::{self, Options, PERSON, Sandbox, setting};
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -130,6 +130,31 @@ impl Buyer {
                 .with_context(|| format!("POST {path}"))?,
         )
         .await
+    }
+
+    /// A request with its idempotency key; gives the answer, whatever its status.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, String)> {
+        let what = format!("{method} {path}");
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.api))
+            .bearer_auth(&self.token)
+            .header("Idempotency-Key", key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request.send().await.with_context(|| what.clone())?;
+        let status = answer.status();
+        Ok((status, answer.text().await.with_context(|| what)?))
     }
 
     /// A query.

@@ -71,6 +71,12 @@ pub struct Purchase {
     pub swap_wanted: i64,
     /// TFT that swaps in a ledger have bought, all parts together.
     pub swapped: i64,
+    /// USDC that was set aside for swaps, in 10^-7 units.
+    pub swap_aside: i64,
+    /// USDC that swaps in a ledger have cost, all parts together.
+    pub swap_cost: i64,
+    /// What the log says at the end that swaps have cost, and what was left over.
+    pub accounted: Option<(i64, i64)>,
     /// Payments to the bridge in a ledger.
     pub bridge_payments: u32,
     /// Payments that the bridge sent back.
@@ -150,6 +156,16 @@ impl Purchase {
                 format!("{} TFT were bought of {}", self.swapped, self.swap_wanted),
             ));
         }
+        if self.swap_cost > self.swap_aside.max(self.usdc_due) {
+            found.push(self.found(
+                Harm::Doubled,
+                format!(
+                    "swaps have cost {} USDC of {}",
+                    self.swap_cost,
+                    self.swap_aside.max(self.usdc_due)
+                ),
+            ));
+        }
         if self.refunded_minor > self.charged_minor {
             found.push(self.found(
                 Harm::Doubled,
@@ -213,6 +229,7 @@ impl Purchase {
                 sum("TFT that was bought", self.swapped, self.swap_wanted),
                 sum("payments that the bridge kept", kept, 1),
                 count("mints", self.mints, 1),
+                self.leftover(),
             ],
             Outcome::Refunded => vec![
                 count(
@@ -264,6 +281,28 @@ impl Purchase {
         rules.into_iter().flatten().chain(booked).collect()
     }
 
+    /// What swaps did not spend is the buyer's, unless what they paid is disputed or was given back.
+    fn leftover(&self) -> Option<Violation> {
+        let left = self.swap_aside - self.swap_cost;
+        let doubted = ["disputed", "dispute_lost", "refunded_outside"];
+        let doubted = self.alarms.iter().any(|a| doubted.contains(&a.as_str()));
+        let right = match self.accounted {
+            Some((spent, over)) => {
+                spent == self.swap_cost && (over == left || (over == 0 && doubted))
+            }
+            None => false,
+        };
+        (!right).then(|| {
+            self.found(
+                Harm::Unbalanced,
+                format!(
+                    "swaps have cost {} USDC and left {left}, accounted: {:?}",
+                    self.swap_cost, self.accounted
+                ),
+            )
+        })
+    }
+
     fn of_deployment(&self, deployment: &Contract, outcome: Option<Outcome>) -> Option<Violation> {
         let about = |detail: String| format!("deployment {}: {detail}", deployment.hash);
         let wanted = match outcome {
@@ -306,259 +345,4 @@ impl Purchase {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settled() -> Purchase {
-        Purchase {
-            id: "p".to_owned(),
-            outcomes: vec![Outcome::Settled],
-            charge_minor: 500,
-            charges: 1,
-            charged_minor: 500,
-            swap_wanted: 700,
-            swapped: 700,
-            bridge_payments: 1,
-            mints: 1,
-            deployments: vec![Contract {
-                hash: "h".to_owned(),
-                created: 1,
-                recorded: true,
-                ..Contract::default()
-            }],
-            ..Purchase::default()
-        }
-    }
-
-    fn refunded() -> Purchase {
-        Purchase {
-            outcomes: vec![Outcome::Refunded],
-            refunds: 1,
-            refunded_minor: 500,
-            bridge_payments: 3,
-            bridge_returns: 3,
-            mints: 0,
-            deployments: vec![Contract {
-                hash: "h".to_owned(),
-                given_up: true,
-                ..Contract::default()
-            }],
-            ..settled()
-        }
-    }
-
-    fn not_paid() -> Purchase {
-        Purchase {
-            outcomes: vec![Outcome::NotPaid],
-            charges: 0,
-            charged_minor: 0,
-            swapped: 0,
-            bridge_payments: 0,
-            bridge_returns: 0,
-            refunds: 0,
-            refunded_minor: 0,
-            ..refunded()
-        }
-    }
-
-    fn lost() -> Purchase {
-        Purchase {
-            outcomes: vec![Outcome::Lost],
-            alarms: vec!["dispute_lost".to_owned()],
-            refunds: 0,
-            refunded_minor: 0,
-            disputed_minor: 500,
-            taken_minor: 500,
-            ..refunded()
-        }
-    }
-
-    #[test]
-    fn what_a_bank_took_back_is_booked_and_delivers_nothing() {
-        type Change = fn(&mut Purchase);
-        let changes: [Change; 4] = [
-            |p| p.disputed_minor = 499,
-            |p| (p.refunds, p.refunded_minor) = (1, 500),
-            |p| p.bridge_returns = 2,
-            |p| p.mints = 1,
-        ];
-        for (n, change) in changes.into_iter().enumerate() {
-            let mut purchase = lost();
-            change(&mut purchase);
-            assert!(!purchase.violations().is_empty(), "{n}");
-        }
-    }
-
-    #[test]
-    fn good_ends_break_no_rule() {
-        let late = Purchase {
-            charges: 1,
-            charged_minor: 500,
-            refunds: 1,
-            refunded_minor: 500,
-            ..not_paid()
-        };
-        let returned = Purchase {
-            bridge_payments: 3,
-            bridge_returns: 2,
-            ..settled()
-        };
-        let alarmed = Purchase {
-            id: "p".to_owned(),
-            alarms: vec!["refund_failed".to_owned()],
-            ..Purchase::default()
-        };
-        let delivered_and_lost = Purchase {
-            refunds: 1,
-            refunded_minor: 500,
-            outside_minor: 500,
-            lost_minor: 500,
-            ..settled()
-        };
-        let late_and_taken = Purchase {
-            refunds: 1,
-            refunded_minor: 200,
-            disputed_beside_minor: 300,
-            taken_minor: 300,
-            ..late.clone()
-        };
-        let delivered_and_taken = Purchase {
-            disputed_minor: 500,
-            taken_minor: 500,
-            ..settled()
-        };
-        let partly = Purchase {
-            outside_minor: 200,
-            ..refunded()
-        };
-        let twice = Purchase {
-            charges: 2,
-            charged_minor: 1000,
-            refunds: 1,
-            refunded_minor: 500,
-            ..settled()
-        };
-        for good in [
-            settled(),
-            refunded(),
-            not_paid(),
-            late,
-            returned,
-            alarmed,
-            twice,
-            delivered_and_lost,
-            lost(),
-            partly,
-            late_and_taken,
-            delivered_and_taken,
-        ] {
-            assert_eq!(good.violations(), [], "{good:?}");
-        }
-    }
-
-    #[test]
-    fn each_count_is_held() {
-        type Change = fn(&mut Purchase);
-        let changes: [(Harm, Change); 15] = [
-            (Harm::Lost, |p| {
-                (p.refunded_minor, p.outside_minor) = (100, 100);
-            }),
-            (Harm::Doubled, |p| p.charges = 2),
-            (Harm::Lost, |p| p.charges = 0),
-            (Harm::Lost, |p| p.charged_minor = 499),
-            (Harm::Doubled, |p| p.refunds = 1),
-            (Harm::Doubled, |p| p.swapped = 1_400),
-            (Harm::Lost, |p| p.swapped = 350),
-            (Harm::Doubled, |p| p.bridge_payments = 2),
-            (Harm::Lost, |p| p.bridge_payments = 0),
-            (Harm::Doubled, |p| p.mints = 2),
-            (Harm::Lost, |p| p.mints = 0),
-            (Harm::Doubled, |p| p.deployments[0].created = 2),
-            (Harm::Lost, |p| p.deployments[0].created = 0),
-            (Harm::Lost, |p| p.deployments[0].recorded = false),
-            (Harm::Doubled, |p| p.outcomes.push(Outcome::Refunded)),
-        ];
-        for (n, (harm, change)) in changes.into_iter().enumerate() {
-            let mut purchase = settled();
-            change(&mut purchase);
-            let found = purchase.violations();
-            assert!(found.iter().any(|v| v.harm == harm), "{n}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn a_refund_is_whole_and_instead_of_the_delivery() {
-        type Change = fn(&mut Purchase);
-        let changes: [Change; 5] = [
-            |p| p.refunds = 2,
-            |p| p.refunds = 0,
-            |p| p.refunded_minor = 499,
-            |p| p.bridge_returns = 2,
-            |p| p.mints = 1,
-        ];
-        for (n, change) in changes.into_iter().enumerate() {
-            let mut purchase = refunded();
-            change(&mut purchase);
-            assert!(!purchase.violations().is_empty(), "{n}");
-        }
-    }
-
-    #[test]
-    fn what_nobody_paid_for_is_not_delivered_and_no_charge_is_kept() {
-        let kept = Purchase {
-            charges: 1,
-            charged_minor: 500,
-            ..not_paid()
-        };
-        let delivered = Purchase {
-            swapped: 700,
-            ..not_paid()
-        };
-        // What a bank took of a late charge, and nobody booked.
-        let taken = Purchase {
-            refunds: 1,
-            taken_minor: 500,
-            ..kept.clone()
-        };
-        for bad in [kept, delivered, taken] {
-            assert!(!bad.violations().is_empty(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_purchase_that_had_to_be_stopped_is_a_defect() {
-        let stopped = Purchase {
-            alarms: vec!["books_broken".to_owned()],
-            ..settled()
-        };
-        assert_eq!(stopped.violations()[0].harm, Harm::Unbalanced);
-    }
-
-    #[test]
-    fn what_was_cancelled_was_made_once_or_never() {
-        let with = |created, recorded| {
-            let mut purchase = settled();
-            purchase.deployments[0] = Contract {
-                hash: "h".to_owned(),
-                created,
-                recorded,
-                cancelled: true,
-                ..Contract::default()
-            };
-            purchase.violations()
-        };
-        assert!(with(0, false).is_empty() && with(1, true).is_empty());
-        assert_eq!(with(2, true)[0].harm, Harm::Doubled);
-        let mut back = refunded();
-        back.deployments[0].given_up = false;
-        assert!(!back.violations().is_empty());
-        back.deployments[0].cancelled = true;
-        assert!(back.violations().is_empty());
-    }
-
-    #[test]
-    fn without_an_end_there_is_an_alarm() {
-        let silent = Purchase::default();
-        assert_eq!(silent.violations()[0].harm, Harm::Lost);
-    }
-}
+mod tests;

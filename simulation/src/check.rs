@@ -157,7 +157,10 @@ impl Books {
             .filter(|id| !books.deposits.contains_key(id))
             .count();
         for swap in stellar.swaps() {
-            books.explain(&by_hash, &swap.hash, "swap", |c| c.swapped.1 += swap.tft);
+            books.explain(&by_hash, &swap.hash, "swap", |c| {
+                c.swapped.1 += swap.tft;
+                c.cost.1 += swap.usdc;
+            });
         }
         for payment in stellar.bridge_payments() {
             books.explain(&by_hash, &payment.hash, "bridge payment", |c| {
@@ -219,12 +222,16 @@ impl Books {
             PurchaseEvent::PurchaseRequested(e) => {
                 counts.charge = e.charge.minor;
                 counts.swapped.0 = e.swap_tft.minor();
+                counts.cost.0 = e.usdc_cap.minor();
                 if e.funding == Funding::Usdc {
                     counts.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }
             }
             PurchaseEvent::PurchaseFunded(e) => counts.usdc.0 += e.amount.minor(),
-            PurchaseEvent::PurchaseAccounted(e) => self.sums.credit_due += e.leftover.minor(),
+            PurchaseEvent::PurchaseAccounted(e) => {
+                self.sums.credit_due += e.leftover.minor();
+                counts.accounted = Some((e.usdc_spent.minor(), e.leftover.minor()));
+            }
             PurchaseEvent::UsdcCompensationRequested(e) => {
                 let without = e.portions.iter().filter(|p| p.deposit_id.is_none());
                 self.sums.credit_due += without.map(|p| p.amount.minor()).sum::<i64>();

@@ -24,6 +24,10 @@ pub struct Counts {
     pub disputed: BTreeMap<String, i64>,
     /// TFT that was to be bought, and that swaps have bought.
     pub swapped: (i64, i64),
+    /// USDC that was set aside for swaps, and that they have cost.
+    pub cost: (i64, i64),
+    /// What the log says that they have cost, and what was left over.
+    pub accounted: Option<(i64, i64)>,
     /// Payments that reached the bridge.
     pub payments: usize,
     /// What the bridge sent back.
@@ -114,6 +118,9 @@ impl Counts {
             usdc_back: self.usdc.1,
             swap_wanted: self.swapped.0,
             swapped: self.swapped.1,
+            swap_aside: self.cost.0,
+            swap_cost: self.cost.1,
+            accounted: self.accounted,
             bridge_payments: number(self.payments),
             bridge_returns: number(self.returns),
             mints: number(self.mints),

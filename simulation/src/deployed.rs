@@ -18,8 +18,12 @@ pub struct Deployed {
     pub created: bool,
     /// It was given up.
     pub failed: bool,
+    /// How often it was cancelled.
+    cancellations: u32,
     /// It was cancelled.
     pub cancelled: bool,
+    /// Versions that were wished for when it was over, and of these how many were asked for.
+    too_late: (BTreeSet<i32>, u32),
     /// Its owner wished its end, and that was not given up.
     cancelling: bool,
     /// A contract was asked for: before that an update only changes the order.
@@ -88,6 +92,9 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
         DeploymentEvent::DeploymentUpdateRequested(e) => {
             if let Some(seen) = all.get_mut(&e.deployment_id) {
                 seen.wanted = seen.wanted.max(e.version);
+                if seen.cancelled || seen.failed {
+                    seen.too_late.0.insert(e.version);
+                }
             }
         }
         DeploymentEvent::DeploymentCancelRequested(e) => {
@@ -102,7 +109,9 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
             seen.settled = seen.settled.max(e.version);
         }
         DeploymentEvent::ContractUpdateRequested(e) => {
-            all.entry(e.deployment_id).or_default().open.insert(id);
+            let seen = all.entry(e.deployment_id).or_default();
+            seen.open.insert(id);
+            seen.too_late.1 += u32::from(seen.too_late.0.contains(&e.version));
         }
         DeploymentEvent::ContractCancelRequested(e) => {
             all.entry(e.deployment_id).or_default().open.insert(id);
@@ -138,7 +147,9 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
             all.entry(e.deployment_id).or_default().cancelling = false;
         }
         DeploymentEvent::DeploymentCancelled(e) => {
-            all.entry(e.deployment_id).or_default().cancelled = true;
+            let seen = all.entry(e.deployment_id).or_default();
+            seen.cancelled = true;
+            seen.cancellations += 1;
         }
         DeploymentEvent::DeploymentFailed(e) => {
             all.entry(e.deployment_id).or_default().failed = true;
@@ -190,6 +201,12 @@ pub fn violations(all: &BTreeMap<DeploymentId, Deployed>, contracts: &[Contract]
         }
         if !seen.at_rest() {
             wrong.push(format!("deployment {id}: something is under way: {seen:?}"));
+        }
+        if seen.cancellations > 1 || seen.too_late.1 > 0 {
+            wrong.push(format!(
+                "deployment {id} was cancelled {} times, and updated {} times after it was over",
+                seen.cancellations, seen.too_late.1
+            ));
         }
         let stands = mine.iter().any(|c| c.ended.is_none());
         if (seen.cancelled || seen.failed) && stands {

@@ -14,8 +14,8 @@ pub enum Tally {
     Name(String),
     /// A rent contract, by its node.
     Rent(u32),
-    /// A contract ended.
-    Cancelled,
+    /// A contract ended, by its number.
+    Cancelled(u64),
     /// A mint, by the deposit's hash.
     Mint(String),
     /// A deposit paid back, by its hash.
@@ -41,6 +41,8 @@ pub struct Counts {
     pub rents: BTreeMap<String, u64>,
     /// Contracts of all kinds that ended.
     pub cancelled: u64,
+    /// The same, by contract.
+    pub cancellations: BTreeMap<String, u64>,
     /// Mints.
     pub mints: u64,
     /// Mints, by hash of the deposit.
@@ -84,7 +86,10 @@ impl Counts {
             Tally::Update(hash) => change(&mut self.updates, hash.clone(), up),
             Tally::Name(name) => change(&mut self.names, name.clone(), up),
             Tally::Rent(node) => change(&mut self.rents, node.to_string(), up),
-            Tally::Cancelled => step(&mut self.cancelled, up),
+            Tally::Cancelled(contract) => {
+                step(&mut self.cancelled, up);
+                change(&mut self.cancellations, contract.to_string(), up);
+            }
             Tally::Mint(deposit) => {
                 step(&mut self.mints, up);
                 change(&mut self.by_stellar_tx, deposit.clone(), up);

@@ -1,6 +1,7 @@
 //! What Gridway itself stands on goes away: Kafka cannot be reached for minutes, and its disk is
 //! full. People go on buying; afterwards everything has ended, and nothing is doubled or lost.
 
+use crate::crash::deployers::Deploys;
 use crate::crash::faults;
 use crate::crash::gather;
 use crate::crash::rebuild;
@@ -147,7 +148,7 @@ impl People {
                 self.buying.len() + self.orders.len(),
             );
             self.buying.push(tokio::spawn(async move {
-                shoppers::buy(&stage, number, Manner::Pays, true, Duration::ZERO)
+                shoppers::buy(&stage, number, Manner::Pays, Deploys::Once, Duration::ZERO)
                     .await
                     .with_context(|| format!("buyer {number}"))
             }));

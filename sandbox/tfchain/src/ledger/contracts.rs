@@ -307,7 +307,7 @@ impl Machine<'_> {
             }
         };
         self.state.take(contract_key(contract_id));
-        self.tallies.push(Tally::Cancelled);
+        self.tallies.push(Tally::Cancelled(contract_id));
         self.emit(RuntimeEvent::SmartContractModule(event));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Counting, at the counterparties and in the log.
 
+use super::deployed::Deployments;
 use super::deposits::Deposits;
 use super::shoppers::Order;
 use super::stage::{HORIZON, STRIPE, Stage, TFCHAIN};
@@ -16,7 +17,7 @@ use events::registry::Registry;
 use events::schema::EventSet;
 use events::topics;
 use events::users::UserEvent;
-use invariants::{Append, Books, Contract, Observed, Outcome, Purchase};
+use invariants::{Append, Books, Observed, Outcome, Purchase};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -72,8 +73,9 @@ struct Told {
     /// Partition and offset → the purchase whose request stands there.
     requests: HashMap<(i32, i64), String>,
     purchases: BTreeMap<String, Purchase>,
-    /// Deployment → the purchase that it waits for, and its hash.
-    deployments: BTreeMap<String, (String, Contract)>,
+    deployments: Deployments,
+    /// Swaps in a ledger, by purchase.
+    swaps: BTreeMap<String, u32>,
     twins: BTreeMap<String, BTreeSet<String>>,
     books: Books,
     deposits: Deposits,
@@ -127,7 +129,7 @@ impl Told {
                 let event = read(&purchases, entry).await?;
                 told.purchase(entry, &event, &mut paid);
             } else if entry.topic == topics::DEPLOYMENTS.name {
-                told.deployment(&read(&deployments, entry).await?);
+                told.deployments.take(&read(&deployments, entry).await?);
             } else if entry.topic == topics::DEPOSITS.name {
                 let event = read(&deposits, entry).await?;
                 told.deposits
@@ -163,6 +165,7 @@ impl Told {
                 let purchase = self.purchases.entry(id.clone()).or_default();
                 (purchase.id, purchase.charge_minor) = (id, e.charge.minor);
                 purchase.swap_wanted = e.swap_tft.minor();
+                purchase.swap_aside = e.usdc_cap.minor();
                 if e.funding == Funding::Usdc {
                     purchase.usdc_due = e.usdc_due.map_or(0, events::money::Amount::minor);
                 }
@@ -171,7 +174,11 @@ impl Told {
                 let purchase = self.purchases.entry(e.purchase_id.to_string());
                 purchase.or_default().usdc_paid += e.amount.minor();
             }
-            PurchaseEvent::PurchaseAccounted(e) => self.books.credit_due += e.leftover.minor(),
+            PurchaseEvent::PurchaseAccounted(e) => {
+                self.books.credit_due += e.leftover.minor();
+                let purchase = self.purchases.entry(e.purchase_id.to_string());
+                purchase.or_default().accounted = Some((e.usdc_spent.minor(), e.leftover.minor()));
+            }
             PurchaseEvent::UsdcCompensationRequested(e) => {
                 let without = e.portions.iter().filter(|p| p.deposit_id.is_none());
                 self.books.credit_due += without.map(|p| p.amount.minor()).sum::<i64>();
@@ -218,36 +225,6 @@ impl Told {
             _ => {}
         }
     }
-
-    fn deployment(&mut self, event: &DeploymentEvent) {
-        match event {
-            DeploymentEvent::DeploymentRequested(e) => {
-                let purchase = e.waits_for.map(|p| p.to_string()).unwrap_or_default();
-                let contract = Contract {
-                    hash: e.hash.clone(),
-                    ..Contract::default()
-                };
-                self.deployments
-                    .insert(e.deployment_id.to_string(), (purchase, contract));
-            }
-            DeploymentEvent::DeploymentCreated(e) => {
-                if let Some(known) = self.deployments.get_mut(&e.deployment_id.to_string()) {
-                    known.1.recorded = true;
-                }
-            }
-            DeploymentEvent::DeploymentFailed(e) => {
-                if let Some(known) = self.deployments.get_mut(&e.deployment_id.to_string()) {
-                    known.1.given_up = true;
-                }
-            }
-            DeploymentEvent::DeploymentCancelled(e) => {
-                if let Some(known) = self.deployments.get_mut(&e.deployment_id.to_string()) {
-                    known.1.cancelled = true;
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Everything that the rules look at.
@@ -262,6 +239,8 @@ pub async fn observe(stage: &Stage, orders: &[Order], before: Holdings) -> Resul
     stripe(stage, &mut told, &mut unaccounted).await?;
     let payments = stellar(stage, &mut told, &mut unaccounted).await?;
     tfchain(stage, &mut told, &payments, &mut unaccounted).await?;
+    let in_parts = told.swaps.values().filter(|swaps| **swaps > 1).count();
+    stage.say(&format!("{in_parts} purchases were bought in parts"));
     let after = treasury(stage).await?;
     let mut books = std::mem::take(&mut told.books);
     (books.usdc_before, books.tft_before) = (before.usdc, before.tft);
@@ -269,11 +248,6 @@ pub async fn observe(stage: &Stage, orders: &[Order], before: Holdings) -> Resul
     let twins = told.twins.iter();
     let twins = twins.map(|(user, twins)| (user.clone(), u32::try_from(twins.len()).unwrap_or(0)));
     let twins = twins.collect();
-    for (purchase, contract) in std::mem::take(&mut told.deployments).into_values() {
-        if let Some(purchase) = told.purchases.get_mut(&purchase) {
-            purchase.deployments.push(contract);
-        }
-    }
     Ok(Observed {
         purchases: told.purchases.into_values().collect(),
         unaccounted,
@@ -380,7 +354,9 @@ async fn stellar(
                 continue;
             };
             if swap {
+                *told.swaps.entry(purchase.id.clone()).or_default() += 1;
                 purchase.swapped += amount;
+                purchase.swap_cost += units(record["source_amount"].as_str().unwrap_or("0"))?;
             } else if out {
                 purchase.bridge_payments += 1;
             } else {
@@ -421,16 +397,14 @@ async fn tfchain(
             None => unaccounted.push(format!("{times} mints of {hash}")),
         }
     }
-    let contracts = told.deployments.values_mut().map(|(_, contract)| contract);
-    let mut by_hash: HashMap<String, &mut Contract> = contracts
-        .map(|contract| (contract.hash.clone(), contract))
-        .collect();
-    for (hash, times) in counts["by_hash"].as_object().into_iter().flatten() {
-        match by_hash.get_mut(hash) {
-            Some(contract) => contract.created = count(times),
-            None => unaccounted.push(format!("{times} contracts with hash {hash}")),
+    for (purchase, contract) in told.deployments.contracts(&counts) {
+        if let Some(purchase) = told.purchases.get_mut(&purchase) {
+            purchase.deployments.push(contract);
         }
     }
+    let (wrong, ends) = told.deployments.check(&counts);
+    unaccounted.extend(wrong);
+    stage.say(&format!("deployments: {ends}"));
     let recorded: usize = told.twins.values().map(BTreeSet::len).sum();
     if counts["twins"] != json!(recorded) {
         unaccounted.push(format!(

@@ -1,4 +1,5 @@
-//! A market that now and then has too little TFT, or asks more than any purchase may cost.
+//! A market that now and then has too little TFT, only a part of what is wanted, or asks more than any
+//! purchase may cost.
 
 use super::dice::Dice;
 use super::stage::{HORIZON, Stage};
@@ -7,6 +8,7 @@ use counterparties_stellar::{AssetId, SecretKey, SetupOperation, sign_setup};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How the market is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +19,8 @@ enum Mood {
     Dear,
     /// Nearly nothing is offered.
     Empty,
+    /// Too little for a purchase, again and again: what is bought is bought in parts.
+    Thin,
 }
 
 /// Ten to twenty seconds of trouble after ten to twenty good ones, until the trouble is over.
@@ -35,14 +39,17 @@ async fn swing(stage: &Stage, mut dice: Dice) -> Result<()> {
         if stage.is_over() {
             break;
         }
-        let mood = if dice.percent(50) {
-            Mood::Dear
-        } else {
-            Mood::Empty
-        };
-        book.set(stage, mood).await?;
-        stage.pause(dice.ms(8_000, 26_000)).await;
+        let moods = [Mood::Dear, Mood::Empty, Mood::Thin];
+        let mood = dice.pick(&moods).copied().unwrap_or(Mood::Thin);
+        stage.say(&format!("market     {mood:?}"));
+        let until = Instant::now() + dice.ms(8_000, 26_000);
+        while Instant::now() < until && !stage.is_over() {
+            book.set(stage, mood).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            stage.pause(left.min(mood.lasts())).await;
+        }
         book.set(stage, Mood::Good).await?;
+        stage.say("market     Good");
     }
     book.set(stage, Mood::Good).await
 }
@@ -61,6 +68,20 @@ const OFFERED: i64 = 600_000 * 10_000_000;
 
 /// What is left of each offer when there is nearly nothing: enough that the offer stays.
 const LEFT: i64 = 10_000;
+
+/// What the cheapest offer has when the books are thin: more than half of a purchase of 251 TFT.
+const THIN: i64 = 150 * 10_000_000;
+
+impl Mood {
+    /// How long the offers are left as they are.
+    const fn lasts(self) -> Duration {
+        match self {
+            // What was bought comes back.
+            Self::Thin => Duration::from_millis(1_000),
+            Self::Good | Self::Dear | Self::Empty => Duration::from_secs(3_600),
+        }
+    }
+}
 
 impl Book {
     async fn read(stage: &Stage) -> Result<Self> {
@@ -92,12 +113,22 @@ impl Book {
 
     /// Changes all offers; each keeps its id, so doing it again changes nothing.
     async fn set(&self, stage: &Stage, mood: Mood) -> Result<()> {
+        let price = |(_, (n, d)): &&(i64, (i32, i32))| (i64::from(*n) << 32) / i64::from(*d);
+        let cheapest = self
+            .offers
+            .iter()
+            .min_by_key(price)
+            .map(|(offer, _)| *offer);
         let sell = |(offer, (n, d)): &(i64, (i32, i32))| SetupOperation::Sell {
             offer: *offer,
             account: self.maker.clone(),
             selling: self.tft.clone(),
             buying: self.usdc.clone(),
-            amount: if mood == Mood::Empty { LEFT } else { OFFERED },
+            amount: match mood {
+                Mood::Good | Mood::Dear => OFFERED,
+                Mood::Thin if cheapest == Some(*offer) => THIN,
+                Mood::Thin | Mood::Empty => LEFT,
+            },
             price: if mood == Mood::Dear {
                 (n * 3, d * 2)
             } else {
@@ -125,7 +156,6 @@ impl Book {
             .send()
             .await?;
         sent.error_for_status().context("changing the market")?;
-        stage.say(&format!("market     {mood:?}"));
         Ok(())
     }
 }

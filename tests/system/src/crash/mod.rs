@@ -3,6 +3,8 @@
 //! people buy. What counts is counted at the counterparties afterwards.
 
 mod chain;
+mod deployed;
+pub mod deployers;
 mod deposits;
 mod dice;
 pub mod faults;

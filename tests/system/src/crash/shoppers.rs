@@ -1,5 +1,6 @@
 //! People who buy, whatever happens: they send a command again, with its key, until it is taken.
 
+use super::deployers::{self, Deploys};
 use super::dice::Dice;
 use super::gather::units;
 use super::stage::{HORIZON, STRIPE, Stage};
@@ -55,7 +56,11 @@ pub async fn run(stage: Arc<Stage>, mut dice: Dice) -> Result<Vec<Order>> {
             85..93 => Manner::NeverPays,
             _ => Manner::PaysTooLate,
         };
-        let deploys = dice.percent(75);
+        let deploys = if dice.percent(75) {
+            Deploys::AndChanges
+        } else {
+            Deploys::Nothing
+        };
         let hesitates = dice.ms(0, 2_000);
         let stage = Arc::clone(&stage);
         people.push(tokio::spawn(async move {
@@ -77,13 +82,13 @@ pub async fn buy(
     stage: &Stage,
     number: usize,
     manner: Manner,
-    deploys: bool,
+    deploys: Deploys,
     hesitates: Duration,
 ) -> Result<Order> {
     let buyer = &stage.buyers[number % stage.buyers.len()];
     let key = format!("crash-{}-{number}", stage.plan.seed);
     let (nobody, tft) = (json!({}), json!({"tft": "250"}));
-    let (quote_key, deployment_key) = (format!("{key}-quote"), format!("{key}-deployment"));
+    let quote_key = format!("{key}-quote");
     again("registering", || {
         buyer.command("/users", "register", &nobody, 0)
     })
@@ -110,49 +115,59 @@ pub async fn buy(
     })
     .await?;
     let purchase = text(&ordered, "purchase_id")?;
-    if deploys {
-        let body = json!({
-            "node_id": 1 + number % 10,
-            "data": format!("{{\"name\":\"{key}\"}}"),
-            "purchase_id": purchase,
-        });
-        again("asking for a deployment", || {
-            buyer.command("/deployments", &deployment_key, &body, 0)
-        })
-        .await?;
-    }
+    let deployed = deployers::deploy(buyer, number, deploys, &key, &purchase).await?;
     let order = Order {
         purchase: purchase.clone(),
     };
     let path = format!("/purchases/{purchase}");
-    if by_usdc {
-        deposit(stage, buyer, &path, number, manner, hesitates).await?;
-        return Ok(order);
-    }
+    let pays = async {
+        if by_usdc {
+            deposit(stage, buyer, &path, number, manner, hesitates).await
+        } else {
+            by_card(stage, buyer, &path, manner, hesitates).await
+        }
+    };
+    let changes = async {
+        if deploys == Deploys::AndChanges {
+            deployers::changes(stage, buyer, &key, &deployed).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::try_join!(pays, changes)?;
+    Ok(order)
+}
+
+/// Pays by card, once there is a PaymentIntent.
+async fn by_card(
+    stage: &Stage,
+    buyer: &Buyer,
+    path: &str,
+    manner: Manner,
+    hesitates: Duration,
+) -> Result<()> {
     let seen = again("waiting for the PaymentIntent", || async {
-        let seen = buyer.query(&path).await?;
+        let seen = buyer.query(path).await?;
         let ready = seen["intent_id"].is_string() || over(&seen);
         if ready { Ok(seen) } else { bail!("{seen}") }
     })
     .await?;
     let Some(intent) = seen["intent_id"].as_str().map(ToOwned::to_owned) else {
-        return Ok(order);
+        return Ok(());
     };
     tokio::time::sleep(hesitates).await;
     match manner {
         Manner::Pays => {}
-        Manner::NeverPays => return Ok(order),
+        Manner::NeverPays => return Ok(()),
         Manner::PaysInBadTimes => bad_times(stage).await,
         Manner::PaysTooLate => {
             again("waiting for the end", || async {
-                let seen = buyer.query(&path).await?;
+                let seen = buyer.query(path).await?;
                 if over(&seen) { Ok(()) } else { bail!("{seen}") }
             })
             .await?;
         }
     }
-    pay(stage, &intent).await?;
-    Ok(order)
+    pay(stage, &intent).await
 }
 
 /// Pays by USDC as the instructions say: in one payment, in two, a little too much, or in a
@@ -279,7 +294,7 @@ async fn pay(stage: &Stage, intent: &str) -> Result<()> {
 }
 
 /// Does it until it succeeds.
-async fn again<T, W>(what: &str, attempt: impl Fn() -> W) -> Result<T>
+pub async fn again<T, W>(what: &str, attempt: impl Fn() -> W) -> Result<T>
 where
     W: Future<Output = Result<T>>,
 {
