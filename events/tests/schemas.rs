@@ -63,10 +63,15 @@ fn shrink(value: &mut Value) {
     match value {
         Value::Record(fields) => {
             for (name, value) in fields {
-                if name == "twin_id" || name == "node_id" {
-                    *value = Value::Long(4_000_000_000);
-                } else {
-                    shrink(value);
+                let id = name == "twin_id" || name == "node_id";
+                match value {
+                    Value::Long(n) if id => *n = 4_000_000_000,
+                    Value::Union(_, value) => {
+                        if let (true, Value::Long(n)) = (id, &mut **value) {
+                            *n = 4_000_000_000;
+                        }
+                    }
+                    value => shrink(value),
                 }
             }
         }

@@ -379,6 +379,8 @@ fn arrived(mail: &str) -> Option<String> {
     let mut headers = headers.lines();
     let subject = headers.find(|line| line.starts_with("Subject: "))?;
     let told = subject.contains("have arrived");
+    // Quoted-printable breaks long lines so.
+    let text = text.replace("=\n", "");
     told.then(|| format!("  {subject}\n\n  {}", text.trim().replace('\n', "\n  ")))
 }
 

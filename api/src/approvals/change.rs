@@ -103,7 +103,7 @@ pub(super) async fn ask(
         approval_id: id,
         action: approval.action,
         target: approval.target.clone(),
-        twin_id: approval.twin,
+        twin_id: approval.twin.map(|twin| i64::from(twin.0)),
         amount: approval.sum.as_ref().map(|sum| sum.minor),
         asset: approval.sum.as_ref().map(|sum| sum.asset.clone()),
         threshold,

@@ -5,7 +5,7 @@ use super::{PASSWORD, People, now, text};
 use api::auth::accounts;
 use api::auth::passwords::Passwords;
 use api::auth::rules::Role;
-use events::ids::{ApplicationId, UserId};
+use events::ids::{ApplicationId, EventId, UserId};
 use serde_json::{Value, json};
 use sqlx::Row;
 
@@ -70,9 +70,10 @@ async fn submit(world: &World, who: &Somebody, farm: &str) -> String {
 }
 
 async fn act(world: &World, who: &Somebody, id: &str, verb: &str, body: &Value) -> Answer {
-    let key = format!("{verb} {id} {body} {}", who.user);
+    // The same command has the same key, however long it is.
+    let key = EventId::derive(&[verb, id, &body.to_string(), &who.user.to_string()]);
     let path = format!("/node-applications/{id}/{verb}");
-    world.post(&path, &who.token, &key, body).await
+    world.post(&path, &who.token, &key.to_string(), body).await
 }
 
 async fn attach(

@@ -44,6 +44,10 @@ const TEMPLATES: &[(&str, &str)] = &[
     english!("treasury_low"),
     english!("treasury_restored"),
     english!("purchase_alarmed"),
+    english!("node_application_approved"),
+    english!("node_application_rejected"),
+    english!("node_application_changes_requested"),
+    english!("node_application_waits"),
 ];
 
 /// A kind has no template, or a figure is missing in it: a fault of ours.
