@@ -163,10 +163,10 @@ def test_what_is_not_our_usdc_goes_back_to_its_sender_once(world, wallet):
 
 
 def test_what_is_set_aside_is_claimed_and_pays(world, wallet):
-    purchase = order(world, "usdc-aside")
+    # More than the credit that there is.
+    purchase = order(world, "usdc-aside", tft="250")
     told = world.get(f"/deposits/instructions?purchase={purchase}")
-    # Something, even where there is credit enough already.
-    missing = max(Decimal(told["amount"]) - credit(world), Decimal("0.5"))
+    missing = Decimal(told["amount"]) - credit(world)
     transaction = wallet.set_aside(told["account"], str(missing), memo=IdMemo(int(told["memo"])))
     world.ended(purchase, "settled")
     deposit = deposit_of(world, transaction, "credited")

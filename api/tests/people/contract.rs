@@ -177,7 +177,12 @@ async fn a_long_list_comes_in_pages(world: &World) {
         let id = rows.last().unwrap()["id"].as_str().unwrap();
         address = format!("/purchases?limit=3&starting_after={id}");
     }
-    assert_eq!((seen.len(), pages), (7, 3));
+    // Bert has these, and what other tests gave him.
+    for n in 0..7 {
+        let id = PurchaseId::derive(&["contract", &format!("page {n}")]);
+        assert!(seen.contains(&id.to_string()), "page {n}");
+    }
+    assert_eq!(pages, seen.len().div_ceil(3));
     // Somebody else's row is not a place in one's own list.
     let foreign = format!("/purchases?starting_after={last}");
     world
