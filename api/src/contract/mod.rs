@@ -1,7 +1,7 @@
 //! The contract: OpenAPI 3.1, made by utoipa from the routes as they are registered, and its pages.
 //!
 //! A route is registered with what it takes and gives (`#[utoipa::path]`). What holds for all of
-//! them is added by [`common`] from the rules: who may call, which problems may come, which headers
+//! them is added by `common` from the rules: who may call, which problems may come, which headers
 //! an answer has.
 
 pub(crate) mod common;

@@ -70,7 +70,7 @@ pub trait Mailer: Send + Sync {
 /// One text message to one phone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text {
-    /// What tells it from others to the same phone; the text ends in it, see [`reference`].
+    /// What tells it from others to the same phone; the text ends in it, see [`reference()`].
     pub id: EventId,
     /// Number in E.164, `+…`.
     pub to: String,
