@@ -283,6 +283,7 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     fn assigned(&mut self, partitions: &[i32]) -> Result<(), Exit> {
         pass(Point::Assigned);
+        self.unpause(partitions)?;
         for consumed in self.log.committed(partitions).map_err(self.lost())? {
             let partition = consumed.partition;
             let end = self.log.end(partition).map_err(self.lost())?;
@@ -508,6 +509,18 @@ impl<'a, L: Logic> Worker<'a, L> {
             }
         }
         Ok(())
+    }
+
+    /// A client keeps paused what was taken from it while it was, and gives no record of it when it
+    /// comes back: it would be folded for ever. Where the counterparty is still down, what is live
+    /// is paused again.
+    fn unpause(&mut self, assigned: &[i32]) -> Result<(), Exit> {
+        let mut all = assigned.to_vec();
+        if self.paused {
+            all.extend(self.partitions.keys());
+            self.paused = false;
+        }
+        self.log.pause(&all, false).map_err(self.lost())
     }
 
     /// While the counterparty is down nothing more is taken in.
