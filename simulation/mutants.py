@@ -152,6 +152,13 @@ MUTANTS = [
         "            let end = self.log.end(partition).map_err(self.lost())?.min(1);",
     ),
     (
+        "what comes back stays paused",
+        "a partition that is assigned is read, whatever was when it was taken away",
+        "pipeline/src/worker.rs",
+        "        self.log.pause(partitions, false).map_err(self.lost())?;\n",
+        "",
+    ),
+    (
         "effect before the record is owned",
         "whoever signs proves first that the work is still its own",
         "pipeline/src/executor.rs",

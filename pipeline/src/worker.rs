@@ -53,6 +53,7 @@ struct Partition<L> {
     /// Dead letters found in the fold; they go out with the partition's first offsets.
     dead_letters: Vec<Append>,
     awaited: Awaited,
+    paused: bool,
 }
 
 pub(crate) enum Exit {
@@ -75,7 +76,6 @@ pub(crate) struct Worker<'a, L: Logic> {
     gauges_at: Instant,
     lost_at: Instant,
     committed: BTreeMap<i32, i64>,
-    paused: bool,
     /// Looks in a row for the rest of a fold that found nothing.
     in_vain: u32,
 }
@@ -111,7 +111,6 @@ impl<'a, L: Logic> Worker<'a, L> {
             gauges_at: now,
             lost_at: now,
             committed: BTreeMap::new(),
-            paused: false,
             in_vain: 0,
         })
     }
@@ -283,7 +282,9 @@ impl<'a, L: Logic> Worker<'a, L> {
 
     fn assigned(&mut self, partitions: &[i32]) -> Result<(), Exit> {
         pass(Point::Assigned);
-        self.unpause(partitions)?;
+        // A client keeps paused what was taken from it while it was, and gives no record of it when
+        // it comes back: it would be folded for ever.
+        self.log.pause(partitions, false).map_err(self.lost())?;
         for consumed in self.log.committed(partitions).map_err(self.lost())? {
             let partition = consumed.partition;
             let end = self.log.end(partition).map_err(self.lost())?;
@@ -312,6 +313,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     due: None,
                     dead_letters: Vec::new(),
                     awaited: Awaited::default(),
+                    paused: false,
                 },
             );
         }
@@ -511,37 +513,24 @@ impl<'a, L: Logic> Worker<'a, L> {
         Ok(())
     }
 
-    /// A client keeps paused what was taken from it while it was, and gives no record of it when it
-    /// comes back: it would be folded for ever. Where the counterparty is still down, what is live
-    /// is paused again.
-    fn unpause(&mut self, assigned: &[i32]) -> Result<(), Exit> {
-        let mut all = assigned.to_vec();
-        if self.paused {
-            all.extend(self.partitions.keys());
-            self.paused = false;
-        }
-        self.log.pause(&all, false).map_err(self.lost())
-    }
-
     /// While the counterparty is down nothing more is taken in.
     fn pause_or_resume(&mut self) -> Result<(), Exit> {
         let Some(gate) = &self.plan.gate else {
             return Ok(());
         };
-        let open = gate.is_down();
-        if open == self.paused {
+        let down = gate.is_down();
+        let mut turned = Vec::new();
+        for (id, entry) in &mut self.partitions {
+            if matches!(entry.phase, Phase::Live) && entry.paused != down {
+                entry.paused = down;
+                metrics::partition_state(self.plan.name, *id, if down { 3 } else { 2 });
+                turned.push(*id);
+            }
+        }
+        if turned.is_empty() {
             return Ok(());
         }
-        let live: Vec<i32> = self
-            .partitions
-            .iter()
-            .filter(|(_, p)| matches!(p.phase, Phase::Live))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &live {
-            metrics::partition_state(self.plan.name, *id, if open { 3 } else { 2 });
-        }
-        if open {
+        if down {
             tracing::warn!(
                 processor = self.plan.name,
                 "the counterparty is down: partitions are paused"
@@ -549,9 +538,7 @@ impl<'a, L: Logic> Worker<'a, L> {
         } else {
             tracing::info!(processor = self.plan.name, "partitions are resumed");
         }
-        self.log.pause(&live, open).map_err(self.lost())?;
-        self.paused = open;
-        Ok(())
+        self.log.pause(&turned, down).map_err(self.lost())
     }
 
     /// Positions of live partitions, with their cursors, and whether they moved.

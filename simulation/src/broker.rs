@@ -430,8 +430,8 @@ impl Log for Connection {
             if let Rebalance::Revoked(partitions) = change {
                 for partition in partitions {
                     if let Some(member) = group.members.get_mut(&self.slot) {
+                        // A pause stays, as it does in librdkafka.
                         member.assigned.remove(partition);
-                        member.paused.remove(partition);
                     }
                     group.owners.remove(partition);
                     if let Some(target) = group.moving.remove(partition) {
