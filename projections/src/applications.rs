@@ -192,15 +192,11 @@ pub(crate) async fn apply(
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let entries: Vec<(&Entry, Said<'_>)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::Application(event) => said(event).map(|said| (*entry, said)),
-            AnyEvent::Purchase(_)
-            | AnyEvent::Deployment(_)
-            | AnyEvent::User(_)
-            | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::Application(event) = &entry.event else {
+                return None;
+            };
+            said(event).map(|said| (*entry, said))
         })
         .collect();
     if entries.is_empty() {

@@ -126,20 +126,14 @@ fn fold(credit: &mut Credit, change: Change) {
 pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(), sqlx::Error> {
     let entries: Vec<(&Entry, TwinId, Change)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::Deposit(event) => {
-                // The same event may stand in the deposit's own aggregate, too.
-                let (twin, change) = change_of(event)?;
-                let own = entry.envelope.subject == credit_key(twin);
-                own.then_some((*entry, twin, change))
-            }
-            AnyEvent::Purchase(_)
-            | AnyEvent::Deployment(_)
-            | AnyEvent::User(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_)
-            | AnyEvent::Application(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::Deposit(event) = &entry.event else {
+                return None;
+            };
+            // The same event may stand in the deposit's own aggregate, too.
+            let (twin, change) = change_of(event)?;
+            let own = entry.envelope.subject == credit_key(twin);
+            own.then_some((*entry, twin, change))
         })
         .collect();
     if entries.is_empty() {

@@ -367,15 +367,11 @@ fn fold(
 pub(crate) async fn apply(tx: &mut PgConnection, fresh: &[&Entry]) -> Result<(), sqlx::Error> {
     let entries: Vec<(&Entry, &DepositEvent)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::Deposit(event) => Some((*entry, event.as_ref())),
-            AnyEvent::Purchase(_)
-            | AnyEvent::Deployment(_)
-            | AnyEvent::User(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_)
-            | AnyEvent::Application(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::Deposit(event) = &entry.event else {
+                return None;
+            };
+            Some((*entry, event.as_ref()))
         })
         .collect();
     if entries.is_empty() {

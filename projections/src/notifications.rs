@@ -410,15 +410,11 @@ pub(crate) async fn apply(
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let entries: Vec<(&Entry, &NotificationEvent)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::Notification(event) => Some((*entry, &**event)),
-            AnyEvent::Purchase(_)
-            | AnyEvent::Deployment(_)
-            | AnyEvent::User(_)
-            | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Application(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::Notification(event) = &entry.event else {
+                return None;
+            };
+            Some((*entry, &**event))
         })
         .collect();
     let mut changed = BTreeSet::new();

@@ -470,17 +470,11 @@ pub(crate) async fn apply(
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let entries: Vec<(&Entry, &PurchaseEvent, Uuid)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::Purchase(event) => {
-                purchase_of(event).map(|id| (*entry, event.as_ref(), id.uuid()))
-            }
-            AnyEvent::Deployment(_)
-            | AnyEvent::User(_)
-            | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_)
-            | AnyEvent::Application(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::Purchase(event) = &entry.event else {
+                return None;
+            };
+            purchase_of(event).map(|id| (*entry, event.as_ref(), id.uuid()))
         })
         .collect();
     if entries.is_empty() {

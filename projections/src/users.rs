@@ -122,15 +122,11 @@ pub(crate) async fn apply(
 ) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     let entries: Vec<(&Entry, &UserEvent, Uuid)> = fresh
         .iter()
-        .filter_map(|entry| match &entry.event {
-            AnyEvent::User(event) => user_of(event).map(|id| (*entry, event, id.uuid())),
-            AnyEvent::Purchase(_)
-            | AnyEvent::Deployment(_)
-            | AnyEvent::Deposit(_)
-            | AnyEvent::Treasury(_)
-            | AnyEvent::Notification(_)
-            | AnyEvent::Application(_)
-            | AnyEvent::Approval(_) => None,
+        .filter_map(|entry| {
+            let AnyEvent::User(event) = &entry.event else {
+                return None;
+            };
+            user_of(event).map(|id| (*entry, event, id.uuid()))
         })
         .collect();
     if entries.is_empty() {
