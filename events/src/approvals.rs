@@ -1,7 +1,7 @@
 //! Events of the `approvals` topic, keyed by approval id: what operators do with other people's
 //! money and with records that cannot be read, and who agreed to it.
 
-use crate::ids::{ApprovalId, EventId, UserId};
+use crate::ids::{ApprovalId, EventId, TwinId, UserId};
 use crate::schema::event_set;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -45,8 +45,8 @@ pub struct ApprovalRequested {
     /// What it is done to: `processor/partition/offset` of a dead letter, a deposit's id, a
     /// purchase's, or what is paid by the treasury.
     pub target: String,
-    /// Number of the twin whose credit a deposit becomes.
-    pub twin_id: Option<i64>,
+    /// The twin whose credit a deposit becomes.
+    pub twin_id: Option<TwinId>,
     /// How much is moved, in minor units of the asset; `None` where nobody can say.
     pub amount: Option<i64>,
     /// `USDC`, `XLM`, `TFT` or `CODE:ISSUER` in 10^-7 units, or a currency of ISO 4217.
