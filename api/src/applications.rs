@@ -15,7 +15,7 @@ use crate::auth::Reader;
 use crate::auth::rules::Role;
 use crate::body::Command;
 use crate::contract::{Routes, common, query};
-use crate::idempotency::{self, Fingerprint, Key};
+use crate::idempotency::{self, Key};
 use crate::page::Page;
 use crate::problem::{Kind, Problem};
 use crate::purchases::MomentView;
@@ -201,11 +201,7 @@ async fn submit(
     key: Key,
     Command(apply): Command<Apply>,
 ) -> Result<Response, Problem> {
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications", &apply)?,
-    };
+    let asked = Asked::of(reader.user, &key, "node-applications", &apply)?;
     let (id, hit) = change::submit(&state, &asked, &apply).await?;
     answer(&state, &reader, id, hit, StatusCode::CREATED).await
 }
@@ -261,11 +257,12 @@ async fn resubmit(
         return Err(missing());
     }
     let offered = apply.checked(&state)?;
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/resubmit", &(&id, &apply))?,
-    };
+    let asked = Asked::of(
+        reader.user,
+        &key,
+        "node-applications/resubmit",
+        &(&id, &apply),
+    )?;
     let change = Change::Resubmit(Box::new(offered));
     changed(&state, &reader, &id, &asked, change).await
 }
@@ -291,11 +288,12 @@ async fn withdraw(
     Path(id): Path<String>,
     Command(body): Command<Withdraw>,
 ) -> Result<Response, Problem> {
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/withdraw", &(&id, &body))?,
-    };
+    let asked = Asked::of(
+        reader.user,
+        &key,
+        "node-applications/withdraw",
+        &(&id, &body),
+    )?;
     changed(&state, &reader, &id, &asked, Change::Withdraw).await
 }
 

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use events::deployments::{DeploymentEvent, DeploymentRequested};
-use events::ids::{BatchId, ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId, UserId};
+use events::ids::{BatchId, ContractId, DeploymentId, NodeId, PurchaseId, TwinId, UserId};
 use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use order::{Order, Wanted};
@@ -290,10 +290,9 @@ async fn command_of(
     event: impl Into<DeploymentEvent>,
     headers: &HeaderMap,
 ) -> Result<Position, Problem> {
-    let user = user.to_string();
     let append = Append {
-        key: user.clone(),
-        id: EventId::derive(&["command", &user, key.as_str()]),
+        key: user.to_string(),
+        id: key.event_id(user),
         correlation,
         trace: trace::of(headers),
         time: state.now(),

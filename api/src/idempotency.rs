@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use events::ids::UserId;
+use events::ids::{EventId, UserId};
 use events::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,6 +27,11 @@ pub(crate) struct Key(String);
 impl Key {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Id of the event that a command with this key appends: the same however often it is sent.
+    pub(crate) fn event_id(&self, user: UserId) -> EventId {
+        EventId::derive(&["command", &user.to_string(), &self.0])
     }
 
     fn parse(value: &[u8]) -> Result<Self, Problem> {

@@ -55,7 +55,7 @@ pub(crate) async fn append(
 ) -> Result<Position, Problem> {
     let append = Append {
         key: user.to_string(),
-        id: EventId::derive(&["command", &user.to_string(), key.as_str()]),
+        id: key.event_id(user),
         correlation: user.to_string(),
         trace: trace::of(headers),
         time: state.now(),

@@ -14,7 +14,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
+use events::ids::{PurchaseId, QuoteId, TwinId, UserId};
 use events::purchases::{Funding, PurchaseEvent, PurchaseRequested};
 use projections::progress::Position;
 use projections::purchases::{Purchase, State as Stage};
@@ -283,7 +283,7 @@ async fn append(
     let id = event.purchase_id;
     let append = Append {
         key: id.to_string(),
-        id: EventId::derive(&["command", &event.user_id.to_string(), key.as_str()]),
+        id: key.event_id(event.user_id),
         correlation: id.to_string(),
         trace: trace::of(headers),
         time: state.now(),

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use events::ids::{EventId, UserId};
+use events::ids::UserId;
 use events::users::{UserEvent, UserRegistered};
 use projections::users::User;
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ async fn register(
     } else {
         let append = Append {
             key: user.to_string(),
-            id: EventId::derive(&["command", &user.to_string(), key.as_str()]),
+            id: key.event_id(user),
             correlation: user.to_string(),
             trace: trace::of(&headers),
             time: state.now(),

@@ -14,7 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
-use events::ids::{EndpointId, EventId, NotificationId, UserId};
+use events::ids::{EndpointId, NotificationId, UserId};
 use events::notifications::{
     ResendRequested, WebhookEndpointAdded, WebhookEndpointEnabled, WebhookEndpointRemoved,
 };
@@ -376,14 +376,13 @@ async fn rotate(
     let endpoint = standing(&state, user, &id).await?;
     let fingerprint = Fingerprint::of("webhook-endpoints/rotate", &endpoint.id)?;
     let (hit, _) = claimed(&state, user, &key, &endpoint, &fingerprint).await?;
-    let command = EventId::derive(&["command", &user.to_string(), key.as_str()]);
     let mut tx = state.pool.begin().await?;
     let new = sqlx::query(
         "INSERT INTO webhook_rotations (endpoint_id, command) VALUES ($1, $2)
          ON CONFLICT DO NOTHING",
     )
     .bind(endpoint.id.uuid())
-    .bind(command.uuid())
+    .bind(key.event_id(user).uuid())
     .execute(&mut *tx)
     .await?
     .rows_affected();

@@ -18,6 +18,7 @@ use events::applications::{
 };
 use events::ids::{ApplicationId, EventId, UserId};
 use events::time::Timestamp;
+use serde::Serialize;
 
 /// A change with what it brings.
 pub(super) enum Change {
@@ -44,14 +45,32 @@ impl Change {
 
 /// Whose command it is.
 pub(super) struct Asked<'a> {
-    pub by: UserId,
-    pub key: &'a Key,
-    pub fingerprint: Fingerprint,
+    by: UserId,
+    key: &'a Key,
+    fingerprint: Fingerprint,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// The command of `by` under this key: its route and content.
+    ///
+    /// # Errors
+    /// When the content cannot be written as JSON.
+    pub fn of<T: Serialize>(
+        by: UserId,
+        key: &'a Key,
+        route: &'static str,
+        content: &T,
+    ) -> Result<Self, Problem> {
+        let fingerprint = Fingerprint::of(route, content)?;
+        Ok(Self {
+            by,
+            key,
+            fingerprint,
+        })
+    }
+
     fn event_id(&self) -> EventId {
-        EventId::derive(&["command", &self.by.to_string(), self.key.as_str()])
+        self.key.event_id(self.by)
     }
 
     /// Whether this command was taken before; a key that stands for another one is refused.

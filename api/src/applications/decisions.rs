@@ -4,7 +4,7 @@ use super::change::{Asked, Change};
 use super::{View, changed, reason};
 use crate::auth::Reader;
 use crate::body::Command;
-use crate::idempotency::{Fingerprint, Key};
+use crate::idempotency::Key;
 use crate::problem::Problem;
 use crate::state::ApiState;
 use axum::extract::{Path, State};
@@ -55,11 +55,12 @@ pub(super) async fn approve(
     Path(id): Path<String>,
     Command(body): Command<Approve>,
 ) -> Result<Response, Problem> {
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/approve", &(&id, &body))?,
-    };
+    let asked = Asked::of(
+        reader.user,
+        &key,
+        "node-applications/approve",
+        &(&id, &body),
+    )?;
     changed(&state, &reader, &id, &asked, Change::Approve(body.revision)).await
 }
 
@@ -79,11 +80,7 @@ pub(super) async fn reject(
     Path(id): Path<String>,
     Command(body): Command<Because>,
 ) -> Result<Response, Problem> {
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/reject", &(&id, &body))?,
-    };
+    let asked = Asked::of(reader.user, &key, "node-applications/reject", &(&id, &body))?;
     let change = Change::Reject(body.revision, body.reason()?);
     changed(&state, &reader, &id, &asked, change).await
 }
@@ -104,11 +101,12 @@ pub(super) async fn request_changes(
     Path(id): Path<String>,
     Command(body): Command<Because>,
 ) -> Result<Response, Problem> {
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/request-changes", &(&id, &body))?,
-    };
+    let asked = Asked::of(
+        reader.user,
+        &key,
+        "node-applications/request-changes",
+        &(&id, &body),
+    )?;
     let change = Change::RequestChanges(body.revision, body.reason()?);
     changed(&state, &reader, &id, &asked, change).await
 }

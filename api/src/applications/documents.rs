@@ -6,7 +6,7 @@ use super::rows::{self, Document};
 use super::{View, changed, seen, sees_private};
 use crate::auth::Reader;
 use crate::body;
-use crate::idempotency::{Fingerprint, Key};
+use crate::idempotency::Key;
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use axum::body::Bytes;
@@ -88,11 +88,7 @@ pub(super) async fn attach(
     let kind = kind_of(&kind)?;
     let sha256 = hex::encode(Sha256::digest(&upload.content));
     let said = (&id, kind, upload.content_type, &sha256);
-    let asked = Asked {
-        by: reader.user,
-        key: &key,
-        fingerprint: Fingerprint::of("node-applications/documents", &said)?,
-    };
+    let asked = Asked::of(reader.user, &key, "node-applications/documents", &said)?;
     let document = Document {
         kind,
         content_type: upload.content_type.to_owned(),

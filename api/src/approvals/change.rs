@@ -35,10 +35,6 @@ pub(super) fn missing() -> Problem {
     Problem::new(Kind::NotFound, "there is no approval with this id")
 }
 
-fn command_id(user: UserId, key: &Key) -> EventId {
-    EventId::derive(&["command", &user.to_string(), key.as_str()])
-}
-
 /// Of a key that stands for another command.
 fn reused() -> Problem {
     Problem::new(
@@ -103,7 +99,7 @@ pub(super) async fn ask(
         approval_id: id,
         action: approval.action,
         target: approval.target.clone(),
-        twin_id: approval.twin.map(|twin| i64::from(twin.0)),
+        twin_id: approval.twin,
         amount: approval.sum.as_ref().map(|sum| sum.minor),
         asset: approval.sum.as_ref().map(|sum| sum.asset.clone()),
         threshold,
@@ -115,7 +111,7 @@ pub(super) async fn ask(
     };
     tell(&mut tx, id, "requested", event, now).await?;
     if !second_person {
-        grant(&mut tx, &mut approval, by, command_id(by, key), now).await?;
+        grant(&mut tx, &mut approval, by, key.event_id(by), now).await?;
     }
     tx.commit().await?;
     state.outbox.notify_one();
@@ -150,7 +146,7 @@ pub(super) async fn decide(
     word: Word,
     reason: Option<String>,
 ) -> Result<bool, Problem> {
-    let (now, command) = (state.now(), command_id(by, key));
+    let (now, command) = (state.now(), key.event_id(by));
     let mut tx = state.pool.begin().await?;
     let mut approval = rows::lock(&mut tx, id).await?.ok_or_else(missing)?;
     if approval.decided_command == Some(command) {
