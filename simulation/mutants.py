@@ -290,6 +290,8 @@ BY_TESTS = {
     # No world has a treasury that runs low.
     "low balance rung twice": ["-p", "processor-treasury", "--test", "crossings"],
 }
+# Only long outages hold partitions paused while they are taken away.
+BY_OUTAGES = {"what comes back stays paused"}
 
 
 def sh(*args, **kwargs):
@@ -323,6 +325,11 @@ def judge(tree, name=None):
         run = cargo(tree, "test", "--quiet", "--locked", *tests)
         failed = re.findall(r"^    (\w+)$", run.stdout, re.M)
         return ("tests", len(failed), "failed: " + ", ".join(failed)) if run.returncode else None
+    if name in BY_OUTAGES:
+        run = subprocess.run([CACHE / "target/debug/simulation", "--outages"], capture_output=True, text=True)
+        cases = re.search(r"^outages: (\d+) cases, (\d+) passed", run.stdout, re.M)
+        failed = int(cases[1]) - int(cases[2]) if cases else 0
+        return ("outages", failed, run.stdout.splitlines()[2].strip()) if run.returncode else None
     run = subprocess.run([CACHE / "target/debug/simulation", "--seeds", str(SEEDS), "--first"],
                          capture_output=True, text=True)
     seeds = re.search(r"^sim: (\d+) seeds", run.stdout, re.M)
@@ -364,7 +371,7 @@ def main():
 
     sync()
     chosen = [m for m in MUTANTS if not wanted or m[0] in wanted]
-    for name in {m[0] if m[0] in BY_TESTS else None for m in chosen}:
+    for name in {m[0] if m[0] in BY_TESTS or m[0] in BY_OUTAGES else None for m in chosen}:
         built = build(tree, name)
         if built.returncode:
             sys.exit(f"mutants: the tree itself does not build:\n{built.stderr}")

@@ -336,6 +336,24 @@ impl Broker {
         })
     }
 
+    /// Every session has ended, as when Kafka was away for longer, and everybody is back at once: each
+    /// member gives all its partitions back and gets them again.
+    pub fn reassign(&self) {
+        for group in self.model().groups.values_mut() {
+            for (partition, slot) in group.owners.clone() {
+                let Some(member) = group.members.get_mut(&slot) else {
+                    continue;
+                };
+                let revoked = Rebalance::Revoked(vec![partition]);
+                if !group.moving.contains_key(&partition) && !member.changes.contains(&revoked) {
+                    group.moving.insert(partition, slot);
+                    member.changes.push(revoked);
+                    (member.wake)();
+                }
+            }
+        }
+    }
+
     /// The session of a member has timed out, if its process is not running.
     pub fn expire(&self, name: &'static str, slot: u32, process: &Process) {
         if process.life() == Life::Running {

@@ -18,6 +18,10 @@ use std::time::Duration;
 const DOWN_AT: Duration = Duration::from_secs(150);
 /// When it comes back.
 const UP_AT: Duration = Duration::from_secs(750);
+/// Meanwhile everybody's partitions are taken away and given back, so often and so far apart: who
+/// comes back to a partition goes on with it.
+const REASSIGNED: u32 = 8;
+const REASSIGNED_EVERY: Duration = Duration::from_secs(53);
 /// The last order.
 const LAST_ORDER: Duration = Duration::from_secs(900);
 /// One order in this many milliseconds.
@@ -91,11 +95,16 @@ fn live(fixture: &Fixture, who: Who, outage: Outage) -> Result<Seen> {
     let outcome = in_time(async {
         let world = World::new(1, &script, fixture, &Trace::default())?.patient();
         world.network().count_calls();
-        let network = world.network().clone();
+        let (network, broker) = (world.network().clone(), world.broker.clone());
         tokio::spawn(async move {
             tokio::time::sleep(DOWN_AT).await;
             network.set_down(Some((who, outage)));
-            tokio::time::sleep(UP_AT.saturating_sub(DOWN_AT)).await;
+            for _ in 0..REASSIGNED {
+                tokio::time::sleep(REASSIGNED_EVERY).await;
+                broker.reassign();
+            }
+            let meanwhile = REASSIGNED_EVERY * REASSIGNED;
+            tokio::time::sleep(UP_AT.saturating_sub(DOWN_AT + meanwhile)).await;
             network.set_down(None);
         });
         let mut processes = world.start_all();
