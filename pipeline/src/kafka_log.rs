@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(10);
 /// How long a question about who has the slot may take.
 const PROBE: Duration = Duration::from_secs(5);
+/// How long after taking a transactional id its new owner may take to join the group.
+const TAKEOVER: Duration = Duration::from_secs(1);
 
 fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
     move |error| Trouble::Lost(format!("{step}: {error}"))
@@ -163,10 +165,13 @@ impl KafkaLog {
             BaseConsumer::from_config_and_context(&config.consumer(name, &instance), group)
                 .map_err(lost("consumer"))?;
         consumer.set_nonempty_callback(wake);
-        consumer.subscribe(&[topic]).map_err(lost("subscribe"))?;
+        // In this order: whoever hears that it is replaced in the group asks whether its
+        // transactional id is taken, too, and by then it must be. Else it takes itself for the
+        // owner, comes back, and two processes take the slot from each other in turns.
         producer
             .init_transactions(config.session_timeout.max(Duration::from_secs(30)))
             .map_err(lost("init transactions"))?;
+        consumer.subscribe(&[topic]).map_err(lost("subscribe"))?;
         let watcher = config.watcher().map_err(lost("watcher"))?;
         Ok(Self {
             name,
@@ -272,12 +277,20 @@ impl KafkaLog {
                 element.set_metadata(entry.metadata());
             }
         }
-        matches!(
-            self.consumer.commit(&again, CommitMode::Sync),
-            Err(KafkaError::ConsumerCommit(
-                RDKafkaErrorCode::FencedInstanceId
-            ))
-        )
+        // Whoever took the transactional id joins right after that.
+        let deadline = Instant::now() + TAKEOVER;
+        loop {
+            let replaced = matches!(
+                self.consumer.commit(&again, CommitMode::Sync),
+                Err(KafkaError::ConsumerCommit(
+                    RDKafkaErrorCode::FencedInstanceId
+                ))
+            );
+            if replaced || Instant::now() > deadline {
+                return replaced;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn fill(&self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
