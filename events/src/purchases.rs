@@ -38,6 +38,7 @@ event_set! {
         PurchaseUnfunded,
         UsdcCompensationRequested,
         UsdcCompensationSettled,
+        UsdcCompensationFailed,
         PurchaseAccounted,
         PurchaseEnded,
         PurchaseAlarmed,
@@ -482,6 +483,21 @@ pub struct UsdcCompensationSettled {
     pub amount: Amount<Usdc>,
     /// Hash of the return, hex.
     pub transaction: String,
+}
+
+/// A part of the USDC cannot be paid to its sender: a person is called, and where nothing was refused it is tried on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsdcCompensationFailed {
+    /// The purchase; also the record key.
+    pub purchase_id: PurchaseId,
+    /// The deposit that it came with.
+    pub deposit_id: String,
+    /// In 10^-7 units.
+    pub amount: Amount<Usdc>,
+    /// Result code of Stellar, or `never_landed`.
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
 }
 
 /// What a settled purchase cost, and what of it is the buyer's.

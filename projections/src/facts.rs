@@ -131,6 +131,10 @@ fn purchase(event: &PurchaseEvent) -> Value {
         PurchaseEvent::UsdcCompensationRequested(e) => json!({
             "amount": coins(e.amount), "portions": portions(&e.portions), "reason": e.reason,
         }),
+        PurchaseEvent::UsdcCompensationFailed(e) => json!({
+            "deposit_id": e.deposit_id, "amount": coins(e.amount), "code": e.code,
+            "detail": e.detail,
+        }),
         PurchaseEvent::UsdcCompensationSettled(e) => json!({
             "deposit_id": e.deposit_id, "amount": coins(e.amount), "transaction": e.transaction,
         }),

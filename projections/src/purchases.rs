@@ -338,6 +338,7 @@ fn fold(
             }
             p.detail = Some(e.reason.clone());
         }
+        PurchaseEvent::UsdcCompensationFailed(e) => p.detail = Some(e.detail.clone()),
         PurchaseEvent::UsdcCompensationSettled(e) => p.refund_id = Some(e.transaction.clone()),
         PurchaseEvent::PurchaseAccounted(e) => {
             p.leftover = Some(e.leftover);
@@ -442,6 +443,7 @@ pub(crate) fn purchase_of(event: &PurchaseEvent) -> Option<PurchaseId> {
         PurchaseEvent::PurchaseUnfunded(e) => e.purchase_id,
         PurchaseEvent::UsdcCompensationRequested(e) => e.purchase_id,
         PurchaseEvent::UsdcCompensationSettled(e) => e.purchase_id,
+        PurchaseEvent::UsdcCompensationFailed(e) => e.purchase_id,
         PurchaseEvent::PurchaseAccounted(e) => e.purchase_id,
         PurchaseEvent::SwapRequested(e) => e.purchase_id,
         PurchaseEvent::SwapCompleted(e) => e.purchase_id,

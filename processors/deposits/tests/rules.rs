@@ -427,6 +427,40 @@ fn a_return_that_fails_is_tried_again_until_an_operator_is_called() {
 }
 
 #[test]
+fn a_return_that_nobody_refuses_is_tried_for_as_long_as_it_takes() {
+    let of = Some(purchase("a"));
+    let unlanded = |attempt| {
+        let DepositEvent::DepositReturnFailed(mut failed) = return_failed(of, attempt) else {
+            panic!("another event")
+        };
+        "never_landed".clone_into(&mut failed.code);
+        DepositEvent::from(failed)
+    };
+    let mut state = given([payment().into(), part_wanted("a", 3)]);
+    for attempt in 1..=12 {
+        let (waiting, out) = when(state, unlanded(attempt));
+        let told = format!("UsdcCompensationFailed to {}", purchase("a"));
+        match attempt {
+            // The purchase is told, so that it is alarmed, too; once.
+            5 => assert_eq!(names(&out), ["DepositAlarmed".to_owned(), told]),
+            _ => assert!(names(&out).is_empty()),
+        }
+        let timers = waiting.timers();
+        assert_eq!(timers.len(), 1);
+        let fired = TimerFired {
+            key: "42".into(),
+            timer: timers[0].name.clone(),
+            due: timers[0].due,
+        };
+        let (next, out) = when(waiting, fired);
+        assert_eq!(names(&out), ["DepositReturnRequested"]);
+        state = next;
+    }
+    let (_, out) = when(state, returned(of, 13));
+    assert_eq!(names(&out)[0], "PartReturned");
+}
+
+#[test]
 fn purchases_give_their_parts_back_but_never_more_than_came() {
     let state = given([payment().into(), part_wanted("a", 3)]);
     assert_eq!(deposit(&state).given_back(), 30_000_000);

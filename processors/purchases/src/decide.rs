@@ -149,6 +149,7 @@ pub fn transition(
         PurchaseEvent::HandoffReturned(event) => book.returned(&mut purchase, event),
         PurchaseEvent::CompensationSettled(event) => book.refunded(&mut purchase, event),
         PurchaseEvent::CompensationFailed(event) => book.refund_failed(&mut purchase, event),
+        PurchaseEvent::UsdcCompensationFailed(event) => book.usdc_held(&purchase, event),
         PurchaseEvent::UsdcCompensationSettled(event) => book.usdc_back(&mut purchase, event),
         PurchaseEvent::RefundOrdered(event) => book.refund_ordered(&mut purchase, event),
         PurchaseEvent::TimerFired(event) => book.timer(&mut purchase, event),

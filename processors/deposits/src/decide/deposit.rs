@@ -9,13 +9,15 @@ use events::deposits::{
 };
 use events::ids::{PurchaseId, TwinId};
 use events::money::{Amount, Usdc};
-use events::purchases::{PurchaseEvent, UsdcCompensationSettled};
+use events::purchases::{PurchaseEvent, UsdcCompensationFailed, UsdcCompensationSettled};
 use events::unmatched::{self, UnmatchedEvent};
 use pipeline::Forward;
 use std::collections::BTreeMap;
 
 /// Attempts at a return before a person is called.
 const RETURN_ATTEMPTS: i32 = 5;
+/// The code of an attempt that the ledger never took.
+const NEVER_LANDED: &str = "never_landed";
 
 /// Why a payment is nobody's credit.
 pub(super) struct Unmatched {
@@ -313,19 +315,36 @@ impl Rulebook<'_> {
         if part.next != Next::UnderWay || part.attempt != event.attempt {
             return;
         }
-        if part.attempt % RETURN_ATTEMPTS != 0 {
-            part.next = Next::At(
-                self.rules
-                    .retry_at(self.now, part.attempt % RETURN_ATTEMPTS),
-            );
+        // What never landed was refused by nobody: it is tried for as long as it takes.
+        let refused = event.code != NEVER_LANDED;
+        let attempt = part.attempt;
+        part.next = if refused && attempt % RETURN_ATTEMPTS == 0 {
+            Next::Held
+        } else {
+            Next::At(self.rules.retry_at(self.now, attempt))
+        };
+        if !(part.next == Next::Held || attempt == RETURN_ATTEMPTS) {
             return;
         }
-        part.next = Next::Held;
+        let (minor, to) = (part.amount, deposit.from.clone());
         let detail = format!(
-            "{} of it cannot be paid to {}: {} {}",
-            part.amount, deposit.from, event.code, event.detail
+            "{minor} of it cannot be paid to {to}: {} {}",
+            event.code, event.detail
         );
-        self.alarm(deposit, "return_failed", detail);
+        self.alarm(deposit, "return_failed", &detail);
+        if let (Some(purchase_id), Ok(amount)) = (event.purchase_id, Amount::from_minor(minor)) {
+            let failed = UsdcCompensationFailed {
+                purchase_id,
+                deposit_id: deposit.id.clone(),
+                amount,
+                code: event.code.clone(),
+                detail,
+            };
+            self.forward(Forward::new::<PurchaseEvent>(
+                purchase_id.to_string(),
+                failed,
+            ));
+        }
     }
 
     pub(super) fn retry(&mut self, deposit: &mut Deposit, timer: &str) {

@@ -79,6 +79,7 @@ fn known(mut known: Known, event: &PurchaseEvent) -> Known {
         | PurchaseEvent::PurchaseFunded(_)
         | PurchaseEvent::PurchaseUnfunded(_)
         | PurchaseEvent::UsdcCompensationSettled(_)
+        | PurchaseEvent::UsdcCompensationFailed(_)
         | PurchaseEvent::PurchaseAccounted(_)
         | PurchaseEvent::PurchaseAlarmed(_)
         | PurchaseEvent::LossBooked(_)

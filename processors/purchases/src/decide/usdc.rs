@@ -10,8 +10,8 @@ use events::deposits::{CreditBooked, CreditReason, DepositEvent, FundsWanted, Pa
 use events::ids::TwinId;
 use events::money::{Amount, Portion, Usdc};
 use events::purchases::{
-    FundsRequested, PurchaseAccounted, PurchaseFunded, PurchaseOutcome, UsdcCompensationRequested,
-    UsdcCompensationSettled,
+    FundsRequested, PurchaseAccounted, PurchaseFunded, PurchaseOutcome, UsdcCompensationFailed,
+    UsdcCompensationRequested, UsdcCompensationSettled,
 };
 use pipeline::Forward;
 
@@ -164,6 +164,17 @@ impl Rulebook<'_> {
             }
         }
         self.usdc_all_back(purchase);
+    }
+
+    /// It is tried on, or a person has it returned; the purchase ends by it all the same.
+    pub(super) fn usdc_held(&mut self, purchase: &Purchase, event: &UsdcCompensationFailed) {
+        let waits = purchase.portions.iter().any(|(portion, receipt)| {
+            portion.deposit_id.as_deref() == Some(event.deposit_id.as_str())
+                && matches!(receipt, Receipt::Refunding { .. })
+        });
+        if let Some(order) = order_of(&purchase.stage).filter(|_| waits) {
+            self.out.alarm(order, "refund_failed", &event.detail);
+        }
     }
 
     fn usdc_all_back(&mut self, purchase: &mut Purchase) {

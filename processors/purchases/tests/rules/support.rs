@@ -8,7 +8,8 @@ use events::purchases::{
     CompensationFailed, CompensationSettled, Funding, HandoffFailed, HandoffReturned,
     HandoffSettled, PaymentIntentCreated, PaymentIntentFailed, PurchaseEvent, PurchaseFunded,
     PurchaseRequested, PurchaseUnfunded, RefundOrdered, StripeEventReceived, SwapCompleted,
-    SwapFailed, SwapFailure, TftSentToBridge, TimerFired, UsdcCompensationSettled,
+    SwapFailed, SwapFailure, TftSentToBridge, TimerFired, UsdcCompensationFailed,
+    UsdcCompensationSettled,
 };
 use events::schema::EventSet;
 use events::time::Timestamp;
@@ -126,6 +127,17 @@ pub fn usdc_back(deposit: &str, coins: u32) -> PurchaseEvent {
         deposit_id: deposit.into(),
         amount: Amount::from_whole(coins),
         transaction: "cc".into(),
+    }
+    .into()
+}
+
+pub fn usdc_held(deposit: &str, coins: u32) -> PurchaseEvent {
+    UsdcCompensationFailed {
+        purchase_id: purchase_id(),
+        deposit_id: deposit.into(),
+        amount: Amount::from_whole(coins),
+        code: "op_no_trust".into(),
+        detail: "no trustline".into(),
     }
     .into()
 }

@@ -4,7 +4,7 @@ use super::support::{
     compensated, compensation_failed, funded, given, handoff_failed, intent_created, intent_failed,
     names, ours, paid, refund_ordered, requested, requested_by_usdc, returned, sent, settled,
     stages, stripe_event, swap_completed, swap_failed, swap_for, timer, told, unfunded, usdc_back,
-    when,
+    usdc_held, when,
 };
 use events::purchases::{PurchaseEvent, SwapFailure};
 
@@ -171,6 +171,12 @@ pub fn facts() -> Vec<Fact> {
         fact("RefundOrdered", "approvals", refund_ordered()),
         fact("CompensationSettled", "payments", compensated("pi_1")),
         fact("CompensationFailed", "payments", compensation_failed(1)),
+        Fact {
+            name: "UsdcCompensationFailed",
+            from: "deposits",
+            event: usdc_held("12", 2),
+            after: vec![],
+        },
         Fact {
             name: "UsdcCompensationSettled, the last",
             from: "deposits",
