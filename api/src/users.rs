@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use events::ids::UserId;
 use events::users::{UserEvent, UserRegistered};
+use projections::balances::Balance;
 use projections::users::User;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,6 +40,35 @@ struct View {
     registered_at: Option<DateTime<Utc>>,
     /// What last went wrong.
     detail: Option<String>,
+    /// What the account holds, once a contract was billed.
+    balance: Option<BalanceView>,
+}
+
+/// What an account on TFChain held when it was last read, and how long that lasts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Balance)]
+struct BalanceView {
+    /// What was free, in TFT.
+    tft: String,
+    /// What the contracts cost in a day, at what they were billed lately, in TFT.
+    spent_per_day_tft: String,
+    /// How long the balance pays for that; `null` when they cost nothing.
+    lasts_seconds: Option<i64>,
+    /// Whether it lasts for less than it should.
+    low: bool,
+    observed_at: DateTime<Utc>,
+}
+
+impl From<Balance> for BalanceView {
+    fn from(balance: Balance) -> Self {
+        Self {
+            tft: balance.balance.to_string(),
+            spent_per_day_tft: balance.spent_per_day.to_string(),
+            lasts_seconds: balance.lasts_seconds,
+            low: balance.low,
+            observed_at: balance.observed_at,
+        }
+    }
 }
 
 fn view(id: UserId, user: Option<&User>) -> View {
@@ -48,6 +78,7 @@ fn view(id: UserId, user: Option<&User>) -> View {
         account: user.and_then(|u| u.account.clone()),
         registered_at: user.map(|u| u.registered_at),
         detail: user.and_then(|u| u.detail.clone()),
+        balance: None,
     }
 }
 
@@ -126,7 +157,7 @@ async fn register(
     ))
 }
 
-/// Shows the caller and their twin.
+/// Shows the caller, their twin and what its account holds.
 #[utoipa::path(
     get,
     path = "/users/me",
@@ -144,7 +175,13 @@ async fn me(
 ) -> Result<Json<View>, Problem> {
     let found = projections::users::get(&state.pool, user).await?;
     match found {
-        Some(found) => Ok(Json(view(user, Some(&found)))),
+        Some(found) => {
+            let balance = projections::balances::get(&state.pool, user).await?;
+            Ok(Json(View {
+                balance: balance.map(BalanceView::from),
+                ..view(user, Some(&found))
+            }))
+        }
         None => Err(Problem::new(
             Kind::NotFound,
             "you are not registered yet; POST /users registers you",

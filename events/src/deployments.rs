@@ -1,5 +1,6 @@
 //! Events of the `deployments` topic, keyed by user id, because a user's chain account is one queue.
 
+mod balances;
 mod chain;
 mod workloads;
 
@@ -8,6 +9,7 @@ use crate::ids::{BatchId, ContractId, DeploymentId, EventId, NodeId, PurchaseId,
 use crate::money::{Amount, Tft};
 use crate::schema::event_set;
 use crate::time::Timestamp;
+pub use balances::{UserBalanceAssessed, UserBalanceObserved, UserBalanceRequested};
 pub use chain::{
     ContractAppeared, ContractBilled, ContractCancelledByChain, ContractUpdatedByOther,
     GracePeriodEnded, GracePeriodStarted,
@@ -48,6 +50,9 @@ event_set! {
         WorkloadDelivered,
         WorkloadRunning,
         WorkloadFailed,
+        UserBalanceRequested,
+        UserBalanceObserved,
+        UserBalanceAssessed,
         TimerFired,
         DeadLetterReleased,
     ]

@@ -40,6 +40,33 @@ pub enum Attempt<P> {
     NoAnswer(String),
 }
 
+impl<P> Find<P> {
+    /// The same with another form of the proof.
+    pub fn map<Q>(self, proof: impl FnOnce(P) -> Q) -> Find<Q> {
+        match self {
+            Self::Landed(p) => Find::Landed(proof(p)),
+            Self::Refused(refusal) => Find::Refused(refusal),
+            Self::Absent => Find::Absent,
+            Self::Pending(reason) => Find::Pending(reason),
+            Self::NoAnswer(reason) => Find::NoAnswer(reason),
+            Self::NeverWill(reason) => Find::NeverWill(reason),
+        }
+    }
+}
+
+impl<P> Attempt<P> {
+    /// The same with another form of the proof.
+    pub fn map<Q>(self, proof: impl FnOnce(P) -> Q) -> Attempt<Q> {
+        match self {
+            Self::Landed(p) => Attempt::Landed(proof(p)),
+            Self::Refused(refusal) => Attempt::Refused(refusal),
+            Self::NotSent(reason) => Attempt::NotSent(reason),
+            Self::Unknown(reason) => Attempt::Unknown(reason),
+            Self::NoAnswer(reason) => Attempt::NoAnswer(reason),
+        }
+    }
+}
+
 /// A definite refusal, in the counterparty's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {

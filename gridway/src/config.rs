@@ -423,6 +423,16 @@ pub const SETTINGS: &[Setting] = &[
         "When a hand-off without a mint raises an alarm.",
     ),
     plain(
+        "GRIDWAY_BALANCE_CHECK_SECONDS",
+        Some("3300"),
+        "How often a user's balance on TFChain is read at most; it is when a contract is billed, once an hour.",
+    ),
+    plain(
+        "GRIDWAY_BALANCE_LASTS_SECONDS",
+        Some("172800"),
+        "How long a user's balance should pay for their contracts; below it they are told.",
+    ),
+    plain(
         "GRIDWAY_STELLAR_DEADLINE_SECONDS",
         Some("120"),
         "How long one attempt on Stellar may take: the transaction's maxTime.",

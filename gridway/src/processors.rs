@@ -190,6 +190,14 @@ fn purchase_rules() -> Result<processor_purchases::Rules> {
     Ok(rules)
 }
 
+fn deployment_rules() -> Result<processor_deployments::decide::Rules> {
+    Ok(processor_deployments::decide::Rules {
+        balance_every: Config::seconds("GRIDWAY_BALANCE_CHECK_SECONDS")?,
+        balance_lasts: Config::seconds("GRIDWAY_BALANCE_LASTS_SECONDS")?,
+        ..processor_deployments::decide::Rules::default()
+    })
+}
+
 fn deposit_rules() -> Result<processor_deposits::Rules> {
     let usdc: AssetId = Config::parse("GRIDWAY_USDC_ASSET")?;
     let mut rules = processor_deposits::Rules::new(usdc.to_string());
@@ -279,7 +287,7 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
             run_executor(hand, stellar_limit()?, codecs, kafka, slot, stop).await?;
         }
         "deployments" => {
-            let policy = processor_deployments::DeploymentPolicy::default();
+            let policy = processor_deployments::DeploymentPolicy::new(deployment_rules()?);
             run_policy(policy, codecs, kafka, slot, stop).await?;
         }
         "contracts" => {

@@ -1,8 +1,8 @@
 //! A batch of records on its way from the log into the tables.
 
 use crate::{
-    applications, changes, credits, db, deployments, deposits, notifications, progress, purchases,
-    timeline, treasury, undecodable, users,
+    applications, balances, changes, credits, db, deployments, deposits, notifications, progress,
+    purchases, timeline, treasury, undecodable, users,
 };
 use crash_points::{Point, pass};
 use events::applications::NodeApplicationEvent;
@@ -124,6 +124,7 @@ pub(crate) async fn apply(
     changed.extend(users::apply(&mut tx, &fresh).await?);
     deposits::apply(&mut tx, &fresh).await?;
     credits::apply(&mut tx, &fresh).await?;
+    balances::apply(&mut tx, &fresh).await?;
     treasury::apply(&mut tx, &fresh).await?;
     changed.extend(notifications::apply(&mut tx, &fresh).await?);
     changed.extend(applications::apply(&mut tx, &fresh).await?);

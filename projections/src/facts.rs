@@ -425,6 +425,18 @@ fn deployment(event: &DeploymentEvent) -> Value {
             "deployment_id": e.deployment_id, "contract_id": e.contract_id, "hash": e.hash,
             "block": e.block,
         }),
+        DeploymentEvent::UserBalanceRequested(e) => json!({
+            "spent": coins(e.spent), "spent_from": e.spent_from.to_string(),
+            "spent_until": e.spent_until.to_string(),
+        }),
+        DeploymentEvent::UserBalanceObserved(e) => json!({
+            "balance": e.balance.map(coins), "observed_at": e.observed_at.to_string(),
+        }),
+        DeploymentEvent::UserBalanceAssessed(e) => json!({
+            "balance": coins(e.balance), "spent_per_day": coins(e.spent_per_day),
+            "lasts_seconds": e.lasts_seconds, "threshold_seconds": e.threshold_seconds,
+            "low": e.low, "observed_at": e.observed_at.to_string(),
+        }),
         DeploymentEvent::TimerFired(e) => json!({ "timer": e.timer, "due": e.due.to_string() }),
         DeploymentEvent::DeadLetterReleased(e) => released(e),
     }

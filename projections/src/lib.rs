@@ -21,6 +21,7 @@ mod metrics;
 mod runner;
 
 pub mod applications;
+pub mod balances;
 pub mod credits;
 pub mod deployments;
 pub mod deposits;

@@ -1,5 +1,6 @@
 //! What must hold in every world, counted at the counterparties and read from the log.
 
+use crate::balances::{self, Readings};
 use crate::broker::Stored;
 use crate::chain::{Chain, Contract as Made, FEE};
 use crate::counts::{Charge, Counts};
@@ -11,7 +12,7 @@ use crate::world::Fixture;
 use events::deployments::DeploymentEvent;
 use events::deposits::{CreditReason, DepositEvent};
 use events::envelope::Envelope;
-use events::ids::{DeploymentId, EventId, PurchaseId, TwinId};
+use events::ids::{DeploymentId, EventId, PurchaseId, TwinId, UserId};
 use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
 use invariants::{Observed, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub struct Books {
     pub contracts: Vec<Made>,
     /// What the log says of deployments.
     pub deployed: BTreeMap<DeploymentId, Deployed>,
+    /// What it says of users' balances.
+    pub balances: BTreeMap<UserId, Readings>,
     /// Effects on Stellar that no purchase explains.
     pub unexplained: Vec<String>,
     /// The sums.
@@ -396,6 +399,7 @@ impl Books {
             counts.deployments.extend(members);
         }
         deployed::take(&mut self.deployed, event, id);
+        balances::take(&mut self.balances, event, id);
     }
 }
 
@@ -422,6 +426,7 @@ pub fn at_rest(books: &Books) -> bool {
         && books.deposits.values().all(|seen| !seen.waits)
         && books.sums.credited == books.sums.credit_due
         && books.deployed.values().all(Deployed::at_rest)
+        && books.balances.values().all(Readings::at_rest)
         && deployed::told(&books.deployed, &books.contracts)
         && books.purchases.values().all(|c| {
             let purchase = c.observed("", books);
@@ -509,6 +514,7 @@ pub fn violations(books: &Books) -> Vec<String> {
         ));
     }
     wrong.extend(deployed::violations(&books.deployed, &books.contracts));
+    wrong.extend(balances::violations(&books.balances));
     if books.purchases.len() < books.buyers {
         wrong.push(format!(
             "{} orders, {} purchases",

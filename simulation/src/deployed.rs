@@ -173,6 +173,9 @@ pub fn take(all: &mut BTreeMap<DeploymentId, Deployed>, event: &DeploymentEvent,
         | DeploymentEvent::WorkloadDelivered(_)
         | DeploymentEvent::WorkloadRunning(_)
         | DeploymentEvent::WorkloadFailed(_)
+        | DeploymentEvent::UserBalanceRequested(_)
+        | DeploymentEvent::UserBalanceObserved(_)
+        | DeploymentEvent::UserBalanceAssessed(_)
         | DeploymentEvent::PurchaseEnded(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}

@@ -1,5 +1,6 @@
 //! `simulation`: lives through many worlds and says what must not be.
 
+mod balances;
 mod broker;
 mod chain;
 mod check;

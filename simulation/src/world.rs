@@ -460,7 +460,11 @@ impl World {
                 simulation::executor(hand, codecs, ground, stop).await
             }
             "deployments" => {
-                let policy = processor_deployments::DeploymentPolicy::default();
+                let rules = processor_deployments::decide::Rules {
+                    balance_every: Duration::from_secs(60),
+                    ..processor_deployments::decide::Rules::default()
+                };
+                let policy = processor_deployments::DeploymentPolicy::new(rules);
                 simulation::policy(policy, codecs, ground, stop).await
             }
             "contract-watcher" => {

@@ -132,7 +132,9 @@ class World:
 def world():
     with tempfile.TemporaryDirectory() as tmp:
         file = pathlib.Path(tmp) / "environment"
-        process = subprocess.Popen([BIN / "gridway", "up", "--environment", file], stdout=subprocess.PIPE, text=True)
+        # Contracts are billed as often as the tests say: a balance is read at each bill.
+        process = subprocess.Popen([BIN / "gridway", "up", "--environment", file], stdout=subprocess.PIPE, text=True,
+                                   env={**os.environ, "GRIDWAY_BALANCE_CHECK_SECONDS": "1"})
         for line in process.stdout:
             if "Gridway is up" in line:
                 break

@@ -101,6 +101,44 @@ def test_a_purchase_is_told_once_by_each_channel(world, receiver):
     assert world.session.get(f"{world.api}/webhook-endpoints/{endpoint}", timeout=20).status_code == 404
 
 
+def test_a_balance_that_will_not_last_is_told_with_its_figures(world):
+    purchase, _ = world.buy("40")
+    body = {"node_id": 1, "data": '{"name":"low"}', "purchase_id": purchase}
+    asked = world.command("POST", "/deployments", body, wait=20)
+    assert asked.status_code in (200, 202), asked.text
+    shown = f"/deployments/{asked.json()['id']}"
+    contract = until("the contract", lambda: world.get(shown)["contract_id"])
+    assert world.get("/users/me")["balance"] is None
+    chain = world.env["GRIDWAY_TFCHAIN_URL"].replace("ws://", "http://").rstrip("/")
+
+    def bill(amount):
+        """The chain bills so many 10^-7 TFT for the contract."""
+        told = {"does": "bill", "contract": contract, "amount": amount}
+        answer = requests.post(f"{chain}/_control/contract", json=told, timeout=20)
+        assert answer.ok, answer.text
+
+    def balance_after(amount):
+        """What `GET /users/me` says once the balance was read after the bill."""
+        before = (world.get("/users/me")["balance"] or {}).get("observed_at")
+
+        def read():
+            # A bill within a second of the reading before has none.
+            bill(amount)
+            balance = world.get("/users/me")["balance"]
+            return balance if balance and balance["observed_at"] != before else None
+        return until("a reading", read)
+    # Far more than the account holds for an hour of it: 0.1 TFT at each turn of the loop.
+    low = balance_after(1_000_000)
+    assert low["low"] and low["lasts_seconds"] < 48 * 3600
+    [mail] = until("the mail", lambda: world.mails(PERSON["email"], "Your balance pays for"))
+    text = mail.get_content()
+    assert "48 hours" in text and " TFT" in text
+    until("its delivery", lambda: [n for n in world.told("balance_low", "email") if n["state"] == "delivered"])
+    # It is told once, however often it is read.
+    balance_after(1_000_000)
+    assert len(world.mails(PERSON["email"], "Your balance pays for")) == 1
+
+
 def all_live(address):
     """Whether a processor works on every partition of `notifications`."""
     metrics = requests.get(f"{address}/metrics", timeout=20).text.splitlines()

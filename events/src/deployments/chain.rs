@@ -2,6 +2,7 @@
 
 use crate::ids::{ContractId, DeploymentId, UserId};
 use crate::money::{Amount, Tft};
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The contract of a deployment was seen in a finalized block before the outcome of its request was known.
@@ -34,6 +35,9 @@ pub struct ContractBilled {
     pub block: i64,
     /// Place of the event in the block.
     pub event_index: i32,
+    /// The chain's own time at the block; absent from records older than this field.
+    #[serde(default)]
+    pub billed_at: Option<Timestamp>,
 }
 
 /// There is no money for a contract: the chain ends it unless there is some soon.

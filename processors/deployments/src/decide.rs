@@ -4,6 +4,7 @@
 //! a cancellation first, else the newest workload. So nobody cancels a contract of which it is
 //! not known whether it exists, and what was cancelled is never asked for again.
 
+mod balance;
 mod create;
 
 use crate::state::{Contract, Deployment, Deployments, Doing, RETRY, RETRY_BATCH, Stage, Workload};
@@ -34,6 +35,11 @@ pub struct Rules {
     pub deadline: Duration,
     /// Wait before another attempt; doubles each time.
     pub retry: Duration,
+    /// A user's balance is read when they are billed, unless it was within this time. TFChain bills
+    /// each contract once an hour.
+    pub balance_every: Duration,
+    /// How long a balance should pay for the user's contracts at least.
+    pub balance_lasts: Duration,
 }
 
 impl Default for Rules {
@@ -41,6 +47,8 @@ impl Default for Rules {
         Self {
             deadline: Duration::from_secs(600),
             retry: Duration::from_secs(5),
+            balance_every: Duration::from_secs(55 * 60),
+            balance_lasts: Duration::from_secs(48 * 3_600),
         }
     }
 }
@@ -124,6 +132,12 @@ pub fn transition(
                 out = contract_failed(rules, deployment, event, now);
             }
         }
+        DeploymentEvent::ContractBilled(bill) => {
+            out = balance::billed(rules, &mut state.account, bill, now);
+        }
+        DeploymentEvent::UserBalanceObserved(event) => {
+            out = balance::observed(rules, &mut state.account, event);
+        }
         DeploymentEvent::TimerFired(timer) => out = timer_fired(rules, &mut state, timer, now),
         DeploymentEvent::ContractRequested(_)
         | DeploymentEvent::ContractUpdateRequested(_)
@@ -134,7 +148,8 @@ pub fn transition(
         | DeploymentEvent::DeploymentCancelFailed(_)
         | DeploymentEvent::DeploymentCancelled(_)
         | DeploymentEvent::BatchContractsRequested(_)
-        | DeploymentEvent::ContractBilled(_)
+        | DeploymentEvent::UserBalanceRequested(_)
+        | DeploymentEvent::UserBalanceAssessed(_)
         | DeploymentEvent::GracePeriodStarted(_)
         | DeploymentEvent::GracePeriodEnded(_)
         | DeploymentEvent::ContractUpdatedByOther(_)

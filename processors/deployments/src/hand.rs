@@ -7,10 +7,14 @@ use events::deployments::{
     BatchContractsRequested, BatchCreated, BatchFailed, BatchMember, ContractCancelRequested,
     ContractCancelled, ContractFailed, ContractRequested, ContractUpdateRequested, ContractUpdated,
     CreatedContract, DeploymentCreated, DeploymentEvent, DeploymentKind, Operation,
+    UserBalanceObserved, UserBalanceRequested,
 };
 use events::envelope::Record;
 use events::ids::{EventId, UserId};
-use events::outcome::{Attempt, Find, Refusal};
+use events::money::{Amount, Tft};
+use events::outcome::{Attempt, Find};
+use events::time::Timestamp;
+use pipeline::clock;
 use pipeline::{Executor, Job, Owner, Verdict};
 use std::sync::Arc;
 
@@ -31,10 +35,24 @@ pub enum Wish {
     Update(ContractUpdateRequested),
     /// A contract is to be cancelled.
     Cancel(ContractCancelRequested),
+    /// It is to be read what the account holds.
+    Look(UserBalanceRequested),
 }
 
-/// What shows that it was done: for each contract, in the order of the request.
-pub type Proof = Vec<ContractProof>;
+/// What shows that it was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// For each contract, in the order of the request.
+    Contracts(Vec<ContractProof>),
+    /// What the account held when it was looked at.
+    Balance(Amount<Tft>, Timestamp),
+}
+
+impl Proof {
+    fn one(proof: ContractProof) -> Self {
+        Self::Contracts(vec![proof])
+    }
+}
 
 impl Wish {
     const fn user(&self) -> UserId {
@@ -43,6 +61,7 @@ impl Wish {
             Self::Batch(request) => request.user_id,
             Self::Update(request) => request.user_id,
             Self::Cancel(request) => request.user_id,
+            Self::Look(request) => request.user_id,
         }
     }
 }
@@ -164,6 +183,7 @@ impl Executor for Contracts {
             DeploymentEvent::BatchContractsRequested(e) => Some(Wish::Batch(e.clone())),
             DeploymentEvent::ContractUpdateRequested(e) => Some(Wish::Update(e.clone())),
             DeploymentEvent::ContractCancelRequested(e) => Some(Wish::Cancel(e.clone())),
+            DeploymentEvent::UserBalanceRequested(e) => Some(Wish::Look(e.clone())),
             _ => None,
         }
     }
@@ -176,6 +196,7 @@ impl Executor for Contracts {
             DeploymentEvent::ContractUpdated(e) => Some(e.request_id),
             DeploymentEvent::ContractCancelled(e) => Some(e.request_id),
             DeploymentEvent::ContractFailed(e) => Some(e.request_id),
+            DeploymentEvent::UserBalanceObserved(e) => Some(e.request_id),
             _ => None,
         }
     }
@@ -189,10 +210,27 @@ impl Executor for Contracts {
         let (record, key) = (&job.record, self.seed.user_key(&job.request.user()));
         let chain = &self.chain;
         match &job.request {
-            Wish::Create(e) => found(chain.find_contract(&creation(record, e), &key).await),
-            Wish::Batch(e) => chain.find_batch(&batch(record, e), &key).await,
-            Wish::Update(e) => found(chain.find_update(&update(record, e), &key).await),
-            Wish::Cancel(e) => found(chain.find_cancel(&cancel(record, e), &key).await),
+            Wish::Create(e) => {
+                let plan = creation(record, e);
+                chain.find_contract(&plan, &key).await.map(Proof::one)
+            }
+            Wish::Batch(e) => {
+                let plan = batch(record, e);
+                chain.find_batch(&plan, &key).await.map(Proof::Contracts)
+            }
+            Wish::Update(e) => {
+                let plan = update(record, e);
+                chain.find_update(&plan, &key).await.map(Proof::one)
+            }
+            Wish::Cancel(e) => {
+                let plan = cancel(record, e);
+                chain.find_cancel(&plan, &key).await.map(Proof::one)
+            }
+            // To look is all that there is to do.
+            Wish::Look(_) => match chain.balance(&key.account_id()).await {
+                Ok(balance) => Find::Landed(Proof::Balance(balance, clock::now())),
+                Err(error) => Find::NoAnswer(error.to_string()),
+            },
         }
     }
 
@@ -202,59 +240,45 @@ impl Executor for Contracts {
         match &job.request {
             Wish::Create(e) => {
                 let plan = creation(record, e);
-                tried(chain.create_contract(&plan, &key, &owner).await)
+                let made = chain.create_contract(&plan, &key, &owner).await;
+                made.map(Proof::one)
             }
-            Wish::Batch(e) => chain.create_batch(&batch(record, e), &key, &owner).await,
+            Wish::Batch(e) => {
+                let made = chain.create_batch(&batch(record, e), &key, &owner).await;
+                made.map(Proof::Contracts)
+            }
             Wish::Update(e) => {
                 let plan = update(record, e);
-                tried(chain.update_contract(&plan, &key, &owner).await)
+                let updated = chain.update_contract(&plan, &key, &owner).await;
+                updated.map(Proof::one)
             }
             Wish::Cancel(e) => {
                 let plan = cancel(record, e);
-                tried(chain.cancel_contract(&plan, &key, &owner).await)
+                let cancelled = chain.cancel_contract(&plan, &key, &owner).await;
+                cancelled.map(Proof::one)
             }
+            Wish::Look(_) => Attempt::NotSent("there is nothing to send".to_owned()),
         }
     }
 
     async fn outcome(&self, job: &Job<Self>, verdict: Verdict<Proof>) -> DeploymentEvent {
         let request_id = job.record.id();
-        let refusal = match verdict {
-            Verdict::Landed(proofs) => match done(&job.request, request_id, &proofs) {
+        let (code, detail) = match verdict {
+            Verdict::Landed(proof) => match done(&job.request, request_id, proof) {
                 Some(event) => return event,
-                None => Refusal::new(
-                    "no_proof",
-                    "the chain shows other contracts than were wanted",
+                None => (
+                    "no_proof".to_owned(),
+                    "the chain shows something else than was wanted".to_owned(),
                 ),
             },
-            Verdict::Refused(refusal) => refusal,
-            Verdict::NeverWill(reason) => Refusal::new("never_will", reason),
+            Verdict::Refused(refusal) => (refusal.code, refusal.detail),
+            Verdict::NeverWill(reason) => ("never_will".to_owned(), reason),
         };
-        failed(&job.request, request_id, refusal)
+        failed(&job.request, request_id, code, detail)
     }
 }
 
-fn found(find: Find<ContractProof>) -> Find<Proof> {
-    match find {
-        Find::Landed(proof) => Find::Landed(vec![proof]),
-        Find::Refused(refusal) => Find::Refused(refusal),
-        Find::Absent => Find::Absent,
-        Find::Pending(reason) => Find::Pending(reason),
-        Find::NoAnswer(reason) => Find::NoAnswer(reason),
-        Find::NeverWill(reason) => Find::NeverWill(reason),
-    }
-}
-
-fn tried(attempt: Attempt<ContractProof>) -> Attempt<Proof> {
-    match attempt {
-        Attempt::Landed(proof) => Attempt::Landed(vec![proof]),
-        Attempt::Refused(refusal) => Attempt::Refused(refusal),
-        Attempt::NotSent(reason) => Attempt::NotSent(reason),
-        Attempt::Unknown(reason) => Attempt::Unknown(reason),
-        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
-    }
-}
-
-fn failed(wish: &Wish, request_id: EventId, refusal: Refusal) -> DeploymentEvent {
+fn failed(wish: &Wish, request_id: EventId, code: String, detail: String) -> DeploymentEvent {
     let (deployment_id, user_id, attempt, operation) = match wish {
         Wish::Create(e) => (e.deployment_id, e.user_id, e.attempt, Operation::Create),
         Wish::Update(e) => (e.deployment_id, e.user_id, e.attempt, Operation::Update),
@@ -265,26 +289,48 @@ fn failed(wish: &Wish, request_id: EventId, refusal: Refusal) -> DeploymentEvent
                 user_id: e.user_id,
                 request_id,
                 attempt: e.attempt,
-                code: refusal.code,
-                detail: refusal.detail,
+                code,
+                detail,
             }
             .into();
         }
+        Wish::Look(e) => return observed(e, request_id, None),
     };
     ContractFailed {
         deployment_id,
         user_id,
         request_id,
         attempt,
-        code: refusal.code,
-        detail: refusal.detail,
+        code,
+        detail,
         operation,
     }
     .into()
 }
 
+fn observed(
+    request: &UserBalanceRequested,
+    request_id: EventId,
+    seen: Option<(Amount<Tft>, Timestamp)>,
+) -> DeploymentEvent {
+    UserBalanceObserved {
+        user_id: request.user_id,
+        request_id,
+        balance: seen.map(|(balance, _)| balance),
+        observed_at: seen.map_or_else(clock::now, |(_, at)| at),
+    }
+    .into()
+}
+
 /// The outcome, if there is a proof for each contract.
-fn done(wish: &Wish, request_id: EventId, proofs: &[ContractProof]) -> Option<DeploymentEvent> {
+fn done(wish: &Wish, request_id: EventId, proof: Proof) -> Option<DeploymentEvent> {
+    let proofs = match (proof, wish) {
+        (Proof::Contracts(proofs), _) => proofs,
+        (Proof::Balance(balance, at), Wish::Look(request)) => {
+            return Some(observed(request, request_id, Some((balance, at))));
+        }
+        (Proof::Balance(..), _) => return None,
+    };
     let first = proofs.first()?;
     let (extrinsic, block) = (first.extrinsic_hash.clone(), i64::from(first.block));
     Some(match wish {
@@ -303,7 +349,7 @@ fn done(wish: &Wish, request_id: EventId, proofs: &[ContractProof]) -> Option<De
             if proofs.len() != request.members.len() {
                 return None;
             }
-            let members = request.members.iter().zip(proofs);
+            let members = request.members.iter().zip(&proofs);
             let contracts = members.map(|(member, proof)| CreatedContract {
                 deployment_id: member.deployment_id,
                 node_id: member.node_id,
@@ -340,5 +386,6 @@ fn done(wish: &Wish, request_id: EventId, proofs: &[ContractProof]) -> Option<De
             block,
         }
         .into(),
+        Wish::Look(_) => return None,
     })
 }

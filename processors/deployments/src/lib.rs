@@ -77,6 +77,10 @@ fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
         DeploymentEvent::DeploymentUpdateRejected(e) => e.deployment_id.to_string(),
         DeploymentEvent::DeploymentUpdateFailed(e) => e.deployment_id.to_string(),
         DeploymentEvent::DeploymentCancelFailed(e) => e.deployment_id.to_string(),
+        // At most one at once.
+        DeploymentEvent::UserBalanceRequested(_) | DeploymentEvent::UserBalanceAssessed(_) => {
+            String::new()
+        }
         // These are others' to append.
         DeploymentEvent::DeploymentRequested(_)
         | DeploymentEvent::FundsArrived(_)
@@ -99,6 +103,7 @@ fn deployment_of(planned: &Planned<DeploymentEvent>) -> String {
         | DeploymentEvent::WorkloadDelivered(_)
         | DeploymentEvent::WorkloadRunning(_)
         | DeploymentEvent::WorkloadFailed(_)
+        | DeploymentEvent::UserBalanceObserved(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => String::new(),
     }

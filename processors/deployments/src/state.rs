@@ -1,7 +1,8 @@
 //! How far each deployment of a user is.
 
-use events::deployments::{DeploymentRequested, Operation};
+use events::deployments::{DeploymentRequested, Operation, UserBalanceRequested};
 use events::ids::{BatchId, ContractId, DeploymentId, PurchaseId};
+use events::money::{Amount, Tft};
 use events::time::Timestamp;
 use pipeline::Timer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +135,29 @@ pub struct Deployments {
     pub ended: BTreeSet<PurchaseId>,
     /// The highest number of a contract of the user's.
     pub highest: i64,
+    /// What the user's contracts cost, and whether the account pays for them.
+    pub account: Account,
+}
+
+/// What a user's contracts cost, and whether the account pays for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Billed since `since`.
+    pub spent: Amount<Tft>,
+    /// When the balance was last asked for, by the bills' time, or the first contract came to be.
+    pub since: Option<Timestamp>,
+    /// The reading whose outcome is awaited.
+    pub asked: Option<UserBalanceRequested>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            spent: Amount::ZERO,
+            since: None,
+            asked: None,
+        }
+    }
 }
 
 impl Deployments {

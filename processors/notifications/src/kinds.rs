@@ -107,6 +107,10 @@ pub const KINDS: &[Kind] = &[
             "billed",
         ],
     ),
+    urgent(
+        "balance_low",
+        &["balance", "spent_per_day", "lasts", "threshold"],
+    ),
     owner(
         "grace_period_ended",
         &["deployment_id", "contract_id", "block"],

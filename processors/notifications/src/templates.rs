@@ -35,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     english!("deployment_cancelled"),
     english!("deployment_cancelled_by_chain"),
     english!("deployment_cancel_failed"),
+    english!("balance_low"),
     english!("grace_period_started"),
     english!("grace_period_ended"),
     english!("workload_failed"),

@@ -7,6 +7,7 @@ use events::applications::{
 };
 use events::deployments::{
     ContractBilled, DeploymentCancelled, DeploymentEvent, DeploymentFailed, GracePeriodStarted,
+    UserBalanceAssessed,
 };
 use events::envelope::{Envelope, Record};
 use events::ids::{
@@ -267,6 +268,42 @@ fn alarms_go_to_operators_and_some_to_the_buyer() {
 }
 
 #[test]
+fn a_low_balance_is_told_once_until_it_was_enough_again() {
+    let assessed = |coins, low| -> DeploymentEvent {
+        UserBalanceAssessed {
+            user_id: user(),
+            balance: Amount::from_whole(coins),
+            spent_per_day: Amount::from_whole(24),
+            lasts_seconds: Some(i64::from(coins) * 3_600),
+            threshold_seconds: 48 * 3_600,
+            low,
+            observed_at: START,
+        }
+        .into()
+    };
+    let facts = vec![
+        assessed(50, false),
+        assessed(47, true),
+        assessed(46, true),
+        assessed(90, false),
+        assessed(1, true),
+    ];
+    let after = |count: usize| told(&DeploymentNotices, facts[..count].to_vec());
+    assert!(after(1).is_empty());
+    let told_of = after(2);
+    let (_, kind, figures) = &told_of[0];
+    assert_eq!(
+        (kind.as_str(), figures["lasts"].as_str()),
+        ("balance_low", "47 hours")
+    );
+    assert_eq!(figures["balance"], "47.0000000 TFT");
+    assert_eq!(figures["spent_per_day"], "24.0000000 TFT");
+    assert_eq!(figures["threshold"], "48 hours");
+    assert!(after(3).is_empty() && after(4).is_empty());
+    assert_eq!(after(5)[0].2["lasts"], "1 hour");
+}
+
+#[test]
 fn a_grace_period_names_what_was_billed_before_it() {
     let deployment_id = DeploymentId::derive(&["d"]);
     let contract_id = ContractId(42);
@@ -278,6 +315,7 @@ fn a_grace_period_names_what_was_billed_before_it() {
             amount: Amount::from_whole(coins),
             block,
             event_index: 0,
+            billed_at: None,
         }
         .into()
     };

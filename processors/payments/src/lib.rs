@@ -80,27 +80,6 @@ fn refund_plan(job: &Job<Payments>, request: &CompensationRequested) -> RefundPl
     }
 }
 
-fn found<P>(found: Find<P>, wrap: fn(P) -> Proof) -> Find<Proof> {
-    match found {
-        Find::Landed(proof) => Find::Landed(wrap(proof)),
-        Find::Refused(refusal) => Find::Refused(refusal),
-        Find::Absent => Find::Absent,
-        Find::Pending(reason) => Find::Pending(reason),
-        Find::NoAnswer(reason) => Find::NoAnswer(reason),
-        Find::NeverWill(reason) => Find::NeverWill(reason),
-    }
-}
-
-fn attempted<P>(attempted: Attempt<P>, wrap: fn(P) -> Proof) -> Attempt<Proof> {
-    match attempted {
-        Attempt::Landed(proof) => Attempt::Landed(wrap(proof)),
-        Attempt::Refused(refusal) => Attempt::Refused(refusal),
-        Attempt::NotSent(reason) => Attempt::NotSent(reason),
-        Attempt::Unknown(reason) => Attempt::Unknown(reason),
-        Attempt::NoAnswer(reason) => Attempt::NoAnswer(reason),
-    }
-}
-
 impl Executor for Payments {
     const NAME: &'static str = "payments";
     type Event = PurchaseEvent;
@@ -137,14 +116,14 @@ impl Executor for Payments {
 
     async fn find(&self, job: &Job<Self>) -> Find<Proof> {
         let seen = match &job.request {
-            Request::Intent(request) => found(
-                self.cards.find_intent(&intent_plan(job, request)).await,
-                Proof::Intent,
-            ),
-            Request::Refund(request) => found(
-                self.cards.find_refund(&refund_plan(job, request)).await,
-                Proof::Refund,
-            ),
+            Request::Intent(request) => {
+                let seen = self.cards.find_intent(&intent_plan(job, request)).await;
+                seen.map(Proof::Intent)
+            }
+            Request::Refund(request) => {
+                let seen = self.cards.find_refund(&refund_plan(job, request)).await;
+                seen.map(Proof::Refund)
+            }
         };
         match seen {
             Find::Absent if clock::now() >= job.request.deadline().after(GRACE) => {
@@ -162,14 +141,14 @@ impl Executor for Payments {
             return Attempt::Unknown("the deadline has passed".to_owned());
         }
         match &job.request {
-            Request::Intent(request) => attempted(
-                self.cards.create_intent(&intent_plan(job, request)).await,
-                Proof::Intent,
-            ),
-            Request::Refund(request) => attempted(
-                self.cards.create_refund(&refund_plan(job, request)).await,
-                Proof::Refund,
-            ),
+            Request::Intent(request) => {
+                let made = self.cards.create_intent(&intent_plan(job, request)).await;
+                made.map(Proof::Intent)
+            }
+            Request::Refund(request) => {
+                let made = self.cards.create_refund(&refund_plan(job, request)).await;
+                made.map(Proof::Refund)
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! request stands in the log before anything of it can be on the chain.
 
 use crate::blocks::Blocks;
-use counterparties_tfchain::{ChainEvent, Tfchain};
+use counterparties_tfchain::{Block, ChainEvent, Tfchain};
 use events::deployments::{
     ContractAppeared, ContractBilled, ContractCancelledByChain, ContractUpdatedByOther,
     DeploymentEvent, DeploymentKind, GracePeriodEnded, GracePeriodStarted, Operation,
@@ -16,6 +16,7 @@ use events::deployments::{
 use events::envelope::Record;
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, TwinId, UserId};
 use events::money::{Amount, Tft};
+use events::time::Timestamp;
 use pipeline::{Claim, Planned, Reading, Source};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +78,7 @@ pub struct ContractFact {
     made: Option<Made>,
     happened: Happened,
     block: u32,
+    at: Timestamp,
     index: u32,
 }
 
@@ -203,7 +205,7 @@ impl ContractWatcher {
         }
     }
 
-    fn fact(&self, event: &ChainEvent, block: u32) -> Option<ContractFact> {
+    fn fact(&self, event: &ChainEvent, block: &Block) -> Option<ContractFact> {
         let (contract, index, happened) = match event {
             ChainEvent::ContractCreated {
                 index,
@@ -263,7 +265,8 @@ impl ContractWatcher {
             contract,
             made,
             happened,
-            block,
+            block: block.number,
+            at: block.timestamp,
             index,
         })
     }
@@ -345,6 +348,9 @@ impl Source for ContractWatcher {
             | DeploymentEvent::WorkloadDelivered(_)
             | DeploymentEvent::WorkloadRunning(_)
             | DeploymentEvent::WorkloadFailed(_)
+            | DeploymentEvent::UserBalanceRequested(_)
+            | DeploymentEvent::UserBalanceObserved(_)
+            | DeploymentEvent::UserBalanceAssessed(_)
             | DeploymentEvent::TimerFired(_)
             | DeploymentEvent::DeadLetterReleased(_) => {}
         }
@@ -355,7 +361,7 @@ impl Source for ContractWatcher {
         let next = self.blocks.next(cursor, restarted).await;
         let facts = next.blocks.iter().flat_map(|block| {
             let events = block.events.iter();
-            events.filter_map(|event| self.fact(event, block.number))
+            events.filter_map(|event| self.fact(event, block))
         });
         Reading {
             facts: facts.collect(),
@@ -422,6 +428,7 @@ fn told(state: &Contracts, owned: &Owned, fact: &ContractFact) -> Option<Deploym
             amount: *amount,
             block,
             event_index,
+            billed_at: Some(fact.at),
         }
         .into(),
         Happened::GraceStarted => GracePeriodStarted {

@@ -110,7 +110,11 @@ pub(super) fn about(event: &DeploymentEvent) -> About {
         DeploymentEvent::WorkloadFailed(e) => About::Deployment(e.deployment_id),
         DeploymentEvent::FundsArrived(e) => About::Purchase(e.purchase_id),
         DeploymentEvent::PurchaseEnded(e) => About::Purchase(e.purchase_id),
-        DeploymentEvent::TimerFired(_) | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
+        DeploymentEvent::UserBalanceRequested(_)
+        | DeploymentEvent::UserBalanceObserved(_)
+        | DeploymentEvent::UserBalanceAssessed(_)
+        | DeploymentEvent::TimerFired(_)
+        | DeploymentEvent::DeadLetterReleased(_) => About::Nothing,
     }
 }
 
@@ -119,6 +123,9 @@ pub(super) fn fold(d: &mut Deployment, event: &DeploymentEvent, at: Timestamp, o
     match event {
         DeploymentEvent::DeploymentRequested(_)
         | DeploymentEvent::BatchRequested(_)
+        | DeploymentEvent::UserBalanceRequested(_)
+        | DeploymentEvent::UserBalanceObserved(_)
+        | DeploymentEvent::UserBalanceAssessed(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => {}
         DeploymentEvent::FundsArrived(_) => {

@@ -231,6 +231,7 @@ fn what_the_chain_does_by_itself_shows() {
             amount: Amount::from_whole(amount),
             block: 20,
             event_index: 1,
+            billed_at: None,
         })
     };
     let started = DeploymentEvent::from(GracePeriodStarted {

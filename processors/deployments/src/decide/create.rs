@@ -246,6 +246,7 @@ pub(super) fn came_to_be(
     now: Timestamp,
 ) -> Out {
     state.saw(contract.id);
+    super::balance::began(&mut state.account, now);
     match state.all.get_mut(&deployment) {
         Some(deployment) if deployment.awaits_creation() => rest(rules, deployment, contract, now),
         Some(_) | None => Decision::nothing(),

@@ -1,4 +1,5 @@
-//! Deployments: created, failed, cancelled by whom; a grace period with what was billed before it.
+//! Deployments: created, failed, cancelled by whom; a grace period with what was billed before it;
+//! a balance that will not last.
 
 use super::to_person;
 use crate::kinds::figure;
@@ -14,9 +15,12 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeploymentNotices;
 
-/// What each contract of a user was billed.
+/// What each contract of a user was billed, and whether their balance was low.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Billed(BTreeMap<ContractId, Bill>);
+pub struct Billed {
+    contracts: BTreeMap<ContractId, Bill>,
+    low: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bill {
@@ -26,6 +30,13 @@ struct Bill {
 
 fn coins(amount: Amount<Tft>) -> String {
     format!("{amount} {}", Tft::CODE)
+}
+
+fn hours(seconds: i64) -> String {
+    match seconds / 3_600 {
+        1 => "1 hour".to_owned(),
+        hours => format!("{hours} hours"),
+    }
 }
 
 /// What a record tells its user.
@@ -103,7 +114,7 @@ fn told(billed: &Billed, event: &DeploymentEvent) -> Option<(UserId, &'static st
             (e.user_id, kind, figures)
         }
         DeploymentEvent::GracePeriodStarted(e) => {
-            let bill = billed.0.get(&e.contract_id);
+            let bill = billed.contracts.get(&e.contract_id);
             let zero = || coins(Amount::ZERO);
             (
                 e.user_id,
@@ -124,6 +135,17 @@ fn told(billed: &Billed, event: &DeploymentEvent) -> Option<(UserId, &'static st
                 figure("deployment_id", e.deployment_id),
                 figure("contract_id", e.contract_id),
                 figure("block", e.block),
+            ],
+        ),
+        // Once, until it was enough again.
+        DeploymentEvent::UserBalanceAssessed(e) if e.low && !billed.low => (
+            e.user_id,
+            "balance_low",
+            vec![
+                figure("balance", coins(e.balance)),
+                figure("spent_per_day", coins(e.spent_per_day)),
+                figure("lasts", hours(e.lasts_seconds.unwrap_or_default())),
+                figure("threshold", hours(e.threshold_seconds)),
             ],
         ),
         DeploymentEvent::WorkloadFailed(e) => (
@@ -159,6 +181,9 @@ fn told(billed: &Billed, event: &DeploymentEvent) -> Option<(UserId, &'static st
         | DeploymentEvent::ContractUpdatedByOther(_)
         | DeploymentEvent::WorkloadDelivered(_)
         | DeploymentEvent::WorkloadRunning(_)
+        | DeploymentEvent::UserBalanceRequested(_)
+        | DeploymentEvent::UserBalanceObserved(_)
+        | DeploymentEvent::UserBalanceAssessed(_)
         | DeploymentEvent::TimerFired(_)
         | DeploymentEvent::DeadLetterReleased(_) => return None,
     })
@@ -172,7 +197,7 @@ impl Policy for DeploymentNotices {
     fn evolve(&self, mut state: Billed, record: &Record<DeploymentEvent>) -> Billed {
         match &record.event {
             DeploymentEvent::ContractBilled(e) => {
-                let bill = state.0.entry(e.contract_id).or_insert(Bill {
+                let bill = state.contracts.entry(e.contract_id).or_insert(Bill {
                     last: Amount::ZERO,
                     all: Amount::ZERO,
                 });
@@ -181,9 +206,10 @@ impl Policy for DeploymentNotices {
             }
             DeploymentEvent::DeploymentCancelled(e) => {
                 if let Some(contract) = e.contract_id {
-                    state.0.remove(&contract);
+                    state.contracts.remove(&contract);
                 }
             }
+            DeploymentEvent::UserBalanceAssessed(e) => state.low = e.low,
             _ => {}
         }
         state
