@@ -91,7 +91,7 @@ def test_a_card_payment_becomes_a_contract(world):
         if headers.get("ce_correlationid") == purchase and headers["ce_id"] not in {s[1] for s in seen}:
             seen.append((headers["ce_type"].rsplit(".", 1)[-1], headers["ce_id"], value))
             assert headers["traceparent"].split("-")[1] == purchase.replace("-", "")
-    assert sorted(kind for kind, _, _ in seen) == sorted(way)
+    assert sorted(kind for kind, _, _ in seen if kind != "ContractAppeared") == sorted(way)
     swap = next(value for kind, _, value in seen if kind == "SwapCompleted")
     assert 0 < swap["usdc_spent"] and swap["tft"] == 251 * 10**7 and len(swap["transaction"]) == 64
 
