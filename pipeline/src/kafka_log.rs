@@ -25,8 +25,6 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(10);
 /// How long a question about who has the slot may take.
 const PROBE: Duration = Duration::from_secs(5);
-/// How long after taking a transactional id its new owner may take to join the group.
-const TAKEOVER: Duration = Duration::from_secs(1);
 
 fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
     move |error| Trouble::Lost(format!("{step}: {error}"))
@@ -277,20 +275,12 @@ impl KafkaLog {
                 element.set_metadata(entry.metadata());
             }
         }
-        // Whoever took the transactional id joins right after that.
-        let deadline = Instant::now() + TAKEOVER;
-        loop {
-            let replaced = matches!(
-                self.consumer.commit(&again, CommitMode::Sync),
-                Err(KafkaError::ConsumerCommit(
-                    RDKafkaErrorCode::FencedInstanceId
-                ))
-            );
-            if replaced || Instant::now() > deadline {
-                return replaced;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        matches!(
+            self.consumer.commit(&again, CommitMode::Sync),
+            Err(KafkaError::ConsumerCommit(
+                RDKafkaErrorCode::FencedInstanceId
+            ))
+        )
     }
 
     fn fill(&self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
