@@ -199,9 +199,13 @@ fn balance(state: &ApiState, hours: Option<u32>) -> Result<Amount<Tft>, Problem>
 }
 
 async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
+    if let Some(twin) = state.twin(user) {
+        return Ok(twin);
+    }
     projections::users::get(&state.pool, user)
         .await?
         .and_then(|user| user.twin_id)
+        .inspect(|twin| state.saw_twin(user, *twin))
         .ok_or_else(|| {
             Problem::new(
                 ProblemKind::NoTwinYet,

@@ -229,9 +229,15 @@ async fn opened(
 }
 
 pub(crate) async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
-    let user = projections::users::get(&state.pool, user).await?;
-    match user {
-        Some(user) => user.twin_id.ok_or_else(|| {
+    if let Some(twin) = state.twin(user) {
+        return Ok(twin);
+    }
+    let found = projections::users::get(&state.pool, user).await?;
+    match found {
+        Some(found) => found
+            .twin_id
+            .inspect(|twin| state.saw_twin(user, *twin))
+            .ok_or_else(|| {
             Problem::new(
                 Kind::NoTwinYet,
                 "your twin is being made; GET /users/me shows when it is there, then send this command again",

@@ -10,20 +10,22 @@ use crate::ports::{
 use crate::pricing::Terms;
 use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
+use events::ids::{TwinId, UserId};
 use events::time::Timestamp;
+use parking_lot::Mutex;
 use projections::Changes;
 use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::PgPoolOptions;
+use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Connections for what may be lost.
 const QUICK: u32 = 8;
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(5);
+/// Twins that are kept in mind.
+const TWINS: usize = 100_000;
 /// Streams of events at a time, each of which asks Postgres when something changes.
 const STREAMS: usize = 256;
 
@@ -82,6 +84,7 @@ pub struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Open streams of events.
     pub(crate) streams: Arc<Semaphore>,
+    twins: Mutex<HashMap<UserId, TwinId>>,
     /// There is something in the outbox.
     pub(crate) outbox: Notify,
     /// There is a mail to send.
@@ -98,18 +101,30 @@ impl ApiState {
             .as_ref()
             .clone()
             .options([("synchronous_commit", "off")]);
-        let quick = PgPoolOptions::new()
-            .max_connections(QUICK)
-            .acquire_timeout(ACQUIRE_WITHIN)
-            .connect_lazy_with(hasty);
+        let quick = projections::pool_options(QUICK).connect_lazy_with(hasty);
         Self(Arc::new(Shared {
             parts,
             quick,
             stopping: CancellationToken::new(),
+            twins: Mutex::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
             outbox: Notify::new(),
             mails: Notify::new(),
         }))
+    }
+
+    /// The user's twin, if it was seen before: once it is there it is theirs for good.
+    pub(crate) fn twin(&self, user: UserId) -> Option<TwinId> {
+        self.0.twins.lock().get(&user).copied()
+    }
+
+    /// The user's twin was seen.
+    pub(crate) fn saw_twin(&self, user: UserId, twin: TwinId) {
+        let mut twins = self.0.twins.lock();
+        if twins.len() >= TWINS {
+            twins.clear();
+        }
+        twins.insert(user, twin);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -72,6 +72,9 @@ impl KafkaConfig {
             .set("statistics.interval.ms", "5000")
             // What is read is small and read fast; the default of 64 MiB per consumer is not needed.
             .set("queued.max.messages.kbytes", "16384")
+            // A full queue is empty again after some milliseconds; the default fetches on only
+            // after a second, which makes most of the time that a long fold takes.
+            .set("fetch.queue.backoff.ms", "20")
             .set("reconnect.backoff.max.ms", "2000");
         config
     }

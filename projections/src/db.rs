@@ -1,10 +1,14 @@
 //! The connection to Postgres.
 
 use serde_json::Value;
+use sqlx::Connection;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
+
+/// A connection that was idle for longer may have gone with its server.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// A pool on the database at `url` that connects when first used. A statement takes at most 30 s,
 /// and a transaction whose process was stopped is rolled back by the server after 10 s, so that
@@ -17,10 +21,25 @@ pub fn connect(url: &str, max_connections: u32) -> Result<PgPool, sqlx::Error> {
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "10s"),
     ]);
-    Ok(PgPoolOptions::new()
+    Ok(pool_options(max_connections).connect_lazy_with(options))
+}
+
+/// How a pool of so many connections keeps them. One that was used a moment ago is not asked
+/// whether it still works before each statement: that would be as long a way as the statement's.
+#[must_use]
+pub fn pool_options(max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
-        .connect_lazy_with(options))
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move {
+                if about.idle_for > TRUSTED {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 /// Brings the tables of the read models up to date; does nothing when they are.

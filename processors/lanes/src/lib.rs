@@ -83,6 +83,11 @@ impl AsRef<Self> for Lanes {
     }
 }
 
+/// Which of the lanes is a record's.
+fn lane_of<X: Executor>(job: &Job<X>, opening: &Opening) -> u16 {
+    lane_index(&job.record.id(), opening.lanes)
+}
+
 /// Why a record can have no transaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoTransaction {
@@ -139,7 +144,7 @@ impl Treasury {
                 partition,
                 offset,
             })?;
-        let index = lane_index(&job.record.id(), opening.lanes);
+        let index = lane_of(job, opening);
         let name = LaneName {
             cluster: &self.cluster,
             executor,
@@ -169,9 +174,13 @@ impl Treasury {
     where
         X::Context: AsRef<Lanes>,
     {
-        self.lane(job).map_or_else(
-            |_| "without a lane".to_owned(),
-            |(key, _, _)| key.account().to_string(),
+        // By its number: to derive its key takes longer than all else of a fold.
+        job.context.as_ref().opening().map_or_else(
+            || "without a lane".to_owned(),
+            |opening| {
+                let index = lane_of(job, opening);
+                format!("{} {index}", opening.epoch)
+            },
         )
     }
 

@@ -281,7 +281,7 @@ fn a_low_balance_is_told_once_until_it_was_enough_again() {
         }
         .into()
     };
-    let facts = vec![
+    let facts = [
         assessed(50, false),
         assessed(47, true),
         assessed(46, true),
