@@ -14,6 +14,7 @@ use crate::payments;
 use crate::problem::{Kind as ProblemKind, Problem};
 use crate::state::ApiState;
 use crate::trace;
+use crate::users;
 use crate::wait::{self, CaughtUp};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -199,20 +200,13 @@ fn balance(state: &ApiState, hours: Option<u32>) -> Result<Amount<Tft>, Problem>
 }
 
 async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
-    if let Some(twin) = state.twin(user) {
-        return Ok(twin);
-    }
-    projections::users::get(&state.pool, user)
-        .await?
-        .and_then(|user| user.twin_id)
-        .inspect(|twin| state.saw_twin(user, *twin))
-        .ok_or_else(|| {
-            Problem::new(
-                ProblemKind::NoTwinYet,
-                "only a twin can hold a deployment; POST /users makes one, GET /users/me shows it",
-            )
-            .with("next", "POST /users")
-        })
+    users::twin(state, user).await?.id().ok_or_else(|| {
+        Problem::new(
+            ProblemKind::NoTwinYet,
+            "only a twin can hold a deployment; POST /users makes one, GET /users/me shows it",
+        )
+        .with("next", "POST /users")
+    })
 }
 
 /// Refuses a purchase that is not the caller's. One that was made a moment ago counts, although

@@ -9,6 +9,7 @@ use crate::ports::NoSecret;
 use crate::problem::{Kind, Problem};
 use crate::quotes::{self, Quote};
 use crate::state::ApiState;
+use crate::users::{self, Twin};
 use crate::{purchases, trace, wait};
 use axum::Json;
 use axum::extract::State;
@@ -229,22 +230,14 @@ async fn opened(
 }
 
 pub(crate) async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Problem> {
-    if let Some(twin) = state.twin(user) {
-        return Ok(twin);
-    }
-    let found = projections::users::get(&state.pool, user).await?;
-    match found {
-        Some(found) => found
-            .twin_id
-            .inspect(|twin| state.saw_twin(user, *twin))
-            .ok_or_else(|| {
-            Problem::new(
-                Kind::NoTwinYet,
-                "your twin is being made; GET /users/me shows when it is there, then send this command again",
-            )
-            .with("next", "GET /users/me")
-        }),
-        None => Err(Problem::new(
+    match users::twin(state, user).await? {
+        Twin::Of(twin) => Ok(twin),
+        Twin::Making => Err(Problem::new(
+            Kind::NoTwinYet,
+            "your twin is being made; GET /users/me shows when it is there, then send this command again",
+        )
+        .with("next", "GET /users/me")),
+        Twin::Unregistered => Err(Problem::new(
             Kind::NoTwinYet,
             "you are not registered, so there is no twin to deliver to; POST /users makes one",
         )

@@ -14,7 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use events::ids::UserId;
+use events::ids::{TwinId, UserId};
 use events::users::{UserEvent, UserRegistered};
 use projections::balances::Balance;
 use projections::users::User;
@@ -80,6 +80,40 @@ fn view(id: UserId, user: Option<&User>) -> View {
         detail: user.and_then(|u| u.detail.clone()),
         balance: None,
     }
+}
+
+/// How far a user's twin is.
+pub(crate) enum Twin {
+    /// It is there.
+    Of(TwinId),
+    /// The user is registered; it is not there yet.
+    Making,
+    /// Nobody asked for one.
+    Unregistered,
+}
+
+impl Twin {
+    /// The twin, if it is there.
+    pub(crate) fn id(self) -> Option<TwinId> {
+        match self {
+            Self::Of(twin) => Some(twin),
+            Self::Making | Self::Unregistered => None,
+        }
+    }
+}
+
+/// Looks for the user's twin. One that was seen is kept in mind: it is theirs for good.
+pub(crate) async fn twin(state: &ApiState, user: UserId) -> Result<Twin, sqlx::Error> {
+    if let Some(twin) = state.twin(user) {
+        return Ok(Twin::Of(twin));
+    }
+    let Some(found) = projections::users::get(&state.pool, user).await? else {
+        return Ok(Twin::Unregistered);
+    };
+    Ok(found.twin_id.map_or(Twin::Making, |twin| {
+        state.saw_twin(user, twin);
+        Twin::Of(twin)
+    }))
 }
 
 /// Nothing is asked.
