@@ -397,22 +397,27 @@ fn an_unmatched_deposit_goes_back_whole_and_once() {
     }
 }
 
+/// The one timer of the state fires, and the return is asked for again.
+fn tried_again(waiting: Aggregate) -> Aggregate {
+    let timers = waiting.timers();
+    assert_eq!(timers.len(), 1);
+    let fired = TimerFired {
+        key: "42".into(),
+        timer: timers[0].name.clone(),
+        due: timers[0].due,
+    };
+    let (next, out) = when(waiting, fired);
+    assert_eq!(names(&out), ["DepositReturnRequested"]);
+    next
+}
+
 #[test]
 fn a_return_that_fails_is_tried_again_until_an_operator_is_called() {
     let mut state = given([no_memo(), return_ordered()]);
     for attempt in 1..5 {
         let (waiting, out) = when(state, return_failed(None, attempt));
         assert!(names(&out).is_empty());
-        let timers = waiting.timers();
-        assert_eq!(timers.len(), 1);
-        let fired = TimerFired {
-            key: "42".into(),
-            timer: timers[0].name.clone(),
-            due: timers[0].due,
-        };
-        let (next, out) = when(waiting, fired);
-        assert_eq!(names(&out), ["DepositReturnRequested"]);
-        state = next;
+        state = tried_again(waiting);
     }
     let (held, out) = when(state, return_failed(None, 5));
     assert_eq!(names(&out), ["DepositAlarmed"]);
@@ -445,16 +450,7 @@ fn a_return_that_nobody_refuses_is_tried_for_as_long_as_it_takes() {
             5 => assert_eq!(names(&out), ["DepositAlarmed".to_owned(), told]),
             _ => assert!(names(&out).is_empty()),
         }
-        let timers = waiting.timers();
-        assert_eq!(timers.len(), 1);
-        let fired = TimerFired {
-            key: "42".into(),
-            timer: timers[0].name.clone(),
-            due: timers[0].due,
-        };
-        let (next, out) = when(waiting, fired);
-        assert_eq!(names(&out), ["DepositReturnRequested"]);
-        state = next;
+        state = tried_again(waiting);
     }
     let (_, out) = when(state, returned(of, 13));
     assert_eq!(names(&out)[0], "PartReturned");

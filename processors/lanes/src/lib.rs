@@ -83,6 +83,9 @@ impl AsRef<Self> for Lanes {
     }
 }
 
+/// Code of an attempt that no ledger took, and none will.
+pub const NEVER_LANDED: &str = "never_landed";
+
 /// Which of the lanes is a record's.
 fn lane_of<X: Executor>(job: &Job<X>, opening: &Opening) -> u16 {
     lane_index(&job.record.id(), opening.lanes)
@@ -292,7 +295,7 @@ pub fn told(verdict: Verdict<LandedTransaction>) -> Result<Sent, NotSent> {
             });
         }
         Verdict::Refused(refusal) => (true, refusal),
-        Verdict::NeverWill(reason) => (false, Refusal::new("never_landed", reason)),
+        Verdict::NeverWill(reason) => (false, Refusal::new(NEVER_LANDED, reason)),
     };
     Err(NotSent {
         in_ledger,

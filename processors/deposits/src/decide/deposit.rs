@@ -12,12 +12,11 @@ use events::money::{Amount, Usdc};
 use events::purchases::{PurchaseEvent, UsdcCompensationFailed, UsdcCompensationSettled};
 use events::unmatched::{self, UnmatchedEvent};
 use pipeline::Forward;
+use processor_lanes::NEVER_LANDED;
 use std::collections::BTreeMap;
 
 /// Attempts at a return before a person is called.
 const RETURN_ATTEMPTS: i32 = 5;
-/// The code of an attempt that the ledger never took.
-const NEVER_LANDED: &str = "never_landed";
 
 /// Why a payment is nobody's credit.
 pub(super) struct Unmatched {
