@@ -13,7 +13,6 @@ use events::envelope::Record;
 use events::ids::{EventId, UserId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
-use events::time::Timestamp;
 use pipeline::clock;
 use pipeline::{Executor, Job, Owner, Verdict};
 use std::sync::Arc;
@@ -45,7 +44,7 @@ pub enum Proof {
     /// For each contract, in the order of the request.
     Contracts(Vec<ContractProof>),
     /// What the account held when it was looked at.
-    Balance(Amount<Tft>, Timestamp),
+    Balance(Amount<Tft>),
 }
 
 impl Proof {
@@ -228,7 +227,7 @@ impl Executor for Contracts {
             }
             // To look is all that there is to do.
             Wish::Look(_) => match chain.balance(&key.account_id()).await {
-                Ok(balance) => Find::Landed(Proof::Balance(balance, clock::now())),
+                Ok(balance) => Find::Landed(Proof::Balance(balance)),
                 Err(error) => Find::NoAnswer(error.to_string()),
             },
         }
@@ -311,13 +310,13 @@ fn failed(wish: &Wish, request_id: EventId, code: String, detail: String) -> Dep
 fn observed(
     request: &UserBalanceRequested,
     request_id: EventId,
-    seen: Option<(Amount<Tft>, Timestamp)>,
+    balance: Option<Amount<Tft>>,
 ) -> DeploymentEvent {
     UserBalanceObserved {
         user_id: request.user_id,
         request_id,
-        balance: seen.map(|(balance, _)| balance),
-        observed_at: seen.map_or_else(clock::now, |(_, at)| at),
+        balance,
+        observed_at: clock::now(),
     }
     .into()
 }
@@ -326,10 +325,10 @@ fn observed(
 fn done(wish: &Wish, request_id: EventId, proof: Proof) -> Option<DeploymentEvent> {
     let proofs = match (proof, wish) {
         (Proof::Contracts(proofs), _) => proofs,
-        (Proof::Balance(balance, at), Wish::Look(request)) => {
-            return Some(observed(request, request_id, Some((balance, at))));
+        (Proof::Balance(balance), Wish::Look(request)) => {
+            return Some(observed(request, request_id, Some(balance)));
         }
-        (Proof::Balance(..), _) => return None,
+        (Proof::Balance(_), _) => return None,
     };
     let first = proofs.first()?;
     let (extrinsic, block) = (first.extrinsic_hash.clone(), i64::from(first.block));
