@@ -262,6 +262,14 @@ impl Script {
                 at: at + 5_000 + books.below(1_500_000),
                 kind: Kind::Depth(None),
             });
+            // So cheap that what is left of a cap would buy more than what is left of an order.
+            let bargains = Dice::new(seed, "bargains");
+            if bargains.percent(50) {
+                mishaps.push(Mishap {
+                    at: at + 1_000 + bargains.below(60_000),
+                    kind: Kind::Price(Some(40)),
+                });
+            }
         }
         mishaps.sort_by_key(|m| m.at);
         let letters = Dice::new(seed, "poison");
