@@ -15,6 +15,7 @@ use crate::body;
 use crate::idempotency::{self, Key};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
+use crate::together::{self, NotWritten, Write};
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -25,8 +26,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use events::ids::UserId;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// How long an answer is given again.
 const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -77,7 +79,7 @@ async fn carry_out(
     };
     let waits = parts.headers.contains_key("prefer");
     let request = Request::from_parts(parts, Body::from(bytes));
-    match bound.look(&state.quick, state.datetime()).await? {
+    match bound.look(state, state.datetime()).await? {
         Found::Kept(response) if !waits => Ok(idempotency::mark(response, true)),
         // Made anew: the command was carried out, this only asks what became of it.
         Found::Kept(_) | Found::Secret => Ok(idempotency::mark(next.run(request).await, true)),
@@ -145,23 +147,19 @@ enum Found {
 }
 
 impl Bound {
-    async fn look(&self, pool: &PgPool, now: DateTime<Utc>) -> Result<Found, Problem> {
+    async fn look(&self, state: &ApiState, now: DateTime<Utc>) -> Result<Found, Problem> {
         let lease = now + LEASE;
-        let new = sqlx::query(
-            "INSERT INTO command_answers (user_id, key, fingerprint, lease_until, created_at)
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-        )
-        .bind(self.user.uuid())
-        .bind(&self.key)
-        .bind(&self.fingerprint)
-        .bind(lease)
-        .bind(now)
-        .execute(pool)
-        .await?
-        .rows_affected();
-        if new == 1 {
+        let begun = Begun {
+            user: self.user,
+            key: self.key.clone(),
+            fingerprint: self.fingerprint.clone(),
+            lease,
+            at: now,
+        };
+        if state.begun.write(begun).await? {
             return Ok(Found::Ours(lease));
         }
+        let pool = &state.quick;
         let row = sqlx::query("SELECT * FROM command_answers WHERE user_id = $1 AND key = $2")
             .bind(self.user.uuid())
             .bind(&self.key)
@@ -257,7 +255,7 @@ impl Bound {
             return Problem::new(Kind::Internal, "the answer could not be written").into_response();
         };
         if let Err(error) = self
-            .answered(&state.quick, parts.status, &parts.headers, &bytes)
+            .answered(state, parts.status, &parts.headers, &bytes)
             .await
         {
             tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
@@ -303,11 +301,11 @@ impl Bound {
 
     async fn answered(
         &self,
-        pool: &PgPool,
+        state: &ApiState,
         status: StatusCode,
         headers: &HeaderMap,
         body: &Bytes,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), NotWritten> {
         let secret = headers
             .get(header::CACHE_CONTROL)
             .is_some_and(|value| value.as_bytes() == b"no-store");
@@ -316,18 +314,92 @@ impl Bound {
             .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)))
             .map(|(name, value)| (name.to_string(), value.into()))
             .collect();
-        sqlx::query(
-            "UPDATE command_answers SET status = $3, headers = $4, body = $5
-              WHERE user_id = $1 AND key = $2",
+        let answered = Answered {
+            user: self.user,
+            key: self.key.clone(),
+            status: i16::try_from(status.as_u16()).unwrap_or(200),
+            headers: Value::Object(kept),
+            body: (!secret && body.len() <= LARGEST).then(|| body.clone()),
+        };
+        state.answered.write(answered).await
+    }
+}
+
+/// A command that somebody begins to carry out.
+pub(crate) struct Begun {
+    user: UserId,
+    key: String,
+    fingerprint: Vec<u8>,
+    lease: DateTime<Utc>,
+    at: DateTime<Utc>,
+}
+
+impl Write for Begun {
+    /// Whether nobody had begun it.
+    type Wrote = bool;
+
+    fn about(&self) -> (UserId, &str) {
+        (self.user, &self.key)
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<bool>, sqlx::Error> {
+        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let fingerprints: Vec<&[u8]> = rows.iter().map(|row| &row.fingerprint[..]).collect();
+        let leases: Vec<DateTime<Utc>> = rows.iter().map(|row| row.lease).collect();
+        let times: Vec<DateTime<Utc>> = rows.iter().map(|row| row.at).collect();
+        let new = sqlx::query_as(
+            "INSERT INTO command_answers (user_id, key, fingerprint, lease_until, created_at)
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
+             ON CONFLICT DO NOTHING RETURNING user_id, key",
         )
-        .bind(self.user.uuid())
-        .bind(&self.key)
-        .bind(i16::try_from(status.as_u16()).unwrap_or(200))
-        .bind(Value::Object(kept))
-        .bind((!secret && body.len() <= LARGEST).then_some(&body[..]))
-        .execute(pool)
-        .await
-        .map(|_| ())
+        .bind(users)
+        .bind(keys)
+        .bind(fingerprints)
+        .bind(leases)
+        .bind(times)
+        .fetch_all(connection)
+        .await?;
+        Ok(together::among(rows, new))
+    }
+}
+
+/// What a command was answered; without a body it is made anew.
+pub(crate) struct Answered {
+    user: UserId,
+    key: String,
+    status: i16,
+    headers: Value,
+    body: Option<Bytes>,
+}
+
+impl Write for Answered {
+    type Wrote = ();
+
+    fn about(&self) -> (UserId, &str) {
+        (self.user, &self.key)
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<()>, sqlx::Error> {
+        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let statuses: Vec<i16> = rows.iter().map(|row| row.status).collect();
+        let headers: Vec<&Value> = rows.iter().map(|row| &row.headers).collect();
+        let bodies: Vec<Option<&[u8]>> = rows.iter().map(|row| row.body.as_deref()).collect();
+        sqlx::query(
+            "UPDATE command_answers AS a SET status = n.status, headers = n.headers, body = n.body
+               FROM unnest($1::uuid[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[])
+                    AS n (user_id, key, status, headers, body)
+              WHERE a.user_id = n.user_id AND a.key = n.key",
+        )
+        .bind(users)
+        .bind(keys)
+        .bind(statuses)
+        .bind(headers)
+        .bind(bodies)
+        .execute(connection)
+        .await?;
+        Ok(vec![(); rows.len()])
     }
 }
 

@@ -113,32 +113,25 @@ async fn create(
     let minimum_balance = balance(&state, command.hours)?;
     let fingerprint = Fingerprint::of("deployments", &command)?;
     let id = DeploymentId::derive(&[&user.to_string(), key.as_str()]);
-    let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
-    let known = match seen {
-        Some(_) => projections::deployments::get(&state.pool, id).await?,
-        None => None,
-    };
-    let (hit, position) = if known.is_some() {
-        (true, None)
+    // Whoever has asked for it before still has the twin and the purchase.
+    let twin = twin_of(&state, user).await?;
+    if let Some(purchase) = command.purchase_id {
+        belongs(&state, user, purchase).await?;
+    }
+    let (aggregate, now) = (id.uuid(), state.now());
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, aggregate, now).await?;
+    let known = if claim.hit {
+        projections::deployments::get(&state.pool, id).await?
     } else {
-        let twin = twin_of(&state, user).await?;
-        if let Some(purchase) = command.purchase_id {
-            belongs(&state, user, purchase).await?;
-        }
-        let claim = idempotency::claim(
-            &state.pool,
-            user,
-            &key,
-            &fingerprint,
-            id.uuid(),
-            state.now(),
-        )
-        .await?;
+        None
+    };
+    let position = if known.is_some() {
+        None
+    } else {
         let about = (id, user, twin);
         let (waits_for, at) = (command.purchase_id, claim.at);
         let event = requested(&state, about, order, waits_for, minimum_balance, at);
-        let position = append(&state, &key, event, &headers).await?;
-        (claim.hit, Some(position))
+        Some(append(&state, &key, event, &headers).await?)
     };
     let finished = |d: Option<Deployment>| d.filter(|d| d.state.is_final());
     let deployment = match finished(known.clone()) {
@@ -166,7 +159,7 @@ async fn create(
         (accepted, location, Json(Asked { id, state })).into_response()
     };
     Ok(wait::token(
-        idempotency::mark(response, hit),
+        idempotency::mark(response, claim.hit),
         position.as_ref(),
     ))
 }

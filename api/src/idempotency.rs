@@ -2,6 +2,7 @@
 
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
+use crate::together::{self, Write};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ use events::ids::{EventId, UserId};
 use events::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use utoipa::IntoParams;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
@@ -162,38 +163,75 @@ pub(crate) struct Claim {
     pub hit: bool,
 }
 
+/// A key and the command that it is to stand for.
+pub(crate) struct Binding {
+    user: UserId,
+    key: String,
+    route: &'static str,
+    hash: [u8; 32],
+    aggregate: Uuid,
+    at: DateTime<Utc>,
+}
+
+impl Write for Binding {
+    /// Whether the key was free.
+    type Wrote = bool;
+
+    fn about(&self) -> (UserId, &str) {
+        (self.user, &self.key)
+    }
+
+    async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<bool>, sqlx::Error> {
+        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let routes: Vec<&str> = rows.iter().map(|row| row.route).collect();
+        let hashes: Vec<&[u8]> = rows.iter().map(|row| &row.hash[..]).collect();
+        let aggregates: Vec<Uuid> = rows.iter().map(|row| row.aggregate).collect();
+        let times: Vec<DateTime<Utc>> = rows.iter().map(|row| row.at).collect();
+        let bound = sqlx::query_as(
+            "INSERT INTO idempotency_keys (user_id, key, route, body_hash, aggregate, created_at)
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::timestamptz[])
+             ON CONFLICT DO NOTHING RETURNING user_id, key",
+        )
+        .bind(users)
+        .bind(keys)
+        .bind(routes)
+        .bind(hashes)
+        .bind(aggregates)
+        .bind(times)
+        .fetch_all(connection)
+        .await?;
+        Ok(together::among(rows, bound))
+    }
+}
+
 /// Binds the key to the command, to be done before the first append.
 ///
 /// # Errors
 /// When it stands for another command, or Postgres does not answer.
 pub(crate) async fn claim(
-    pool: &PgPool,
+    state: &ApiState,
     user: UserId,
     key: &Key,
     command: &Fingerprint,
     aggregate: Uuid,
     now: Timestamp,
 ) -> Result<Claim, Problem> {
-    let bound = sqlx::query(
-        "INSERT INTO idempotency_keys (user_id, key, route, body_hash, aggregate, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-    )
-    .bind(user.uuid())
-    .bind(key.as_str())
-    .bind(command.route)
-    .bind(&command.hash[..])
-    .bind(aggregate)
-    .bind(now.to_datetime().unwrap_or_default())
-    .execute(pool)
-    .await?
-    .rows_affected();
-    if bound == 1 {
+    let row = Binding {
+        user,
+        key: key.0.clone(),
+        route: command.route,
+        hash: command.hash,
+        aggregate,
+        at: now.to_datetime().unwrap_or_default(),
+    };
+    if state.bindings.write(row).await? {
         return Ok(Claim {
             at: now,
             hit: false,
         });
     }
-    let at = look(pool, user, key, command).await?.unwrap_or(now);
+    let at = look(&state.pool, user, key, command).await?.unwrap_or(now);
     Ok(Claim { at, hit: true })
 }
 

@@ -33,6 +33,7 @@ mod quotes;
 mod state;
 mod stream;
 mod sweep;
+mod together;
 mod trace;
 mod treasury;
 mod unread;

@@ -293,7 +293,7 @@ async fn set_preferences(
     let (language, choices) = checked(&state, &wish)?;
     let fingerprint = Fingerprint::of("notifications/preferences", &wish)?;
     let now = state.now();
-    let claim = idempotency::claim(&state.pool, user, &key, &fingerprint, user.uuid(), now).await?;
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, user.uuid(), now).await?;
     let event = PreferencesSet {
         user_id: user,
         language: language.clone(),

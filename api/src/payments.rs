@@ -194,15 +194,8 @@ async fn accept(
         }
         let twin = twin_of(state, user).await?;
         quotes::bind(&state.pool, &quote, id).await?;
-        let claim = idempotency::claim(
-            &state.pool,
-            user,
-            &key,
-            &fingerprint,
-            id.uuid(),
-            state.now(),
-        )
-        .await?;
+        let claim =
+            idempotency::claim(state, user, &key, &fingerprint, id.uuid(), state.now()).await?;
         let event = requested(id, &quote, twin, command.funding, claim);
         let position = append(state, &key, event, headers).await?;
         (claim.hit, Some(position))

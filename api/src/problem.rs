@@ -404,6 +404,12 @@ impl Problem {
 /// A failed statement: said in the log with its cause, to the caller without it.
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
+        Self::database(&error)
+    }
+}
+
+impl Problem {
+    pub(crate) fn database(error: &sqlx::Error) -> Self {
         tracing::error!(%error, "Postgres did not answer a request");
         Self::new(
             Kind::DatabaseUnavailable,

@@ -357,7 +357,7 @@ async fn create(
         .price(&offer.quote, currency)
         .map_err(|_| no_offer(&state, wish, NoOffer::Overflow))?;
     let now = state.now();
-    let claim = idempotency::claim(&state.pool, user, &key, &fingerprint, id.uuid(), now).await?;
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, id.uuid(), now).await?;
     let bps = |bps: u32| i32::try_from(bps).unwrap_or(i32::MAX);
     let quote = Quote {
         id,

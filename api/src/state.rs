@@ -1,13 +1,16 @@
 //! What every request shares.
 
+use crate::answers::{Answered, Begun};
 use crate::approvals::Limits;
 use crate::auth::Auth;
+use crate::idempotency::Binding;
 use crate::log::CommandLog;
 use crate::ports::{
     DeadLetters, DeploymentHash, DepositPlace, Mailer, Notices, PaymentSecrets, Quoter,
     TreasuryBook, WalletNetworkOf, WebhookVerifier,
 };
 use crate::pricing::Terms;
+use crate::together::Together;
 use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
 use events::ids::{TwinId, UserId};
@@ -80,6 +83,12 @@ pub struct Shared {
     parts: ApiParts,
     /// The same Postgres, for what may be lost: its commits do not wait for the disk.
     pub(crate) quick: PgPool,
+    /// Keys that are bound to commands, for good.
+    pub(crate) bindings: Together<Binding>,
+    /// Commands that are begun.
+    pub(crate) begun: Together<Begun>,
+    /// Answers of commands.
+    pub(crate) answered: Together<Answered>,
     /// The process is to end; what answers without end must.
     pub(crate) stopping: CancellationToken,
     /// Open streams of events.
@@ -103,6 +112,9 @@ impl ApiState {
             .options([("synchronous_commit", "off")]);
         let quick = projections::pool_options(QUICK).connect_lazy_with(hasty);
         Self(Arc::new(Shared {
+            bindings: Together::new(&parts.pool.connect_options()),
+            begun: Together::new(&quick.connect_options()),
+            answered: Together::new(&quick.connect_options()),
             parts,
             quick,
             stopping: CancellationToken::new(),

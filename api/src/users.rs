@@ -144,15 +144,8 @@ async fn register(
     let user = who.user;
     who.may_register()?;
     let fingerprint = Fingerprint::of("users", &command)?;
-    let claim = idempotency::claim(
-        &state.pool,
-        user,
-        &key,
-        &fingerprint,
-        user.uuid(),
-        state.now(),
-    )
-    .await?;
+    let claim =
+        idempotency::claim(&state, user, &key, &fingerprint, user.uuid(), state.now()).await?;
     let known = projections::users::get(&state.pool, user).await?;
     // Whoever is registered stays so: another key adds no second registration.
     let position = if known.is_some() {

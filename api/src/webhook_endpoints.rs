@@ -276,7 +276,8 @@ async fn add(
             return Err(Problem::new(Kind::TooManyEndpoints, detail));
         }
     }
-    let claim = idempotency::claim(pool, user, &key, &fingerprint, id.uuid(), state.now()).await?;
+    let now = state.now();
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, id.uuid(), now).await?;
     sqlx::query(
         "INSERT INTO webhook_endpoints (id, user_id, url, description, created_at)
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
@@ -351,7 +352,7 @@ async fn claimed(
     fingerprint: &Fingerprint,
 ) -> Result<(bool, Timestamp), Problem> {
     let (id, now) = (endpoint.id.uuid(), state.now());
-    let claim = idempotency::claim(&state.pool, user, key, fingerprint, id, now).await?;
+    let claim = idempotency::claim(state, user, key, fingerprint, id, now).await?;
     Ok((claim.hit, claim.at))
 }
 

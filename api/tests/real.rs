@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod changes;
+mod crowd;
 mod support;
 mod treasury;
 
@@ -400,57 +401,6 @@ async fn expire(world: &World, quote: &Value) {
         .unwrap();
 }
 
-/// One wish, sent many times at once.
-async fn a_hasty_buyer_buys_once(world: &World) {
-    let quote = world
-        .post("/quotes", ANNA, "quote-hasty", &json!({"tft": "9"}))
-        .await
-        .json();
-    let buy = json!({"quote_id": quote["id"]});
-    let sent = (0..20).map(|_| world.post("/payments/create-intent", ANNA, "hasty", &buy));
-    let answers = futures::future::join_all(sent).await;
-    // While one is carried out the others are told so; afterwards they are told what came of it.
-    let (taken, told): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 202);
-    for answer in told {
-        answer.is_problem(409, "command-in-progress");
-        assert_eq!(answer.header("retry-after"), "1");
-    }
-    let first = taken[0].json();
-    assert!(
-        taken
-            .iter()
-            .all(|a| a.json()["purchase_id"] == first["purchase_id"])
-    );
-    assert_eq!(
-        taken
-            .iter()
-            .filter(|a| a.header("idempotency-hit").is_empty())
-            .count(),
-        1
-    );
-    for answer in answers
-        .iter()
-        .filter(|a| !a.header("consistency-token").is_empty())
-    {
-        let position: Position = answer.header("consistency-token").parse().unwrap();
-        eventually(|| async {
-            progress::passed(&world.pool, &position)
-                .await
-                .unwrap()
-                .then_some(())
-        })
-        .await;
-    }
-    let path = format!("{}/timeline", taken[0].header("location"));
-    assert_eq!(
-        world.get(&path, ANNA).await.json()["events"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
-}
-
 /// The process died between binding the key and appending: the command is appended when it is
 /// sent again, even though its quote has expired since.
 async fn a_lost_append_is_made_good(world: &World) {
@@ -793,7 +743,8 @@ async fn commands_and_queries_over_http() {
     changes::a_deployment_is_changed_and_ended(&world).await;
     changes::a_batch_is_requested_and_shown(&world).await;
     an_expired_quote_is_not_accepted(&world).await;
-    a_hasty_buyer_buys_once(&world).await;
+    crowd::one_wish_of_many_requests_is_one(&world).await;
+    crowd::many_at_once_get_each_their_own(&world).await;
     a_lost_append_is_made_good(&world).await;
     treasury::operators_see_it(&world, purchase).await;
     it_says_how_it_is(&world).await;

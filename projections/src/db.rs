@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A connection that was idle for longer may have gone with its server, which needs longer than
 /// this to come back.
-const TRUSTED: Duration = Duration::from_millis(50);
+pub const TRUSTED: Duration = Duration::from_millis(50);
 
 /// A pool on the database at `url` that connects when first used. A statement takes at most 30 s,
 /// and a transaction whose process was stopped is rolled back by the server after 10 s, so that

@@ -34,5 +34,5 @@ pub mod undecodable;
 pub mod users;
 
 pub use changes::{Changes, listen};
-pub use db::{connect, migrate, pool_options};
+pub use db::{TRUSTED, connect, migrate, pool_options};
 pub use runner::{Config, Error, run};

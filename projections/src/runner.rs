@@ -31,11 +31,15 @@ use sqlx::migrate::MigrateError;
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// More than this is not folded in one transaction, so that a long backlog shows up step by step.
 const BATCH: usize = 500;
+/// While records come in numbers, a transaction takes what so long a time brings: few large ones cost
+/// far less than many small ones.
+const GATHER: Duration = Duration::from_millis(10);
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -192,6 +196,8 @@ struct Runner {
     writer: Writer,
     next: Arc<Mutex<Next>>,
     metrics: Metrics,
+    /// Whether the last batch was more than a record.
+    busy: AtomicBool,
 }
 
 impl Runner {
@@ -250,6 +256,7 @@ impl Runner {
             },
             next,
             metrics,
+            busy: AtomicBool::new(false),
         })
     }
 
@@ -262,6 +269,9 @@ impl Runner {
         let Some(first) = self.judge(self.consumer.recv().await).await? else {
             return Ok(());
         };
+        if self.busy.load(Ordering::Relaxed) {
+            tokio::time::sleep(GATHER).await;
+        }
         let begun = Instant::now();
         let mut messages = vec![first];
         while messages.len() < BATCH {
@@ -270,6 +280,7 @@ impl Runner {
             };
             messages.extend(self.judge(read).await?);
         }
+        self.busy.store(messages.len() > 1, Ordering::Relaxed);
         let mut items = Vec::with_capacity(messages.len());
         for message in &messages {
             if let Some(item) = self.read(message).await? {

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use events::ids::UserId;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{AsyncCommands, Client, RedisError, Script};
+use redis::io::tcp::TcpSettings;
+use redis::{AsyncCommands, Client, IntoConnectionInfo, RedisError, Script};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
@@ -198,8 +199,12 @@ impl Sessions {
             .set_connection_timeout(Some(WITHIN))
             .set_response_timeout(Some(WITHIN))
             .set_number_of_retries(0);
+        // Many requests share the connection: none waits for the answer to another's.
+        let address = url
+            .into_connection_info()?
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
         Ok(Self {
-            redis: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
+            redis: ConnectionManager::new_lazy_with_config(Client::open(address)?, config)?,
             enter: Script::new(ENTER),
             rotate: Script::new(ROTATE),
             end_all: Script::new(END_ALL),

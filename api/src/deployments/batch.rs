@@ -119,8 +119,8 @@ pub(super) async fn create_batch(
     if let Some(purchase) = batch.purchase_id {
         belongs(&state, user, purchase).await?;
     }
-    let (pool, now) = (&state.pool, state.now());
-    let claim = idempotency::claim(pool, user, &key, &fingerprint, id.uuid(), now).await?;
+    let now = state.now();
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, id.uuid(), now).await?;
     let members = orders.into_iter().enumerate().map(|(place, order)| {
         let parts = [&user.to_string(), key.as_str(), &place.to_string()];
         let deployment = DeploymentId::derive(&parts);

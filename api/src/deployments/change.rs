@@ -104,8 +104,8 @@ async fn claimed(
     fingerprint: &Fingerprint,
     too_late: impl Fn(Stage) -> bool,
 ) -> Result<(bool, Claim), Problem> {
-    let (pool, user) = (&state.pool, deployment.user_id);
-    let seen = idempotency::look(pool, user, key, fingerprint).await?;
+    let user = deployment.user_id;
+    let seen = idempotency::look(&state.pool, user, key, fingerprint).await?;
     if seen.is_none() && too_late(deployment.state) {
         let detail = format!(
             "the deployment is {}: nothing more can be asked of it; POST /deployments makes another",
@@ -115,7 +115,7 @@ async fn claimed(
         return Err(ended.with("state", deployment.state.as_str()));
     }
     let (id, now) = (deployment.id.uuid(), state.now());
-    let claim = idempotency::claim(pool, user, key, fingerprint, id, now).await?;
+    let claim = idempotency::claim(state, user, key, fingerprint, id, now).await?;
     Ok((seen.is_some() || claim.hit, claim))
 }
 

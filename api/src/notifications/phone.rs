@@ -142,7 +142,7 @@ async fn set(
     let texter = state.notices.texter.as_ref().ok_or_else(unavailable)?;
     let fingerprint = Fingerprint::of("notifications/phone", &wish)?;
     let now = state.now();
-    let claim = idempotency::claim(&state.pool, user, &key, &fingerprint, user.uuid(), now).await?;
+    let claim = idempotency::claim(&state, user, &key, &fingerprint, user.uuid(), now).await?;
     let code = code()?;
     keep(&state, user, &wish.number, &code).await?;
     let id = EventId::derive(&["phone", &user.to_string(), key.as_str()]);
