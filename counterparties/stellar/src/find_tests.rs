@@ -6,6 +6,7 @@ use crate::outcome::foreign_total;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use events::time::Timestamp;
+use std::sync::Mutex;
 use stellar_base::xdr::{
     Limits, OperationResult, OperationResultTr, PathPaymentStrictReceiveResult, TransactionResult,
     TransactionResultExt, TransactionResultResult as Outcome, WriteXdr,
@@ -246,4 +247,72 @@ fn what_cannot_be_read_may_be_ours() {
         listed("last", BASE + 3, 39, success()),
     ];
     assert!(matches!(search(BASE + 8, &records, true), Find::Pending(_)));
+}
+
+/// A Horizon whose replicas are at different heights: each reading of the lane comes from the next.
+struct Replicas {
+    closed: (u32, Timestamp),
+    lanes: Mutex<Vec<AccountView>>,
+}
+
+impl LaneReads for Replicas {
+    async fn lane(&self, _: &AccountId) -> Result<Option<AccountView>, ReadError> {
+        let mut lanes = self.lanes.lock().unwrap();
+        Ok(Some(lanes.remove(0)))
+    }
+
+    async fn last_ledger(&self) -> Result<(u32, Timestamp), ReadError> {
+        Ok(self.closed)
+    }
+
+    async fn transactions_desc(
+        &self,
+        _: &AccountId,
+        _: Option<&str>,
+        _: u64,
+    ) -> Result<TransactionsPage, ReadError> {
+        Err(ReadError::Unreachable(
+            "not asked in these tests".to_owned(),
+        ))
+    }
+
+    async fn shows_creation(&self, _: &AccountId) -> Result<bool, ReadError> {
+        Ok(true)
+    }
+}
+
+/// What is found of a number that is free, when ledger 100 closed at `closed` (seconds; the
+/// deadline is 1000) and the lane is read again at a ledger, with a number.
+async fn after(closed: i64, (ledger, sequence): (u32, i64)) -> Found {
+    let first = account(BASE + 4);
+    let again = AccountView {
+        ledger,
+        ..account(sequence)
+    };
+    let horizon = Replicas {
+        closed: (100, Timestamp::from_seconds(closed)),
+        lanes: Mutex::new(vec![first, again]),
+    };
+    find(&horizon, &ours()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_free_number_may_be_tried_until_a_ledger_closed_after_the_deadline() {
+    assert!(matches!(after(1_000, (100, BASE + 4)).await, Find::Absent));
+    assert!(matches!(
+        after(1_001, (100, BASE + 4)).await,
+        Find::NeverWill(_)
+    ));
+}
+
+#[tokio::test]
+async fn a_replica_that_has_not_seen_that_ledger_proves_nothing() {
+    assert!(matches!(
+        after(1_001, (99, BASE + 4)).await,
+        Find::Pending(_)
+    ));
+    assert!(matches!(
+        after(1_001, (100, BASE + 5)).await,
+        Find::Pending(_)
+    ));
 }
