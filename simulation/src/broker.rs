@@ -1,6 +1,7 @@
 //! The log, modelled: partitions with transaction markers, consumer groups with static members,
 //! fencing, and transactions that tear.
 
+use crate::dice::Dice;
 use crate::process::{Life, Process};
 use crate::trace::Trace;
 use events::deposits::DepositEvent;
@@ -13,6 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Partitions of a topic in the simulation, unless it has but one.
 pub const PARTITIONS: i32 = 2;
+
+/// At so many percent of the looks for a record a fetch has come to its end.
+const ENDS: u64 = 4;
 
 /// How many partitions a topic has.
 fn partitions(topic: &str) -> i32 {
@@ -73,6 +77,7 @@ struct Model {
     groups: BTreeMap<&'static str, Group>,
     epochs: u64,
     tear: Box<dyn FnMut() -> Tear + Send>,
+    fetches: Dice,
     trace: Trace,
 }
 
@@ -231,12 +236,13 @@ impl Group {
 impl Broker {
     /// An empty one; `tear` says how each transaction ends.
     #[must_use]
-    pub fn new(tear: Box<dyn FnMut() -> Tear + Send>, trace: Trace) -> Self {
+    pub fn new(tear: Box<dyn FnMut() -> Tear + Send>, fetches: Dice, trace: Trace) -> Self {
         Self(Arc::new(Mutex::new(Model {
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
             epochs: 0,
             tear,
+            fetches,
             trace,
         })))
     }
@@ -405,6 +411,12 @@ impl Connection {
 impl Log for Connection {
     fn poll(&mut self) -> Result<Option<Polled>, Trouble> {
         let topic = self.topic;
+        // A fetch brings some of what there is, the next one the rest.
+        let cut = self.broker.model().fetches.percent(ENDS);
+        if cut {
+            self.member(|member, _| (member.wake)())?;
+            return Ok(None);
+        }
         self.member(|member, topics| {
             let entries = topics.get(topic)?;
             for partition in member.assigned.clone() {

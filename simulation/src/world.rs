@@ -165,7 +165,7 @@ impl World {
         };
         Ok(Self {
             fixture: fixture.clone(),
-            broker: Broker::new(Box::new(tear), trace.clone()),
+            broker: Broker::new(Box::new(tear), Dice::new(seed, "fetches"), trace.clone()),
             stripe: Stripe::new(network.clone()),
             stellar,
             chain: Chain::new(network.clone()),
