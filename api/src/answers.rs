@@ -28,7 +28,6 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Row};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// How long an answer is given again.
 const KEPT: TimeDelta = TimeDelta::hours(24);
@@ -343,8 +342,7 @@ impl Write for Begun {
     }
 
     async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<bool>, sqlx::Error> {
-        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
-        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let (users, keys) = together::names(rows);
         let fingerprints: Vec<&[u8]> = rows.iter().map(|row| &row.fingerprint[..]).collect();
         let leases: Vec<DateTime<Utc>> = rows.iter().map(|row| row.lease).collect();
         let times: Vec<DateTime<Utc>> = rows.iter().map(|row| row.at).collect();
@@ -381,8 +379,7 @@ impl Write for Answered {
     }
 
     async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<()>, sqlx::Error> {
-        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
-        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let (users, keys) = together::names(rows);
         let statuses: Vec<i16> = rows.iter().map(|row| row.status).collect();
         let headers: Vec<&Value> = rows.iter().map(|row| &row.headers).collect();
         let bodies: Vec<Option<&[u8]>> = rows.iter().map(|row| row.body.as_deref()).collect();

@@ -182,8 +182,7 @@ impl Write for Binding {
     }
 
     async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<bool>, sqlx::Error> {
-        let users: Vec<Uuid> = rows.iter().map(|row| row.user.uuid()).collect();
-        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        let (users, keys) = together::names(rows);
         let routes: Vec<&str> = rows.iter().map(|row| row.route).collect();
         let hashes: Vec<&[u8]> = rows.iter().map(|row| &row.hash[..]).collect();
         let aggregates: Vec<Uuid> = rows.iter().map(|row| row.aggregate).collect();

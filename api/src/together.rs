@@ -22,7 +22,7 @@ use uuid::Uuid;
 const AT_ONCE: usize = 2;
 /// Rows of a statement.
 const ROWS: usize = 64;
-/// How long Postgres may take to let us in.
+/// How long Postgres may take to say that a connection still works, or to let us in.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a request writes about the command with a user's key.
@@ -49,6 +49,12 @@ impl From<NotWritten> for Problem {
     fn from(NotWritten(error): NotWritten) -> Self {
         Self::database(&error)
     }
+}
+
+/// Users and keys of the rows, in their order.
+pub(crate) fn names<W: Write>(rows: &[W]) -> (Vec<Uuid>, Vec<&str>) {
+    let about = rows.iter().map(Write::about);
+    about.map(|(user, key)| (user.uuid(), key)).unzip()
 }
 
 /// Which of the rows are among those that Postgres names.
@@ -144,12 +150,15 @@ impl<W: Write> Together<W> {
     /// One that was used a moment ago or still answers, else a new one.
     async fn connection(&self) -> Result<PgConnection, sqlx::Error> {
         let idle = self.queue.lock().idle.pop();
-        if let Some((mut connection, since)) = idle
-            && (since.elapsed() < projections::TRUSTED || connection.ping().await.is_ok())
-        {
-            return Ok(connection);
-        }
-        timeout(CONNECTED_WITHIN, self.postgres.connect())
+        let found = async {
+            if let Some((mut connection, since)) = idle
+                && (since.elapsed() < projections::TRUSTED || connection.ping().await.is_ok())
+            {
+                return Ok(connection);
+            }
+            self.postgres.connect().await
+        };
+        timeout(CONNECTED_WITHIN, found)
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
