@@ -2,7 +2,7 @@
 
 use crate::blocks::{Body, Ended, hash_of};
 use crate::keys::{ActivatorKey, ChainKey};
-use crate::node::{NodeClient, View, malformed, told, unreachable};
+use crate::node::{NodeClient, View, Way, malformed, told, unreachable};
 use crate::outcome::Answer;
 use crate::port::{
     BatchPlan, Block, BlockRef, CancelPlan, ContractPlan, ContractProof, OwnershipProof, ReadError,
@@ -11,6 +11,7 @@ use crate::port::{
 use crate::shapes::{Accepted, AccountInfo, Named};
 use crate::submitted::Submitted;
 use crate::traces::Traces;
+use crate::wire::Connect;
 use events::ids::{ContractId, EventId, TwinId};
 use events::money::{Amount, Tft};
 use events::outcome::{Attempt, Find};
@@ -18,6 +19,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use subxt::Metadata;
 use subxt::config::{DefaultExtrinsicParamsBuilder, SubstrateConfig};
 use subxt::error::ExtrinsicError;
 use subxt::ext::scale_decode::DecodeAsType;
@@ -124,16 +126,32 @@ impl TfchainClient {
         if rest.is_none_or(str::is_empty) {
             return Err(InvalidConfig(config.url.clone()));
         }
-        Ok(Self {
+        let way = Way::Socket(url.to_owned());
+        Ok(Self::by(NodeClient::new(way, Vec::new(), config.timeout)))
+    }
+
+    /// A client over connections that somebody else makes. `known` are spec versions whose metadata
+    /// need not be asked for; `timeout` is for one answer, and for the connection.
+    #[must_use]
+    pub fn over(
+        connect: Arc<dyn Connect>,
+        known: Vec<(u32, Arc<Metadata>)>,
+        timeout: Duration,
+    ) -> Self {
+        Self::by(NodeClient::new(Way::Wire(connect), known, timeout))
+    }
+
+    fn by(node: NodeClient) -> Self {
+        Self {
             inner: Arc::new(Inner {
-                node: NodeClient::new(url, config.timeout),
+                node,
                 in_flight: Mutex::default(),
                 bodies: Mutex::default(),
                 submitted: Mutex::default(),
                 traces: tokio::sync::Mutex::default(),
             }),
             finality_wait: Duration::from_secs(60),
-        })
+        }
     }
 
     /// Changes how long a submitted transaction is waited for; 60 s unless told.

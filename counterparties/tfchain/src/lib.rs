@@ -28,6 +28,7 @@ pub mod shapes;
 mod submitted;
 mod traces;
 mod twins;
+pub mod wire;
 
 pub use client::{InvalidConfig, TfchainClient, TfchainConfig};
 pub use keys::{ActivatorKey, ChainKey, InvalidSeed, UserSeed};
@@ -36,4 +37,6 @@ pub use port::{
     MAX_DEPLOYMENT_DATA, OwnershipProof, ReadError, Tfchain, TwinPlan, TwinProof, UpdatePlan,
     deployment_hash,
 };
+pub use subxt::Metadata;
 pub use subxt::utils::AccountId32;
+pub use wire::{Connect, Refused, Wire};

@@ -7,12 +7,12 @@
 use crate::guard::differences;
 use crate::metrics;
 use crate::port::{BlockRef, ReadError};
+use crate::wire::{self, Connect};
 use events::time::Timestamp;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use subxt::OnlineClient;
 use subxt::backend::LegacyBackend;
 use subxt::client::OnlineClientAtBlock;
 use subxt::config::{RpcConfigFor, SubstrateConfig};
@@ -25,6 +25,7 @@ use subxt::rpcs::RpcClient;
 use subxt::rpcs::methods::LegacyRpcMethods;
 use subxt::rpcs::methods::legacy::NumberOrHex;
 use subxt::utils::H256;
+use subxt::{Metadata, OnlineClient};
 
 /// The chain as of one block.
 pub(crate) type View = OnlineClientAtBlock<SubstrateConfig>;
@@ -50,9 +51,22 @@ struct Runtime {
     differences: Arc<[String]>,
 }
 
+/// How the node is reached.
+pub(crate) enum Way {
+    /// By a WebSocket at `ws://…` or `wss://…`.
+    Socket(String),
+    /// By connections that somebody else makes.
+    Wire(Arc<dyn Connect>),
+}
+
+/// Runtimes whose metadata is known before a node tells it: spec version and metadata.
+pub(crate) type Runtimes = Vec<(u32, Arc<Metadata>)>;
+
 /// The node.
 pub(crate) struct NodeClient {
-    url: String,
+    way: Way,
+    /// Not asked for again.
+    known: Runtimes,
     timeout: Duration,
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
     genesis: Mutex<Option<H256>>,
@@ -85,9 +99,10 @@ struct CoreVersion {
 }
 
 impl NodeClient {
-    pub(crate) fn new(url: &str, timeout: Duration) -> Self {
+    pub(crate) fn new(way: Way, known: Runtimes, timeout: Duration) -> Self {
         Self {
-            url: url.to_owned(),
+            way,
+            known,
             timeout,
             link: tokio::sync::Mutex::default(),
             genesis: Mutex::default(),
@@ -146,23 +161,30 @@ impl NodeClient {
     }
 
     async fn connect(&self) -> Result<Link, ReadError> {
-        let socket = WsClientBuilder::default()
-            .request_timeout(self.timeout)
-            .connection_timeout(self.timeout)
-            .max_concurrent_requests(AT_ONCE)
-            .max_buffer_capacity_per_subscription(AT_ONCE)
-            .enable_ws_ping(PingConfig::new().inactive_limit(SILENCE))
-            .build(&self.url)
-            .await
-            .map_err(unreachable)?;
+        let socket = match &self.way {
+            Way::Socket(url) => WsClientBuilder::default()
+                .request_timeout(self.timeout)
+                .connection_timeout(self.timeout)
+                .max_concurrent_requests(AT_ONCE)
+                .max_buffer_capacity_per_subscription(AT_ONCE)
+                .enable_ws_ping(PingConfig::new().inactive_limit(SILENCE))
+                .build(url)
+                .await
+                .map_err(unreachable)?,
+            Way::Wire(connect) => {
+                wire::client(connect.connect().await.map_err(unreachable)?, AT_ONCE)
+            }
+        };
         let socket = Arc::new(socket);
         let client = RpcClient::new(Arc::clone(&socket));
         let backend: LegacyBackend<SubstrateConfig> =
             LegacyBackend::builder().build(client.clone());
-        let online =
-            OnlineClient::from_backend_with_config(SubstrateConfig::new(), Arc::new(backend))
-                .await
-                .map_err(unreachable)?;
+        let config = SubstrateConfig::builder()
+            .set_metadata_for_spec_versions(self.known.iter().cloned())
+            .build();
+        let online = OnlineClient::from_backend_with_config(config, Arc::new(backend))
+            .await
+            .map_err(unreachable)?;
         Ok(Link {
             socket,
             online,

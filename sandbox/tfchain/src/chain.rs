@@ -5,10 +5,12 @@ mod pool;
 mod seal;
 
 use crate::extrinsic::Signed;
-use crate::ledger::{Machine, OfItself, Rules, Voted, answered, genesis, has_twin};
+use crate::ledger::{Machine, OfItself, Rules, Voted, answered, genesis, has_twin, move_in};
 use crate::runtime::frame_system::Phase;
 use crate::runtime::sp_core::crypto::AccountId32;
+use crate::runtime::tfchain_runtime::RuntimeEvent;
 use crate::runtime::{Change, Version, blake2_256};
+use crate::signal::{Changes, Signal};
 use crate::state::State;
 use crate::tally::{Counts, Tally};
 use codec::{Compact, Encode};
@@ -16,7 +18,6 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use look::{AccountView, Head};
@@ -43,6 +44,27 @@ impl Pace {
         };
         u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1)
     }
+}
+
+/// Unix milliseconds, by whoever counts them.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Somebody who has a twin from block 0 on.
+#[derive(Debug, Clone, Copy)]
+pub struct Person {
+    /// Their account.
+    pub account: AccountId32,
+    /// What it holds, in 10^-7 TFT.
+    pub endowment: u64,
+}
+
+/// The machine's own clock.
+#[expect(clippy::disallowed_methods, reason = "a chain has a clock of its own")]
+fn wall_clock() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A block's header, as it is hashed and told.
@@ -82,6 +104,8 @@ struct Sealed {
     signed: Vec<Signed>,
     voted: Vec<Voted>,
     tallies: Vec<Tally>,
+    /// What it did, in the order of its events.
+    happened: Vec<(Phase, RuntimeEvent)>,
     /// The runtime after this block.
     version: Version,
 }
@@ -143,10 +167,13 @@ struct Inner {
     finalized: u32,
     version: Version,
     counts: Counts,
+    clock: Clock,
     clock_ahead_ms: i64,
     held: bool,
     /// Each n-th transaction, chosen by its hash, is dropped from the pool; 0: none.
     drop_each: u32,
+    /// So many of the next ones are dropped, too.
+    drop_next: u32,
     /// Each n-th deposit is paid back; 0: none.
     returns: u32,
     /// Makes blocks of different forks differ.
@@ -161,8 +188,8 @@ pub struct Chain {
     rules: Rules,
     activator: AccountId32,
     pace: Pace,
-    news: watch::Sender<u64>,
-    restarts: watch::Sender<u64>,
+    news: Signal,
+    restarts: Signal,
     down_until: Mutex<Option<Instant>>,
     genesis: [u8; 32],
 }
@@ -179,12 +206,8 @@ pub enum NotMinted {
 }
 
 impl Inner {
-    #[expect(clippy::disallowed_methods, reason = "a chain has a clock of its own")]
     fn now_ms(&self) -> u64 {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let now = i64::try_from((self.clock)()).unwrap_or(i64::MAX);
         u64::try_from(now.saturating_add(self.clock_ahead_ms)).unwrap_or_default()
     }
 
@@ -214,6 +237,19 @@ impl Chain {
         activator: impl Into<AccountId32>,
         endowment: u64,
     ) -> Self {
+        Self::inhabited(rules, pace, activator, endowment, &[], Arc::new(wall_clock))
+    }
+
+    /// The same with people, whose twins are numbered from 1 on, by another clock.
+    #[must_use]
+    pub fn inhabited(
+        rules: Rules,
+        pace: Pace,
+        activator: impl Into<AccountId32>,
+        endowment: u64,
+        people: &[Person],
+        clock: Clock,
+    ) -> Self {
         let activator = activator.into();
         let mut inner = Inner {
             state: State::default(),
@@ -226,9 +262,11 @@ impl Chain {
             finalized: 0,
             version: Version::FIRST,
             counts: Counts::default(),
+            clock,
             clock_ahead_ms: 0,
             held: false,
             drop_each: 0,
+            drop_next: 0,
             returns: 0,
             salt: 0,
             sealed_at: Instant::now(),
@@ -247,6 +285,9 @@ impl Chain {
             tallies: Vec::new(),
         };
         genesis(&mut machine, endowment);
+        for person in people {
+            move_in(&mut machine, person.account, person.endowment);
+        }
         let header = Header {
             parent: [0; 32],
             number: 0,
@@ -263,6 +304,7 @@ impl Chain {
             signed: Vec::new(),
             voted: Vec::new(),
             tallies: Vec::new(),
+            happened: Vec::new(),
             version: Version::FIRST,
         });
         Self {
@@ -270,8 +312,8 @@ impl Chain {
             rules,
             activator,
             pace,
-            news: watch::Sender::new(0),
-            restarts: watch::Sender::new(0),
+            news: Signal::default(),
+            restarts: Signal::default(),
             down_until: Mutex::new(None),
             genesis: hash,
         }
@@ -425,7 +467,7 @@ impl Chain {
             }
         }
         *self.down_until.lock() = Some(Instant::now() + down);
-        self.restarts.send_modify(|n| *n += 1);
+        self.restarts.change();
     }
 
     /// Whether the node is down.
@@ -438,14 +480,14 @@ impl Chain {
 
     /// Changes with each restart.
     #[must_use]
-    pub fn restarts(&self) -> watch::Receiver<u64> {
-        self.restarts.subscribe()
+    pub fn restarts(&self) -> Changes {
+        self.restarts.changes()
     }
 
     /// Changes whenever something happened.
     #[must_use]
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+    pub fn news(&self) -> Changes {
+        self.news.changes()
     }
 
     /// Hash of block 0.

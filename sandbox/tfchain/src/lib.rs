@@ -17,9 +17,10 @@ pub mod rpc;
     reason = "the derive of SCALE enums casts its small indices"
 )]
 pub mod runtime;
+pub mod signal;
 pub mod state;
 pub mod tally;
 
-pub use chain::{Chain, Pace};
+pub use chain::{Chain, Clock, Pace, Person};
 pub use http::router;
 pub use ledger::Rules;

@@ -4,7 +4,9 @@ use super::{Chain, Header, Status};
 use crate::ledger::account_of;
 use crate::metadata;
 use crate::runtime::Version;
+use crate::runtime::frame_system::Phase;
 use crate::runtime::sp_core::crypto::AccountId32;
+use crate::runtime::tfchain_runtime::RuntimeEvent;
 use crate::state::{Key, double_map, map};
 use codec::Decode;
 use std::sync::Arc;
@@ -87,6 +89,15 @@ impl Chain {
     pub fn body(&self, number: u32) -> Option<Vec<Vec<u8>>> {
         let inner = self.inner.lock();
         inner.block(number).map(|block| block.extrinsics.clone())
+    }
+
+    /// What the blocks of the best chain did, the first one first: of each what happened, and
+    /// whether by a transaction or by itself.
+    #[must_use]
+    pub fn happened(&self) -> Vec<Vec<(Phase, RuntimeEvent)>> {
+        let inner = self.inner.lock();
+        let blocks = inner.blocks.iter();
+        blocks.map(|block| block.happened.clone()).collect()
     }
 
     /// The runtime that a block has left.

@@ -43,10 +43,11 @@ impl Chain {
         let history = inner.said.entry(hash).or_default().clone();
         let before = history.after(0).len();
         inner.say(hash, status);
-        if self.is_dropped(&inner, &signed) {
+        if inner.drop_next > 0 || is_dropped(&inner, &signed) {
+            inner.drop_next = inner.drop_next.saturating_sub(1);
             inner.counts.dropped += 1;
             inner.say(hash, Status::Dropped);
-            self.news.send_modify(|n| *n += 1);
+            self.news.change();
             return Ok((hash, history, before));
         }
         inner.pool.push(signed);
@@ -56,9 +57,9 @@ impl Chain {
         Ok((hash, history, before))
     }
 
-    fn is_dropped(&self, inner: &Inner, signed: &Signed) -> bool {
-        let [a, b, ..] = signed.hash;
-        inner.drop_each > 0 && u32::from(u16::from_le_bytes([a, b])) % inner.drop_each == 0
+    /// The next transaction is dropped from the pool.
+    pub fn drop_next(&self) {
+        self.inner.lock().drop_next += 1;
     }
 
     /// From now on each n-th transaction, chosen by its hash, is dropped from the pool; 0: none.
@@ -122,4 +123,9 @@ impl Chain {
             Status::Ready
         })
     }
+}
+
+fn is_dropped(inner: &Inner, signed: &Signed) -> bool {
+    let [a, b, ..] = signed.hash;
+    inner.drop_each > 0 && u32::from(u16::from_le_bytes([a, b])).is_multiple_of(inner.drop_each)
 }

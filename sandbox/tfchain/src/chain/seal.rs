@@ -101,11 +101,12 @@ impl Chain {
             signed: ready,
             voted,
             tallies,
+            happened: events,
             version: after,
         });
         inner.sealed_at = tokio::time::Instant::now();
         self.finalize(inner);
-        self.news.send_modify(|n| *n += 1);
+        self.news.change();
         refused.map_or(Ok(()), Err)
     }
 

@@ -134,6 +134,16 @@ impl Machine<'_> {
         if relay.as_ref().is_some_and(Vec::is_empty) {
             return Err(self.refuse(PALLET, &Error::InvalidRelay));
         }
+        self.store_twin(account, relay, pk);
+        Ok(())
+    }
+
+    pub(super) fn store_twin(
+        &mut self,
+        account: AccountId32,
+        relay: Option<Vec<u8>>,
+        pk: Option<Vec<u8>>,
+    ) {
         let id = next(self.state, "TwinID");
         let twin = Twin {
             id,
@@ -147,7 +157,6 @@ impl Machine<'_> {
         self.state.put(key, &id);
         self.tallies.push(Tally::Twin);
         self.emit(RuntimeEvent::TfgridModule(Event::TwinStored(twin)));
-        Ok(())
     }
 
     fn create_farm(&mut self, account: AccountId32, name: &[u8], ips: &[IP4]) -> Done {

@@ -1,4 +1,5 @@
-//! One WebSocket connection: calls, subscriptions, and the faults that are armed.
+//! One connection: calls, subscriptions, and the faults that are armed. It is made of texts, there
+//! and back, whatever carries them; [`serve`] has a WebSocket carry them.
 //!
 //! An armed fault applies to calls by the path `/rpc/<method>`, of method `RPC`. Those of HTTP's
 //! kinds become an internal error.
@@ -11,12 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, JoinSet};
-
-/// Subscriptions of all connections are numbered on.
-static SUBSCRIPTIONS: AtomicU64 = AtomicU64::new(1);
 
 #[derive(Debug, Clone, Deserialize)]
 struct Request {
@@ -28,34 +25,32 @@ struct Request {
 }
 
 /// What leaves a connection.
-enum Out {
+#[derive(Debug)]
+pub enum Out {
+    /// A message.
     Text(String),
+    /// Its end.
     Close,
 }
 
-/// Serves a connection until either side ends it or the node restarts.
+/// Serves a WebSocket until either side ends it or the node restarts.
 pub async fn serve(mut socket: WebSocket, chain: Arc<Chain>, faults: Faults, spared: bool) {
-    let mut restarts = chain.restarts();
+    let (told, incoming) = unbounded_channel();
     let (out, mut outgoing) = unbounded_channel();
-    let mut connection = Connection {
-        chain,
-        faults,
-        spared,
-        out,
-        subscriptions: HashMap::new(),
-        tasks: JoinSet::new(),
-    };
+    tokio::spawn(talk(incoming, out, chain, faults, spared));
     loop {
         tokio::select! {
-            _ = restarts.changed() => break,
-            message = socket.recv() => match message {
-                Some(Ok(Message::Text(text))) => connection.text(text.as_str()),
-                Some(Ok(Message::Binary(bytes))) => {
-                    connection.text(&String::from_utf8_lossy(&bytes));
-                }
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-            },
+            message = socket.recv() => {
+                let text = match message {
+                    Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
+                    Some(Ok(Message::Binary(bytes))) => {
+                        String::from_utf8_lossy(&bytes).into_owned()
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                };
+                let _ = told.send(text);
+            }
             leaving = outgoing.recv() => match leaving {
                 Some(Out::Text(text)) => if socket.send(Message::Text(text.into())).await.is_err() {
                     break;
@@ -66,27 +61,76 @@ pub async fn serve(mut socket: WebSocket, chain: Arc<Chain>, faults: Faults, spa
     }
 }
 
+/// Serves a connection whose messages come through `incoming` and leave through `out`, until either
+/// side ends it or the node restarts; says so at the end.
+pub async fn talk(
+    mut incoming: UnboundedReceiver<String>,
+    out: UnboundedSender<Out>,
+    chain: Arc<Chain>,
+    faults: Faults,
+    spared: bool,
+) {
+    let mut restarts = chain.restarts();
+    let mut connection = Connection {
+        chain,
+        faults,
+        spared,
+        out,
+        subscribed: 0,
+        subscriptions: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = restarts.changed() => break,
+            () = connection.out.closed() => break,
+            text = incoming.recv() => match text {
+                Some(text) => connection.text(&text),
+                None => break,
+            },
+        }
+    }
+    let _ = connection.out.send(Out::Close);
+}
+
+/// Carries out what a message asks for, and tells nobody: as when it was delivered a second time,
+/// or after its connection was gone.
+pub fn quietly(chain: &Chain, text: &str) {
+    for request in requests(text) {
+        let _ = unheard(chain, &request);
+    }
+}
+
+fn requests(text: &str) -> Vec<Request> {
+    let requests = match serde_json::from_str::<Value>(text) {
+        Ok(Value::Array(requests)) => requests,
+        Ok(request) => vec![request],
+        Err(_) => Vec::new(),
+    };
+    let read = requests.into_iter().filter_map(|request| {
+        serde_json::from_value(request)
+            .inspect_err(|error| tracing::debug!(%error, "not a request"))
+            .ok()
+    });
+    read.collect()
+}
+
 struct Connection {
     chain: Arc<Chain>,
     faults: Faults,
     spared: bool,
     out: UnboundedSender<Out>,
+    /// Subscriptions so far.
+    subscribed: u64,
     subscriptions: HashMap<String, AbortHandle>,
     tasks: JoinSet<()>,
 }
 
 impl Connection {
     fn text(&mut self, text: &str) {
-        let requests = match serde_json::from_str::<Value>(text) {
-            Ok(Value::Array(requests)) => requests,
-            Ok(request) => vec![request],
-            Err(_) => Vec::new(),
-        };
-        for request in requests {
-            match serde_json::from_value::<Request>(request) {
-                Ok(request) => self.request(request),
-                Err(error) => tracing::debug!(%error, "not a request"),
-            }
+        for request in requests(text) {
+            self.request(request);
         }
         // Ended tasks are let go of.
         while self.tasks.try_join_next().is_some() {}
@@ -120,7 +164,7 @@ impl Connection {
                 let chain = Arc::clone(&self.chain);
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
-                    let _ = quietly(&chain, &request);
+                    let _ = unheard(&chain, &request);
                 });
                 let _ = self.out.send(Out::Close);
             }
@@ -177,8 +221,8 @@ impl Connection {
         };
         let answer = match subscription {
             Some(feed) => {
-                let number = SUBSCRIPTIONS.fetch_add(1, Ordering::Relaxed);
-                let id = format!("gridway{number}");
+                self.subscribed += 1;
+                let id = format!("gridway{}", self.subscribed);
                 if told {
                     self.reply(&request.id, Ok(json!(id)));
                     let task = feed.run(chain, id.clone(), self.out.clone());
@@ -209,7 +253,7 @@ impl Connection {
 }
 
 /// Carries a request out of which nobody hears.
-fn quietly(chain: &Chain, request: &Request) -> Result<(), Failure> {
+fn unheard(chain: &Chain, request: &Request) -> Result<(), Failure> {
     let params = Params::new(request.params.clone());
     if request.method == "author_submitAndWatchExtrinsic" {
         chain.submit(&params.bytes(0)?)?;
@@ -271,7 +315,7 @@ impl Feed {
             Self::Best | Self::Version | Self::Storage(_) => (0, Value::Null, None),
         };
         loop {
-            news.borrow_and_update();
+            news.see();
             match &self {
                 Self::Extrinsic { history, .. } => {
                     for said in history.after(from) {
@@ -319,9 +363,7 @@ impl Feed {
                     values = now;
                 }
             }
-            if news.changed().await.is_err() {
-                return;
-            }
+            news.changed().await;
         }
     }
 }
