@@ -6,6 +6,7 @@ use self::contracts::{Call, Contracts, Signed, index};
 use crate::dice::Dice;
 use crate::net::{Network, Unanswered};
 use crate::stellar::Stellar;
+use crate::tfchain::{Contract, FEE, Habits};
 use crate::time;
 use async_trait::async_trait;
 use counterparties_tfchain::{
@@ -22,11 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-pub use self::contracts::Contract;
-
 const EVERY: Duration = Duration::from_secs(6);
-/// The bridge keeps this much.
-pub const FEE: i64 = 10_000_000;
 /// Blocks that finality is behind.
 const FINALITY: u32 = 2;
 
@@ -35,7 +32,7 @@ struct Model {
     blocks: Vec<(Timestamp, Vec<ChainEvent>)>,
     contracts: Contracts,
     answered: BTreeSet<String>,
-    mints: BTreeMap<String, (u32, i64)>,
+    mints: BTreeMap<String, i64>,
     returns: BTreeMap<String, i64>,
     /// It leaves contracts alone.
     calm: bool,
@@ -74,9 +71,8 @@ impl Chain {
         self.model().calm = true;
     }
 
-    /// Makes blocks for ever; the bridge answers payments, and sends `returns` percent of them back.
-    /// In `of_itself` percent of the blocks the chain does something to a contract.
-    pub async fn run(self, stellar: Stellar, seed: u64, returns: u64, of_itself: u64) {
+    /// Makes blocks for ever; the bridge answers payments.
+    pub async fn run(self, stellar: Stellar, seed: u64, habits: Habits) {
         let dice = Dice::new(seed, "bridge");
         let whims = Dice::new(seed, "whims");
         loop {
@@ -89,7 +85,7 @@ impl Chain {
                     continue;
                 }
                 let index = index(&events);
-                if dice.percent(returns) {
+                if dice.percent(habits.returns) {
                     stellar.pay_back(payment.amount);
                     model.returns.insert(payment.hash.clone(), payment.amount);
                     if let Ok(amount) = Amount::from_minor(payment.amount) {
@@ -101,9 +97,7 @@ impl Chain {
                         });
                     }
                 } else if let Ok(amount) = Amount::from_minor(payment.amount - FEE) {
-                    model
-                        .mints
-                        .insert(payment.hash.clone(), (payment.twin, amount.minor()));
+                    model.mints.insert(payment.hash.clone(), amount.minor());
                     events.push(ChainEvent::BridgeMinted {
                         index,
                         stellar_tx: payment.hash,
@@ -114,7 +108,7 @@ impl Chain {
             }
             let now = time::now();
             model.contracts.seal(number, now, &mut events);
-            if !model.calm && whims.percent(of_itself) {
+            if !model.calm && whims.percent(habits.of_itself) {
                 model.contracts.of_itself(&whims, number, &mut events);
             }
             model.blocks.push((now, events));
@@ -122,9 +116,9 @@ impl Chain {
         }
     }
 
-    /// Mints: twin and amount, by hash of the payment.
+    /// What was minted, by hash of the payment.
     #[must_use]
-    pub fn mints(&self) -> BTreeMap<String, (u32, i64)> {
+    pub fn mints(&self) -> BTreeMap<String, i64> {
         self.model().mints.clone()
     }
 

@@ -2,12 +2,12 @@
 
 use crate::balances::{self, Readings};
 use crate::broker::Stored;
-use crate::chain::{Chain, Contract as Made, FEE};
 use crate::counts::{Charge, Counts};
 use crate::deployed::{self, Deployed};
 use crate::script::Script;
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
+use crate::tfchain::{Contract as Made, FEE, Ledger};
 use crate::world::Fixture;
 use events::deployments::DeploymentEvent;
 use events::deposits::{CreditReason, DepositEvent};
@@ -77,7 +77,7 @@ impl Books {
         fixture: &Fixture,
         stripe: &Stripe,
         stellar: &Stellar,
-        chain: &Chain,
+        chain: &Ledger,
         usdc: &str,
         script: &Script,
     ) -> anyhow::Result<Self> {
@@ -173,7 +173,7 @@ impl Books {
         for hash in chain.returns().keys() {
             books.explain(&by_hash, hash, "return", |c| c.returns += 1);
         }
-        for (hash, (_, amount)) in chain.mints() {
+        for (hash, amount) in chain.mints() {
             books.explain(&by_hash, &hash, "mint", |c| c.mints += 1);
             if amount <= 0 {
                 books

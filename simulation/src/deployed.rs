@@ -1,6 +1,6 @@
 //! What must hold of deployments: what the log says of each, held against the chain's contracts.
 
-use crate::chain::Contract;
+use crate::tfchain::Contract;
 use events::deployments::DeploymentEvent;
 use events::ids::{DeploymentId, EventId};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,7 @@
 //! What every world has of the product.
 
-use counterparties_tfchain::UserSeed;
+use crate::wire::PACE;
+use counterparties_tfchain::{Metadata, UserSeed};
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
@@ -9,6 +10,9 @@ use events::registry::Registry;
 use events::unmatched::UnmatchedEvent;
 use events::users::UserEvent;
 use pipeline::append::Codecs;
+use sandbox_tfchain::metadata;
+use sandbox_tfchain::runtime::Version;
+use std::sync::Arc;
 
 /// What a run needs of the product that does not change between worlds.
 #[derive(Clone)]
@@ -19,13 +23,15 @@ pub struct Fixture {
     pub(crate) unmatched: Codec<UnmatchedEvent>,
     pub(crate) users: Codec<UserEvent>,
     pub(crate) users_seed: UserSeed,
+    /// Metadata of the first runtime of worlds over the wire: decoded once for all of them.
+    pub(crate) metadata: Arc<Metadata>,
 }
 
 impl Fixture {
     /// Codecs and keys.
     ///
     /// # Errors
-    /// When a schema of ours cannot be parsed.
+    /// When a schema of ours, or the stand-in's metadata, cannot be parsed.
     pub fn new() -> anyhow::Result<Self> {
         let registry = Registry::new("http://127.0.0.1:1")?;
         Ok(Self {
@@ -36,6 +42,13 @@ impl Fixture {
             unmatched: Codec::local(&registry, 500)?,
             users_seed: UserSeed::parse(&format!("0x{}", "22".repeat(32)))
                 .map_err(|e| anyhow::anyhow!("{e}"))?,
+            metadata: Arc::new(
+                counterparties_tfchain::guard::read_metadata(&metadata::encoded(
+                    Version::FIRST,
+                    PACE.block_ms(),
+                ))
+                .map_err(|e| anyhow::anyhow!("{e}"))?,
+            ),
         })
     }
 

@@ -21,8 +21,10 @@ mod script;
 mod shrink;
 mod stellar;
 mod stripe;
+mod tfchain;
 mod time;
 mod trace;
+mod wire;
 mod world;
 
 use anyhow::Result;
@@ -53,6 +55,9 @@ struct Options {
     /// Stops at the first violation, without shrinking it.
     #[arg(long)]
     first: bool,
+    /// TFChain over the wire in all of them, instead of in one of ten.
+    #[arg(long)]
+    wire: bool,
     /// The fault matrix instead of seeds: each effect, each fault, each fate of its sender.
     #[arg(long)]
     faults: bool,
@@ -72,6 +77,12 @@ fn main() -> ExitCode {
     }
 }
 
+fn script(seed: u64, options: &Options) -> Script {
+    let mut script = Script::of(seed);
+    script.wire |= options.wire;
+    script
+}
+
 fn run(options: &Options) -> Result<bool> {
     let fixture = Fixture::new()?;
     if options.faults {
@@ -82,7 +93,7 @@ fn run(options: &Options) -> Result<bool> {
     }
     if let Some(seed) = options.show {
         let trace = Trace::kept();
-        let script = Script::of(seed);
+        let script = script(seed, options);
         let outcome = live(seed, &script, &fixture, &trace)?;
         println!("{script:#?}");
         for line in trace.lines() {
@@ -113,7 +124,7 @@ fn run(options: &Options) -> Result<bool> {
                         return;
                     }
                     let violations =
-                        match live(seed, &Script::of(seed), &fixture, &Trace::default()) {
+                        match live(seed, &script(seed, options), &fixture, &Trace::default()) {
                             Ok(outcome) => {
                                 records.fetch_add(outcome.records as u64, Ordering::Relaxed);
                                 lived.fetch_add(outcome.lived, Ordering::Relaxed);
@@ -144,7 +155,7 @@ fn run(options: &Options) -> Result<bool> {
         println!("seed {seed}: {}", violations.join("; "));
     }
     if let (Some((seed, _)), false) = (failed.first(), options.first) {
-        shrink::show(*seed, &fixture)?;
+        shrink::show(*seed, script(*seed, options), &fixture)?;
     }
     println!("sim: {tried} seeds, {} violations", failed.len());
     Ok(failed.is_empty())

@@ -2,13 +2,33 @@
 
 use crate::net::Fault;
 use crate::process::Life;
-use crate::script::Script;
+use crate::script::{Script, Trouble};
+use crate::tfchain::Ledger;
 use crate::trace::Trace;
 use crate::world::{Fixture, Outcome, World, in_time, name_of};
 use anyhow::Result;
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// What befalls a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Befalls {
+    /// The network does it.
+    Network(Fault),
+    /// TFChain does, once the transaction has come; over the wire alone.
+    Chain(Trouble),
+}
+
+impl Display for Befalls {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(fault) => write!(f, "{fault:?}"),
+            Self::Chain(trouble) => write!(f, "{trouble:?}"),
+        }
+    }
+}
 
 /// What becomes of the sender of a request, right after it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +48,8 @@ impl Fate {
     pub const ALL: [Self; 4] = [Self::GoesOn, Self::Restarted, Self::Frozen, Self::Replaced];
 }
 
-/// Lives through a script in which the first request of a kind meets a fault, and its sender a
-/// fate. The outcome has a violation if that never happened.
+/// Lives through a script in which something befalls the first request of a kind, and its sender
+/// meets a fate. The outcome has a violation if that never happened.
 ///
 /// # Errors
 /// When the world cannot be built.
@@ -38,7 +58,7 @@ pub fn meet(
     fixture: &Fixture,
     trace: &Trace,
     what: &'static str,
-    fault: Fault,
+    befalls: Befalls,
     fate: Fate,
 ) -> Result<Outcome> {
     in_time(async {
@@ -47,6 +67,11 @@ pub fn meet(
         let sender: Arc<Mutex<Option<usize>>> = Arc::default();
         let (told, known) = watch::channel(());
         let (places, noted) = (processes.clone(), Arc::clone(&sender));
+        let fault = match befalls {
+            Befalls::Network(fault) => fault,
+            Befalls::Chain(_) => Fault::Nothing,
+        };
+        let chain = world.chain().clone();
         world.network().arm(what, fault, move |process| {
             let place = process.and_then(|p| places.iter().position(|other| other.is(&p)));
             if let (Some(place), Ok(mut noted)) = (place, noted.lock()) {
@@ -56,6 +81,9 @@ pub fn meet(
                     Fate::Frozen => places[place].set(Life::Frozen),
                     Fate::Restarted | Fate::Replaced => places[place].set(Life::Dead),
                 }
+            }
+            if let (Befalls::Chain(trouble), Ledger::Wire(wired)) = (befalls, &chain) {
+                wired.arm(trouble);
             }
             let _ = told.send(());
         });

@@ -69,7 +69,9 @@ impl Who {
             }
             "create contract" | "create name" | "create rent" | "create batch"
             | "find contract" | "find batch" | "update contract" | "find update"
-            | "cancel contract" | "find cancel" | "head" | "blocks" => Self::Tfchain,
+            | "cancel contract" | "find cancel" | "head" | "blocks" | READ | CONNECT => {
+                Self::Tfchain
+            }
             _ => Self::Stellar,
         }
     }
@@ -109,6 +111,26 @@ pub enum Unanswered {
     Lost,
     /// The answer was 503.
     Unavailable,
+}
+
+/// A read over the wire, of which a find takes many.
+pub const READ: &str = "read";
+/// The beginning of a connection over the wire.
+pub const CONNECT: &str = "connect";
+/// Of so many reads over the wire that would meet a wrong, one does.
+const READS_SPARED: u64 = 12;
+
+/// How a request fares.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage {
+    /// How long it takes.
+    pub there: Duration,
+    /// How long the answer takes.
+    pub back: Duration,
+    /// How much later it comes when it comes late, or again.
+    pub late: Duration,
+    /// What goes wrong.
+    pub fault: Fault,
 }
 
 /// How long a client waits for an answer.
@@ -233,21 +255,22 @@ impl Network {
         })
     }
 
-    /// Carries a request out. What was sent arrives though the sender dies or freezes.
-    ///
-    /// # Errors
-    /// [`Unanswered`].
-    pub async fn call<T: Send + 'static>(
-        &self,
-        what: &'static str,
-        act: impl Fn() -> T + Send + Sync + 'static,
-    ) -> Result<T, Unanswered> {
+    /// How long a message over the wire takes back.
+    #[must_use]
+    pub fn way_back(&self) -> Duration {
+        self.with(|s| s.dice.millis(1, 40))
+    }
+
+    /// How the next request of a kind fares, which this process sends.
+    #[must_use]
+    pub fn passage(&self, what: &'static str, sender: Option<Process>) -> Passage {
         let (there, back, fault, late) = self.with(|s| {
             let there = s.dice.millis(1, 40);
             let back = s.dice.millis(1, 40);
             let fault = s.dice.below(100);
             let late = s.dice.millis(500, 60_000);
-            let fault = if fault < 14 && s.faults.get() > 0 {
+            let spared = what == READ && s.dice.below(READS_SPARED) > 0;
+            let fault = if fault < 14 && s.faults.get() > 0 && !spared {
                 s.faults.set(s.faults.get() - 1);
                 Some(fault)
             } else {
@@ -265,11 +288,34 @@ impl Network {
         };
         if let Some(armed) = self.disarm(what) {
             fault = armed.fault;
-            (armed.then)(Process::current());
+            (armed.then)(sender);
         }
         if fault != Fault::Nothing {
             self.trace.say(|| format!("network: {what}: {fault:?}"));
         }
+        Passage {
+            there,
+            back,
+            late,
+            fault,
+        }
+    }
+
+    /// Carries a request out. What was sent arrives though the sender dies or freezes.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn call<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        act: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Result<T, Unanswered> {
+        let Passage {
+            there,
+            back,
+            late,
+            fault,
+        } = self.passage(what, Process::current());
         if fault == Fault::NotSent {
             tokio::time::sleep(there).await;
             return Err(Unanswered::NotSent);

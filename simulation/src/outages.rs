@@ -145,6 +145,8 @@ fn script() -> Script {
         tears: 0,
         returns: 0,
         of_itself: 0,
+        wire: false,
+        troubles: Vec::new(),
     }
 }
 

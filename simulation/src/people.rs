@@ -120,23 +120,11 @@ impl World {
         let twin = TwinId(1 + u32::try_from(number)?);
         let deployment = deployment_id(seed, number);
         let event = if what == What::Batch {
-            let kinds = [What::Node, What::Name, What::Rent];
-            let members = kinds.into_iter().enumerate().map(|(place, what)| {
-                let id = match place {
-                    0 => deployment,
-                    _ => DeploymentId::derive(&[
-                        "member",
-                        &deployment.to_string(),
-                        &place.to_string(),
-                    ]),
-                };
-                member(id, number, what)
-            });
             DeploymentEvent::from(BatchRequested {
                 batch_id: BatchId::derive(&["simulated", &deployment.to_string()]),
                 user_id: user,
                 twin_id: twin,
-                members: members.collect(),
+                members: members(seed, number, what),
                 waits_for: Some(purchase),
                 minimum_balance: Amount::ZERO,
                 requested_at: time::now(),
@@ -173,7 +161,7 @@ impl World {
             tokio::time::sleep(Duration::from_millis(*after)).await;
             let event = match change {
                 Change::Update(_) => {
-                    let data = format!("{{\"version\":{version}}}");
+                    let data = later(version);
                     DeploymentEvent::from(DeploymentUpdateRequested {
                         deployment_id: deployment,
                         user_id: user,
@@ -323,6 +311,32 @@ impl World {
             world.tell(append, &dice, times).await;
         });
     }
+}
+
+/// What a buyer deploys at once.
+#[must_use]
+pub fn members(seed: u64, number: usize, what: What) -> Vec<BatchMember> {
+    let deployment = deployment_id(seed, number);
+    if what != What::Batch {
+        return vec![member(deployment, number, what)];
+    }
+    let kinds = [What::Node, What::Name, What::Rent].into_iter().enumerate();
+    kinds
+        .map(|(place, what)| {
+            let place = place.to_string();
+            let id = match place.as_str() {
+                "0" => deployment,
+                _ => DeploymentId::derive(&["member", &deployment.to_string(), &place]),
+            };
+            member(id, number, what)
+        })
+        .collect()
+}
+
+/// The workload of a later version: its data.
+#[must_use]
+pub fn later(version: i32) -> String {
+    format!("{{\"version\":{version}}}")
 }
 
 /// A deployment of a buyer's. Each has a name and a node of their own.

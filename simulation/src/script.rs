@@ -1,6 +1,7 @@
 //! What happens to a world: chosen by the seed, cut down when a failure is shrunk.
 
 use crate::dice::Dice;
+use sandbox_tfchain::runtime::Change as Upgrade;
 
 /// The processors that run, each in two slots.
 pub const PROCESSORS: [&str; 13] = [
@@ -164,6 +165,25 @@ pub struct Poison {
     pub release_after: u64,
 }
 
+/// What befalls TFChain, where it is over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The next transaction is dropped from the pool.
+    Drop,
+    /// Other blocks take the place of those that are not final; their transactions go back to the
+    /// pool, or are lost.
+    Fork {
+        /// How many blocks.
+        depth: u32,
+        /// Whether their transactions are lost.
+        lose: bool,
+    },
+    /// The node stops, and comes back after so many milliseconds; its pool is lost.
+    Restart(u64),
+    /// Another runtime. One whose shapes nobody knows is replaced after a while.
+    Upgrade(Upgrade),
+}
+
 /// A world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
@@ -181,7 +201,14 @@ pub struct Script {
     pub returns: u64,
     /// In how many percent of the blocks the chain does something to a contract by itself.
     pub of_itself: u64,
+    /// TFChain is over the wire.
+    pub wire: bool,
+    /// What befalls it then: when, in milliseconds, and what.
+    pub troubles: Vec<(u64, Trouble)>,
 }
+
+/// One world in so many is over the wire: these cost more.
+const WIRE_EACH: u64 = 10;
 
 impl Script {
     /// The script of a seed.
@@ -294,6 +321,8 @@ impl Script {
             tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
             returns: if dice.percent(15) { 50 } else { 0 },
             of_itself: [0, 10, 60][usize::try_from(minds.below(3)).unwrap_or(0)],
+            wire: seed.is_multiple_of(WIRE_EACH),
+            troubles: troubles(&Dice::new(seed, "troubles")),
         }
     }
 }
@@ -312,6 +341,34 @@ fn changes(dice: &Dice) -> Vec<Change> {
             }
         })
         .collect()
+}
+
+/// Drops, forks, restarts, and in some worlds one upgrade.
+fn troubles(dice: &Dice) -> Vec<(u64, Trouble)> {
+    let many = [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)];
+    let mut troubles: Vec<(u64, Trouble)> = (0..many)
+        .map(|_| {
+            let trouble = match dice.below(10) {
+                0..=2 => Trouble::Drop,
+                3..=7 => Trouble::Fork {
+                    depth: 1 + u32::try_from(dice.below(2)).unwrap_or(0),
+                    lose: dice.percent(50),
+                },
+                _ => Trouble::Restart(dice.below(20_000)),
+            };
+            (dice.below(200_000), trouble)
+        })
+        .collect();
+    if dice.percent(25) {
+        let upgrade = match dice.below(4) {
+            0 => Upgrade::Nothing,
+            1 => Upgrade::Field,
+            _ => Upgrade::Indices,
+        };
+        troubles.push((dice.below(150_000), Trouble::Upgrade(upgrade)));
+    }
+    troubles.sort_by_key(|(at, _)| *at);
+    troubles
 }
 
 fn mishap(dice: &Dice) -> Mishap {

@@ -12,8 +12,9 @@ const TRIES: usize = 200;
 ///
 /// # Errors
 /// When a world cannot be built.
-pub fn show(seed: u64, fixture: &Fixture) -> Result<()> {
-    let small = shrink(seed, Script::of(seed), fixture)?;
+pub fn show(seed: u64, script: Script, fixture: &Fixture) -> Result<()> {
+    let again = if script.wire { " --wire" } else { "" };
+    let small = shrink(seed, script, fixture)?;
     let trace = Trace::kept();
     let outcome = live(seed, &small, fixture, &trace)?;
     println!("seed {seed}, cut down: {small:#?}");
@@ -23,7 +24,7 @@ pub fn show(seed: u64, fixture: &Fixture) -> Result<()> {
     for violation in &outcome.violations {
         println!("violation: {violation}");
     }
-    println!("again, whole: simulation --show {seed}");
+    println!("again, whole: simulation --show {seed}{again}");
     Ok(())
 }
 
@@ -63,6 +64,8 @@ fn candidates(script: &Script) -> Vec<Script> {
     };
     with(&|s| s.mishaps.clear());
     with(&|s| s.poisons.clear());
+    with(&|s| s.wire = false);
+    with(&|s| s.troubles.clear());
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
     with(&|s| s.returns = 0);
@@ -75,6 +78,11 @@ fn candidates(script: &Script) -> Vec<Script> {
     for place in 0..script.mishaps.len() {
         with(&|s| {
             s.mishaps.remove(place);
+        });
+    }
+    for place in 0..script.troubles.len() {
+        with(&|s| {
+            s.troubles.remove(place);
         });
     }
     with(&|s| s.network = s.network.saturating_sub(1));

@@ -10,8 +10,10 @@ use crate::process::{Life, Process};
 use crate::script::{Kind, PROCESSORS, SLOTS, Script};
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
+use crate::tfchain::{Habits, Ledger};
 use crate::time;
 use crate::trace::Trace;
+use crate::wire::Wired;
 use counterparties_stellar::{AssetId, LaneSeed, SecretKey};
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
@@ -80,7 +82,7 @@ pub struct World {
     pub(crate) broker: Broker,
     pub(crate) stripe: Stripe,
     pub(crate) stellar: Stellar,
-    chain: Chain,
+    chain: Ledger,
     pub(crate) treasury: Arc<Treasury>,
     bridge: String,
     network: Network,
@@ -168,7 +170,11 @@ impl World {
             broker: Broker::new(Box::new(tear), Dice::new(seed, "fetches"), trace.clone()),
             stripe: Stripe::new(network.clone()),
             stellar,
-            chain: Chain::new(network.clone()),
+            chain: if script.wire {
+                Ledger::Wire(Wired::new(seed, script, fixture, &network, trace)?)
+            } else {
+                Ledger::Model(Chain::new(network.clone()))
+            },
             treasury: Arc::new(treasury),
             bridge,
             network,
@@ -187,6 +193,11 @@ impl World {
     /// Its network.
     pub const fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// Its TFChain.
+    pub const fn chain(&self) -> &Ledger {
+        &self.chain
     }
 
     /// Its trace.
@@ -215,8 +226,11 @@ impl World {
         self.open_lanes()?;
         tokio::spawn(self.stellar.clone().run(Duration::from_secs(5)));
         let chain = self.chain.clone();
-        let (returns, of_itself) = (script.returns, script.of_itself);
-        tokio::spawn(chain.run(self.stellar.clone(), seed, returns, of_itself));
+        let habits = Habits {
+            returns: script.returns,
+            of_itself: script.of_itself,
+        };
+        tokio::spawn(chain.run(self.stellar.clone(), seed, habits));
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
@@ -422,7 +436,7 @@ impl World {
             }
             "tfchain-watcher" => {
                 let source = processor_watcher::Watcher::new(
-                    Arc::new(self.chain.clone()),
+                    self.chain.client(),
                     Arc::new(self.stellar.clone()),
                     1,
                 );
@@ -468,13 +482,12 @@ impl World {
                 simulation::policy(policy, codecs, ground, stop).await
             }
             "contract-watcher" => {
-                let chain = Arc::new(self.chain.clone());
-                let source = processor_watcher::ContractWatcher::new(chain, 1);
+                let source = processor_watcher::ContractWatcher::new(self.chain.client(), 1);
                 simulation::source(source, codecs, ground, stop).await
             }
             _ => {
                 let hand = processor_deployments::Contracts::new(
-                    Arc::new(self.chain.clone()),
+                    self.chain.client(),
                     self.fixture.users_seed.clone(),
                 );
                 simulation::executor(hand, codecs, ground, stop).await

@@ -4,33 +4,35 @@
 //! carries its account's nonce, which is taken once, and a node takes a hash once.
 
 use crate::dice::Dice;
+use crate::tfchain;
 use counterparties_tfchain::{
     BatchPlan, CancelPlan, ChainEvent, ContractKind, ContractPlan, ContractProof, UpdatePlan,
 };
-use events::ids::{ContractId, DeploymentId};
+use events::ids::ContractId;
 use events::money::Amount;
 use events::outcome::{Find, Refusal};
 use events::time::Timestamp;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
-/// A contract, ended or not.
-#[derive(Debug, Clone)]
-pub struct Contract {
-    /// Its number.
-    pub id: u64,
-    /// Whose it is.
-    pub deployment: DeploymentId,
+/// A contract, ended or not, with the plan that it came to be by.
+struct Contract {
     plan: ContractPlan,
-    /// Block and hash of each workload, the first at its creation.
-    pub workloads: Vec<(u32, String)>,
-    /// The block in which it ended.
-    pub ended: Option<u32>,
-    /// Whether the chain ended it by itself.
-    pub by_chain: bool,
-    /// What was billed, in 10^-7 TFT.
-    pub billed: Vec<i64>,
-    /// Grace periods that began and that ended.
-    pub grace: (u32, u32),
+    is: tfchain::Contract,
+}
+
+impl Deref for Contract {
+    type Target = tfchain::Contract;
+
+    fn deref(&self) -> &tfchain::Contract {
+        &self.is
+    }
+}
+
+impl DerefMut for Contract {
+    fn deref_mut(&mut self) -> &mut tfchain::Contract {
+        &mut self.is
+    }
 }
 
 impl Contract {
@@ -167,15 +169,18 @@ impl Contracts {
         }
         for plan in plans {
             let id = u64::try_from(self.all.len()).unwrap_or(0) + 1;
-            self.all.push(Contract {
+            let is = tfchain::Contract {
                 id,
                 deployment: plan.deployment,
-                plan: plan.clone(),
                 workloads: vec![(number, plan.hash.clone())],
                 ended: None,
                 by_chain: false,
                 billed: Vec::new(),
                 grace: (0, 0),
+            };
+            self.all.push(Contract {
+                plan: plan.clone(),
+                is,
             });
             let (index, contract, twin) = (index(events), ContractId(id), plan.twin);
             events.push(match &plan.kind {
@@ -230,7 +235,8 @@ impl Contracts {
         let in_grace = contract.grace.0 > contract.grace.1;
         match dice.below(100) {
             0..=3 => {
-                (contract.ended, contract.by_chain) = (Some(number), true);
+                contract.ended = Some(number);
+                contract.by_chain = true;
                 events.push(ChainEvent::ContractCancelled {
                     index,
                     contract: id,
@@ -263,8 +269,11 @@ impl Contracts {
     }
 
     /// Every contract that ever was.
-    pub fn all(&self) -> Vec<Contract> {
-        self.all.clone()
+    pub fn all(&self) -> Vec<tfchain::Contract> {
+        self.all
+            .iter()
+            .map(|contract| contract.is.clone())
+            .collect()
     }
 
     /// What a node at block `head` knows of the plan; `None`: that it can be done.
