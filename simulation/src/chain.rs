@@ -6,7 +6,7 @@ use self::contracts::{Call, Contracts, Signed, index};
 use crate::dice::Dice;
 use crate::net::{Network, Unanswered};
 use crate::stellar::Stellar;
-use crate::tfchain::{Contract, FEE, Habits};
+use crate::tfchain::{FEE, Habits, Holds};
 use crate::time;
 use async_trait::async_trait;
 use counterparties_tfchain::{
@@ -116,22 +116,16 @@ impl Chain {
         }
     }
 
-    /// What was minted, by hash of the payment.
+    /// What it holds.
     #[must_use]
-    pub fn mints(&self) -> BTreeMap<String, i64> {
-        self.model().mints.clone()
-    }
-
-    /// What the bridge sent back, by hash of the payment.
-    #[must_use]
-    pub fn returns(&self) -> BTreeMap<String, i64> {
-        self.model().returns.clone()
-    }
-
-    /// Every contract that ever was.
-    #[must_use]
-    pub fn contracts(&self) -> Vec<Contract> {
-        self.model().contracts.all()
+    pub fn holds(&self) -> Holds {
+        let model = self.model();
+        Holds {
+            contracts: model.contracts.all(),
+            mints: model.mints.clone(),
+            returns: model.returns.clone(),
+            ..Holds::default()
+        }
     }
 
     fn finalized(model: &Model) -> u32 {

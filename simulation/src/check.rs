@@ -4,16 +4,19 @@ use crate::balances::{self, Readings};
 use crate::broker::Stored;
 use crate::counts::{Charge, Counts};
 use crate::deployed::{self, Deployed};
+use crate::newcomers::{self, Newcomer};
 use crate::script::Script;
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
-use crate::tfchain::{Contract as Made, FEE, Ledger};
+use crate::tfchain::{FEE, Holds, Ledger};
 use crate::world::Fixture;
 use events::deployments::DeploymentEvent;
 use events::deposits::{CreditReason, DepositEvent};
 use events::envelope::Envelope;
 use events::ids::{DeploymentId, EventId, PurchaseId, TwinId, UserId};
 use events::purchases::{Funding, PurchaseEvent, PurchaseOutcome};
+use events::schema::EventSet;
+use events::users::UserEvent;
 use invariants::{Observed, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +27,14 @@ pub struct Books {
     pub purchases: BTreeMap<PurchaseId, Counts>,
     /// What was appended.
     pub appends: Vec<invariants::Append>,
-    /// Contracts on TFChain, ended ones included.
-    pub contracts: Vec<Made>,
+    /// What TFChain holds.
+    pub chain: Holds,
+    /// Who wants a twin, as the log has them.
+    pub newcomers: BTreeMap<UserId, Newcomer>,
+    /// How many there are.
+    pub strangers: usize,
+    /// Batches of which the log says that they came to be.
+    pub batches: usize,
     /// What the log says of deployments.
     pub deployed: BTreeMap<DeploymentId, Deployed>,
     /// What it says of users' balances.
@@ -81,10 +90,15 @@ impl Books {
         usdc: &str,
         script: &Script,
     ) -> anyhow::Result<Self> {
+        let holds = chain.holds();
         let mut books = Self {
             records: all.len(),
             buyers: script.buyers.len(),
-            contracts: chain.contracts(),
+            strangers: if script.wire {
+                script.newcomers.len()
+            } else {
+                0
+            },
             sums: invariants::Books {
                 usdc_after: paid(stellar, usdc)
                     - back(stellar, usdc)
@@ -93,7 +107,7 @@ impl Books {
                 sent_back: back(stellar, usdc),
                 tft_after: stellar.treasury_tft(),
                 to_bridge: stellar.bridge_payments().iter().map(|p| p.amount).sum(),
-                from_bridge: chain.returns().values().sum(),
+                from_bridge: holds.returns.values().sum(),
                 ..invariants::Books::default()
             },
             ..Self::default()
@@ -130,6 +144,10 @@ impl Books {
                 "deployments" => {
                     let event = fixture.deployments.decode(Some(&stored.append.payload))?;
                     books.deployment(&event, envelope.id);
+                }
+                UserEvent::TOPIC => {
+                    let event = fixture.users.decode(Some(&stored.append.payload))?;
+                    newcomers::take(&mut books.newcomers, &event, envelope.id);
                 }
                 _ => {}
             }
@@ -170,17 +188,18 @@ impl Books {
                 c.payments += 1;
             });
         }
-        for hash in chain.returns().keys() {
+        for hash in holds.returns.keys() {
             books.explain(&by_hash, hash, "return", |c| c.returns += 1);
         }
-        for (hash, amount) in chain.mints() {
-            books.explain(&by_hash, &hash, "mint", |c| c.mints += 1);
-            if amount <= 0 {
+        for (hash, amount) in &holds.mints {
+            books.explain(&by_hash, hash, "mint", |c| c.mints += 1);
+            if *amount <= 0 {
                 books
                     .unexplained
                     .push(format!("mint of {amount}: less than {FEE} was sent"));
             }
         }
+        books.chain = holds;
         Ok(books)
     }
 
@@ -398,6 +417,7 @@ impl Books {
             let members = e.members.iter().map(|member| member.deployment_id);
             counts.deployments.extend(members);
         }
+        self.batches += usize::from(matches!(event, DeploymentEvent::BatchCreated(_)));
         deployed::take(&mut self.deployed, event, id);
         balances::take(&mut self.balances, event, id);
     }
@@ -427,7 +447,9 @@ pub fn at_rest(books: &Books) -> bool {
         && books.sums.credited == books.sums.credit_due
         && books.deployed.values().all(Deployed::at_rest)
         && books.balances.values().all(Readings::at_rest)
-        && deployed::told(&books.deployed, &books.contracts)
+        && books.newcomers.len() >= books.strangers
+        && books.newcomers.values().all(Newcomer::at_rest)
+        && deployed::told(&books.deployed, &books.chain.contracts)
         && books.purchases.values().all(|c| {
             let purchase = c.observed("", books);
             let outcome = c.outcomes.first();
@@ -513,8 +535,16 @@ pub fn violations(books: &Books) -> Vec<String> {
             books.set_aside.len()
         ));
     }
-    wrong.extend(deployed::violations(&books.deployed, &books.contracts));
+    wrong.extend(deployed::violations(
+        &books.deployed,
+        &books.chain.contracts,
+    ));
     wrong.extend(balances::violations(&books.balances));
+    wrong.extend(newcomers::violations(
+        &books.newcomers,
+        books.strangers,
+        &books.chain,
+    ));
     if books.purchases.len() < books.buyers {
         wrong.push(format!(
             "{} orders, {} purchases",

@@ -78,7 +78,7 @@ impl Counts {
     pub fn observed(&self, id: &str, books: &Books) -> Purchase {
         let contract = |id: &DeploymentId| {
             let seen = books.deployed.get(id).cloned().unwrap_or_default();
-            let mine = books.contracts.iter().filter(|c| c.deployment == *id);
+            let mine = books.chain.contracts.iter().filter(|c| c.deployment == *id);
             Contract {
                 hash: seen.hash,
                 created: number(mine.count()),

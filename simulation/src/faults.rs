@@ -26,14 +26,17 @@ const EFFECTS: [&str; 13] = [
     "cancel contract",
 ];
 
-/// Those of them that are transactions on TFChain.
-const ON_TFCHAIN: [&str; 6] = [
+/// Transactions on TFChain; the model has no twins.
+const ON_TFCHAIN: [&str; 9] = [
     "create contract",
     "create name",
     "create rent",
     "create batch",
     "update contract",
     "cancel contract",
+    "activate",
+    "accept terms",
+    "create twin",
 ];
 
 /// What TFChain does to a transaction that has come.
@@ -146,8 +149,9 @@ fn passes(
 }
 
 /// A world in which the effect happens: one purchase with a deployment, one that is bought in parts,
-/// or one whose money goes back, by card or by USDC.
+/// or one whose money goes back, by card or by USDC; or somebody who wants a twin.
 fn script(effect: &str) -> Script {
+    let twin = matches!(effect, "activate" | "accept terms" | "create twin");
     let from_the_start = |kind| vec![Mishap { at: 0, kind }];
     let mishaps = match effect {
         "create refund" | "submit return" => from_the_start(Kind::Price(None)),
@@ -155,31 +159,11 @@ fn script(effect: &str) -> Script {
         _ => Vec::new(),
     };
     Script {
-        buyers: vec![Buyer {
-            at: 0,
-            pays_after: Some(1_000),
-            pays_all: true,
-            tellings: 2,
-            dispute: None,
-            gives_back: None,
-            deploys: true,
-            what: match effect {
-                "create name" => What::Name,
-                "create rent" => What::Rent,
-                "create batch" => What::Batch,
-                _ => What::Node,
-            },
-            changes: match effect {
-                "update contract" => vec![Change::Update(120_000), Change::Update(1)],
-                "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
-                _ => Vec::new(),
-            },
-            usdc: match effect {
-                "submit return" => Some(Usdc::InTwo),
-                "submit claim" => Some(Usdc::SetAside),
-                _ => None,
-            },
-        }],
+        buyers: if twin {
+            Vec::new()
+        } else {
+            vec![buyer(effect)]
+        },
         mishaps,
         poisons: Vec::new(),
         network: 0,
@@ -188,5 +172,35 @@ fn script(effect: &str) -> Script {
         of_itself: 0,
         wire: false,
         troubles: Vec::new(),
+        newcomers: if twin { vec![0] } else { Vec::new() },
+    }
+}
+
+/// Who buys, so that the effect happens.
+fn buyer(effect: &str) -> Buyer {
+    Buyer {
+        at: 0,
+        pays_after: Some(1_000),
+        pays_all: true,
+        tellings: 2,
+        dispute: None,
+        gives_back: None,
+        deploys: true,
+        what: match effect {
+            "create name" => What::Name,
+            "create rent" => What::Rent,
+            "create batch" => What::Batch,
+            _ => What::Node,
+        },
+        changes: match effect {
+            "update contract" => vec![Change::Update(120_000), Change::Update(1)],
+            "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
+            _ => Vec::new(),
+        },
+        usdc: match effect {
+            "submit return" => Some(Usdc::InTwo),
+            "submit claim" => Some(Usdc::SetAside),
+            _ => None,
+        },
     }
 }

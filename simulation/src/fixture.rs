@@ -1,7 +1,7 @@
 //! What every world has of the product.
 
 use crate::wire::PACE;
-use counterparties_tfchain::{Metadata, UserSeed};
+use counterparties_tfchain::{ActivatorKey, Metadata, UserSeed};
 use events::codec::Codec;
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
@@ -23,6 +23,7 @@ pub struct Fixture {
     pub(crate) unmatched: Codec<UnmatchedEvent>,
     pub(crate) users: Codec<UserEvent>,
     pub(crate) users_seed: UserSeed,
+    pub(crate) activator: ActivatorKey,
     /// Metadata of the first runtime of worlds over the wire: decoded once for all of them.
     pub(crate) metadata: Arc<Metadata>,
 }
@@ -41,6 +42,8 @@ impl Fixture {
             deposits: Codec::local(&registry, 400)?,
             unmatched: Codec::local(&registry, 500)?,
             users_seed: UserSeed::parse(&format!("0x{}", "22".repeat(32)))
+                .map_err(|e| anyhow::anyhow!("{e}"))?,
+            activator: ActivatorKey::parse(&format!("0x{}", "33".repeat(32)))
                 .map_err(|e| anyhow::anyhow!("{e}"))?,
             metadata: Arc::new(
                 counterparties_tfchain::guard::read_metadata(&metadata::encoded(

@@ -13,10 +13,12 @@ mod fixture;
 mod lanes;
 mod meet;
 mod net;
+mod newcomers;
 mod outages;
 mod payments;
 mod people;
 mod process;
+mod reached;
 mod script;
 mod shrink;
 mod stellar;
@@ -29,6 +31,7 @@ mod world;
 
 use anyhow::Result;
 use clap::Parser;
+use reached::Reached;
 use script::Script;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -58,6 +61,9 @@ struct Options {
     /// TFChain over the wire in all of them, instead of in one of ten.
     #[arg(long)]
     wire: bool,
+    /// TFChain modelled in all of them.
+    #[arg(long, conflicts_with = "wire")]
+    modelled: bool,
     /// The fault matrix instead of seeds: each effect, each fault, each fate of its sender.
     #[arg(long)]
     faults: bool,
@@ -79,7 +85,7 @@ fn main() -> ExitCode {
 
 fn script(seed: u64, options: &Options) -> Script {
     let mut script = Script::of(seed);
-    script.wire |= options.wire;
+    script.wire = (script.wire || options.wire) && !options.modelled;
     script
 }
 
@@ -103,6 +109,7 @@ fn run(options: &Options) -> Result<bool> {
             "{} records, {} simulated seconds",
             outcome.records, outcome.lived
         );
+        println!("TFChain: {}", outcome.reached);
         for violation in &outcome.violations {
             println!("violation: {violation}");
         }
@@ -112,6 +119,7 @@ fn run(options: &Options) -> Result<bool> {
     let next = AtomicU64::new(options.from);
     let end = options.from + options.seeds;
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
+    let reached: Mutex<Reached> = Mutex::default();
     let (tried, records, lived) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..options.threads.max(1) {
@@ -128,6 +136,9 @@ fn run(options: &Options) -> Result<bool> {
                             Ok(outcome) => {
                                 records.fetch_add(outcome.records as u64, Ordering::Relaxed);
                                 lived.fetch_add(outcome.lived, Ordering::Relaxed);
+                                if let Ok(mut reached) = reached.lock() {
+                                    *reached += outcome.reached;
+                                }
                                 outcome.violations
                             }
                             Err(error) => vec![format!("{error:#}")],
@@ -151,6 +162,7 @@ fn run(options: &Options) -> Result<bool> {
         records.into_inner(),
         lived.into_inner() / 3600
     );
+    eprintln!("TFChain: {}", reached.into_inner().unwrap_or_default());
     for (seed, violations) in failed.iter().take(10) {
         println!("seed {seed}: {}", violations.join("; "));
     }

@@ -63,7 +63,7 @@ pub fn meet(
 ) -> Result<Outcome> {
     in_time(async {
         let world = World::new(1, script, fixture, trace)?;
-        let mut processes = world.start_all();
+        let mut processes = world.start_all(script);
         let sender: Arc<Mutex<Option<usize>>> = Arc::default();
         let (told, known) = watch::channel(());
         let (places, noted) = (processes.clone(), Arc::clone(&sender));

@@ -69,9 +69,8 @@ impl Who {
             }
             "create contract" | "create name" | "create rent" | "create batch"
             | "find contract" | "find batch" | "update contract" | "find update"
-            | "cancel contract" | "find cancel" | "head" | "blocks" | READ | CONNECT => {
-                Self::Tfchain
-            }
+            | "cancel contract" | "find cancel" | "activate" | "accept terms" | "create twin"
+            | "head" | "blocks" | READ | CONNECT => Self::Tfchain,
             _ => Self::Stellar,
         }
     }

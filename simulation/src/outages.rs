@@ -107,7 +107,7 @@ fn live(fixture: &Fixture, who: Who, outage: Outage) -> Result<Seen> {
             tokio::time::sleep(UP_AT.saturating_sub(DOWN_AT + meanwhile)).await;
             network.set_down(None);
         });
-        let mut processes = world.start_all();
+        let mut processes = world.start_all(&script);
         let outcome = world.run(1, &script, &mut processes).await?;
         kept = Some((world.broker.all(), world.network().calls()));
         Ok(outcome)
@@ -147,6 +147,7 @@ fn script() -> Script {
         of_itself: 0,
         wire: false,
         troubles: Vec::new(),
+        newcomers: Vec::new(),
     }
 }
 

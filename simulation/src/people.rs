@@ -24,7 +24,7 @@ use std::time::Duration;
 
 impl World {
     /// Says it as often as wanted, with echoes in between.
-    async fn tell(&self, append: Append, dice: &Dice, times: u64) {
+    pub(crate) async fn tell(&self, append: Append, dice: &Dice, times: u64) {
         for telling in 0..times {
             if telling > 0 {
                 tokio::time::sleep(dice.millis(10, 20_000)).await;

@@ -2,9 +2,10 @@
 
 use crate::dice::Dice;
 use sandbox_tfchain::runtime::Change as Upgrade;
+use std::ops::Range;
 
-/// The processors that run, each in two slots.
-pub const PROCESSORS: [&str; 13] = [
+/// The processors that run, each in two slots; the last ones only where TFChain is over the wire.
+pub const PROCESSORS: [&str; 15] = [
     "purchases",
     "payments",
     "swaps",
@@ -18,7 +19,11 @@ pub const PROCESSORS: [&str; 13] = [
     "deposit-watcher",
     "returns",
     "claims",
+    "users",
+    "twins",
 ];
+/// How many of them run where TFChain is modelled: the model makes no twins.
+const ANYWHERE: usize = 13;
 /// Slots of each.
 pub const SLOTS: u32 = 2;
 
@@ -205,12 +210,24 @@ pub struct Script {
     pub wire: bool,
     /// What befalls it then: when, in milliseconds, and what.
     pub troubles: Vec<(u64, Trouble)>,
+    /// When people register then who want no more than a twin, in milliseconds.
+    pub newcomers: Vec<u64>,
 }
 
 /// One world in so many is over the wire: these cost more.
 const WIRE_EACH: u64 = 10;
 
 impl Script {
+    /// How many of the processors run.
+    #[must_use]
+    pub const fn running(&self) -> usize {
+        if self.wire {
+            PROCESSORS.len()
+        } else {
+            ANYWHERE
+        }
+    }
+
     /// The script of a seed.
     #[must_use]
     pub fn of(seed: u64) -> Self {
@@ -264,7 +281,9 @@ impl Script {
                 _ => What::Batch,
             };
         }
-        let mut mishaps: Vec<Mishap> = (0..dice.below(12)).map(|_| mishap(&dice)).collect();
+        let mut mishaps: Vec<Mishap> = (0..dice.below(12))
+            .map(|_| mishap(&dice, 0..ANYWHERE))
+            .collect();
         if dice.percent(30) {
             let at = dice.below(60_000);
             let price = [None, Some(103), Some(300)][usize::try_from(dice.below(3)).unwrap_or(0)];
@@ -298,6 +317,12 @@ impl Script {
                 });
             }
         }
+        let strangers = Dice::new(seed, "newcomers");
+        let newcomers = (0..strangers.below(4)).map(|_| strangers.below(100_000));
+        let newcomers: Vec<u64> = newcomers.collect();
+        mishaps.extend(
+            (0..strangers.below(4)).map(|_| mishap(&strangers, ANYWHERE..PROCESSORS.len())),
+        );
         mishaps.sort_by_key(|m| m.at);
         let letters = Dice::new(seed, "poison");
         let many = if letters.percent(20) {
@@ -323,6 +348,7 @@ impl Script {
             of_itself: [0, 10, 60][usize::try_from(minds.below(3)).unwrap_or(0)],
             wire: seed.is_multiple_of(WIRE_EACH),
             troubles: troubles(&Dice::new(seed, "troubles")),
+            newcomers,
         }
     }
 }
@@ -371,9 +397,10 @@ fn troubles(dice: &Dice) -> Vec<(u64, Trouble)> {
     troubles
 }
 
-fn mishap(dice: &Dice) -> Mishap {
+/// A mishap of one of these processors.
+fn mishap(dice: &Dice, among: Range<usize>) -> Mishap {
     let victim = (
-        usize::try_from(dice.below(PROCESSORS.len() as u64)).unwrap_or(0),
+        among.start + usize::try_from(dice.below(among.len() as u64)).unwrap_or(0),
         u32::try_from(dice.below(u64::from(SLOTS))).unwrap_or(0),
     );
     let at = dice.below(120_000);

@@ -66,6 +66,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     with(&|s| s.poisons.clear());
     with(&|s| s.wire = false);
     with(&|s| s.troubles.clear());
+    with(&|s| s.newcomers.clear());
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
     with(&|s| s.returns = 0);

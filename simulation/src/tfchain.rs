@@ -4,6 +4,7 @@ use crate::chain::Chain;
 use crate::stellar::Stellar;
 use crate::wire::Wired;
 use counterparties_tfchain::Tfchain;
+use events::deployments::DeploymentKind;
 use events::ids::DeploymentId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Contract {
     pub id: u64,
     /// Whose it is.
     pub deployment: DeploymentId,
+    /// What it is for.
+    pub kind: DeploymentKind,
     /// Block and hash of each workload, the first at its creation.
     pub workloads: Vec<(u32, String)>,
     /// The block in which it ended.
@@ -28,6 +31,21 @@ pub struct Contract {
     pub billed: Vec<i64>,
     /// Grace periods that began and that ended.
     pub grace: (u32, u32),
+}
+
+/// What the chain holds.
+#[derive(Debug, Clone, Default)]
+pub struct Holds {
+    /// Every contract that ever was.
+    pub contracts: Vec<Contract>,
+    /// What was minted, by hash of the payment.
+    pub mints: BTreeMap<String, i64>,
+    /// What the bridge sent back, by hash of the payment.
+    pub returns: BTreeMap<String, i64>,
+    /// Twins that were made, by account.
+    pub twins: BTreeMap<String, Vec<u32>>,
+    /// How often each account was activated.
+    pub activations: BTreeMap<String, u32>,
 }
 
 /// What the chain does beside what it is asked for.
@@ -74,30 +92,12 @@ impl Ledger {
         }
     }
 
-    /// What was minted, by hash of the payment.
+    /// What it holds.
     #[must_use]
-    pub fn mints(&self) -> BTreeMap<String, i64> {
+    pub fn holds(&self) -> Holds {
         match self {
-            Self::Model(chain) => chain.mints(),
-            Self::Wire(wired) => wired.books().mints(),
-        }
-    }
-
-    /// What the bridge sent back, by hash of the payment.
-    #[must_use]
-    pub fn returns(&self) -> BTreeMap<String, i64> {
-        match self {
-            Self::Model(chain) => chain.returns(),
-            Self::Wire(wired) => wired.books().returns(),
-        }
-    }
-
-    /// Every contract that ever was.
-    #[must_use]
-    pub fn contracts(&self) -> Vec<Contract> {
-        match self {
-            Self::Model(chain) => chain.contracts(),
-            Self::Wire(wired) => wired.books().contracts(),
+            Self::Model(chain) => chain.holds(),
+            Self::Wire(wired) => wired.holds(),
         }
     }
 }

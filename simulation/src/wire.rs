@@ -12,7 +12,7 @@ use crate::people::ids;
 use crate::process::Process;
 use crate::script::{Script, Trouble};
 use crate::stellar::Stellar;
-use crate::tfchain::{FEE, Habits};
+use crate::tfchain::{FEE, Habits, Holds};
 use crate::time;
 use crate::trace::Trace;
 use crate::world::Fixture;
@@ -88,7 +88,7 @@ impl Wired {
             })
             .collect();
         let clock = Arc::new(|| u64::try_from(time::now().0).unwrap_or_default());
-        let activator = account(script.buyers.len());
+        let activator = fixture.activator.key().account_id();
         let chain = Chain::inhabited(rules, PACE, activator, ENDOWMENT, &people, clock);
         Ok(Self(Arc::new(Node {
             chain: Arc::new(chain),
@@ -121,7 +121,11 @@ impl Wired {
 
     /// What the ledger holds, final or not.
     #[must_use]
-    pub fn books(&self) -> Books {
+    pub fn holds(&self) -> Holds {
+        self.books().holds()
+    }
+
+    fn books(&self) -> Books {
         Books::read(&self.0.chain.happened(), &self.0.owners)
     }
 
@@ -237,23 +241,35 @@ impl Wired {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::script::{Buyer, What};
+    use crate::reached::Reached;
+    use crate::script::{Buyer, Change, Kind, What};
     use crate::world::live;
     use sandbox_tfchain::runtime::Change as Upgrade;
 
-    /// Somebody buys and deploys, and everything befalls the chain.
+    /// Somebody buys, deploys, changes their mind, and everything befalls the chain meanwhile.
     fn script() -> Script {
         let mut script = Script::of(7);
         script.wire = true;
-        (script.network, script.tears, script.of_itself) = (30, 2, 30);
-        script.buyers.truncate(1);
-        script.buyers[0] = Buyer {
+        (script.network, script.tears) = (30, 2);
+        (script.returns, script.of_itself) = (0, 30);
+        // With books that stay empty nothing would ever be handed to the chain.
+        script
+            .mishaps
+            .retain(|m| matches!(m.kind, Kind::Kill { .. } | Kind::Freeze { .. }));
+        script.buyers = vec![Buyer {
+            at: 0,
+            pays_after: Some(1_000),
+            pays_all: true,
+            tellings: 2,
+            dispute: None,
+            gives_back: None,
             deploys: true,
             what: What::Batch,
-            ..script.buyers[0].clone()
-        };
+            changes: vec![Change::Update(120_000), Change::Cancel(60_000)],
+            usdc: None,
+        }];
         script.troubles = vec![
-            (40_000, Trouble::Drop),
+            (30_000, Trouble::Drop),
             (
                 60_000,
                 Trouble::Fork {
@@ -261,8 +277,8 @@ mod tests {
                     lose: true,
                 },
             ),
-            (70_000, Trouble::Restart(5_000)),
-            (90_000, Trouble::Upgrade(Upgrade::Indices)),
+            (90_000, Trouble::Restart(5_000)),
+            (100_000, Trouble::Upgrade(Upgrade::Indices)),
         ];
         script
     }
@@ -277,12 +293,27 @@ mod tests {
             (trace.lines(), outcome.records, outcome.lived)
         };
         let (first, second) = (life(), life());
-        assert!(
-            first
-                .0
-                .iter()
-                .any(|line| line.contains("wire: create batch arrives"))
-        );
+        for effect in ["create batch", "update contract", "cancel contract"] {
+            let arrives = format!("wire: {effect} arrives");
+            assert!(
+                first.0.iter().any(|line| line.contains(&arrives)),
+                "{effect}"
+            );
+        }
         assert_eq!(first, second);
+    }
+
+    #[test]
+    fn seeds_reach_every_effect_over_the_wire() {
+        let fixture = Fixture::new().unwrap();
+        let mut reached = Reached::default();
+        for seed in 1..=12 {
+            let mut script = Script::of(seed);
+            script.wire = true;
+            let outcome = live(seed, &script, &fixture, &Trace::default()).unwrap();
+            assert_eq!(outcome.violations, Vec::<String>::new(), "seed {seed}");
+            reached += outcome.reached;
+        }
+        assert_eq!(reached.missing(), Vec::<&str>::new(), "{reached}");
     }
 }

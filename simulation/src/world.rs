@@ -7,6 +7,7 @@ use crate::dice::Dice;
 pub use crate::fixture::Fixture;
 use crate::net::Network;
 use crate::process::{Life, Process};
+use crate::reached::Reached;
 use crate::script::{Kind, PROCESSORS, SLOTS, Script};
 use crate::stellar::Stellar;
 use crate::stripe::Stripe;
@@ -22,6 +23,7 @@ use events::envelope::Envelope;
 use events::ids::EventId;
 use events::purchases::PurchaseEvent;
 use events::schema::EventSet;
+use events::users::UserEvent;
 use pipeline::simulation::{self, Append, Ground, Log, Task, Unconnected};
 use processor_lanes::Treasury;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ const PASSPHRASE: &str = "Simulated Network";
 pub struct Outcome {
     /// What must not be.
     pub violations: Vec<String>,
+    /// What TFChain came to hold.
+    pub reached: Reached,
     /// Records in its log.
     pub records: usize,
     /// How long it lived, in simulated seconds.
@@ -103,7 +107,7 @@ pub fn live(
 ) -> anyhow::Result<Outcome> {
     in_time(async {
         let world = World::new(seed, script, fixture, trace)?;
-        world.run(seed, script, &mut world.start_all()).await
+        world.run(seed, script, &mut world.start_all(script)).await
     })
 }
 
@@ -205,9 +209,9 @@ impl World {
         &self.trace
     }
 
-    /// Every processor in all its slots.
-    pub fn start_all(&self) -> Vec<Process> {
-        (0..PROCESSORS.len() * SLOTS as usize)
+    /// Every processor of the script in all its slots.
+    pub fn start_all(&self, script: &Script) -> Vec<Process> {
+        (0..script.running() * SLOTS as usize)
             .map(|place| self.start(place))
             .collect()
     }
@@ -234,6 +238,11 @@ impl World {
         for (number, buyer) in script.buyers.iter().enumerate() {
             tokio::spawn(self.clone().buyer(seed, number, buyer.clone()));
         }
+        if script.wire {
+            for (number, at) in script.newcomers.iter().enumerate() {
+                tokio::spawn(self.clone().newcomer(seed, number, *at));
+            }
+        }
         for (number, poison) in script.poisons.iter().enumerate() {
             tokio::spawn(self.clone().poison(seed, number, poison.clone()));
         }
@@ -251,6 +260,7 @@ impl World {
         let books = self.books(script)?;
         Ok(Outcome {
             violations: check::violations(&books),
+            reached: Reached::of(&books),
             records: books.records,
             lived: time::elapsed().as_secs(),
         })
@@ -321,7 +331,7 @@ impl World {
                     at_await,
                 } => {
                     let place = place_of(*victim);
-                    if processes[place].life() == Life::Running {
+                    if is_running(processes, place) {
                         self.trace
                             .say(|| format!("kill (at await: {at_await}): {}", name_of(place)));
                         if *at_await {
@@ -339,7 +349,7 @@ impl World {
                     at_await,
                 } => {
                     let place = place_of(*victim);
-                    if processes[place].life() == Life::Running {
+                    if is_running(processes, place) {
                         self.trace
                             .say(|| format!("freeze (at await: {at_await}): {}", name_of(place)));
                         if *at_await {
@@ -383,6 +393,7 @@ impl World {
         let topic = match name {
             "deployments" | "contracts" | "contract-watcher" => DeploymentEvent::TOPIC,
             "deposits" | "deposit-watcher" | "returns" | "claims" => DepositEvent::TOPIC,
+            "users" | "twins" => UserEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
         self.trace.say(|| format!("start: {}", name_of(place)));
@@ -473,6 +484,16 @@ impl World {
                 let hand = processor_deposits::Claims::new(Arc::clone(&self.treasury));
                 simulation::executor(hand, codecs, ground, stop).await
             }
+            "users" => {
+                let policy = processor_twins::Users::default();
+                simulation::policy(policy, codecs, ground, stop).await
+            }
+            "twins" => {
+                let (seed, activator) = (&self.fixture.users_seed, &self.fixture.activator);
+                let client = self.chain.client();
+                let hand = processor_twins::Twins::new(client, seed.clone(), activator.clone());
+                simulation::executor(hand, codecs, ground, stop).await
+            }
             "deployments" => {
                 let rules = processor_deployments::decide::Rules {
                     balance_every: Duration::from_secs(60),
@@ -532,6 +553,12 @@ impl World {
             script,
         )
     }
+}
+
+/// Whether there is such a process, and it runs.
+fn is_running(processes: &[Process], place: usize) -> bool {
+    let process = processes.get(place);
+    process.is_some_and(|process| process.life() == Life::Running)
 }
 
 fn place_of((processor, slot): (usize, u32)) -> usize {

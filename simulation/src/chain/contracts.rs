@@ -8,6 +8,7 @@ use crate::tfchain;
 use counterparties_tfchain::{
     BatchPlan, CancelPlan, ChainEvent, ContractKind, ContractPlan, ContractProof, UpdatePlan,
 };
+use events::deployments::DeploymentKind;
 use events::ids::ContractId;
 use events::money::Amount;
 use events::outcome::{Find, Refusal};
@@ -172,6 +173,11 @@ impl Contracts {
             let is = tfchain::Contract {
                 id,
                 deployment: plan.deployment,
+                kind: match plan.kind {
+                    ContractKind::Node => DeploymentKind::Node,
+                    ContractKind::Name(_) => DeploymentKind::Name,
+                    ContractKind::Rent => DeploymentKind::Rent,
+                },
                 workloads: vec![(number, plan.hash.clone())],
                 ended: None,
                 by_chain: false,

@@ -3,14 +3,16 @@
 use crate::dice::Dice;
 use crate::people::{later, members};
 use crate::script::{Change, Script};
-use crate::tfchain::{Contract, FEE};
+use crate::tfchain::{Contract, FEE, Holds};
 use counterparties_tfchain::deployment_hash;
 use events::deployments::DeploymentKind;
 use events::ids::DeploymentId;
 use sandbox_tfchain::ledger::OfItself;
 use sandbox_tfchain::runtime::frame_system::Phase;
+use sandbox_tfchain::runtime::pallet_balances::Event as Balances;
 use sandbox_tfchain::runtime::pallet_smart_contract::Event as Contracts;
 use sandbox_tfchain::runtime::pallet_smart_contract::types::ContractData;
+use sandbox_tfchain::runtime::pallet_tfgrid::Event as Grid;
 use sandbox_tfchain::runtime::pallet_tft_bridge::Event as Bridge;
 use sandbox_tfchain::runtime::tfchain_runtime::RuntimeEvent;
 use std::collections::BTreeMap;
@@ -77,8 +79,8 @@ impl Owners {
 #[derive(Debug, Default)]
 pub struct Books {
     contracts: BTreeMap<u64, Contract>,
-    mints: BTreeMap<String, i64>,
-    returns: BTreeMap<String, i64>,
+    /// Everything else.
+    rest: Holds,
 }
 
 impl Books {
@@ -94,6 +96,14 @@ impl Books {
                         books.contract(number, by_itself, event, owners);
                     }
                     RuntimeEvent::TFTBridgeModule(event) => books.bridge(event),
+                    RuntimeEvent::TfgridModule(Grid::TwinStored(twin)) => {
+                        let account = twin.account_id.to_string();
+                        books.rest.twins.entry(account).or_default().push(twin.id);
+                    }
+                    // Nobody but the activator transfers anything.
+                    RuntimeEvent::Balances(Balances::Transfer { to, .. }) => {
+                        *books.rest.activations.entry(to.to_string()).or_default() += 1;
+                    }
                     RuntimeEvent::System(_)
                     | RuntimeEvent::Utility(_)
                     | RuntimeEvent::Balances(_)
@@ -116,6 +126,11 @@ impl Books {
             let contract = Contract {
                 id,
                 deployment: owners.owner(id, data),
+                kind: match data {
+                    ContractData::NodeContract(_) => DeploymentKind::Node,
+                    ContractData::NameContract(_) => DeploymentKind::Name,
+                    ContractData::RentContract(_) => DeploymentKind::Rent,
+                },
                 workloads: vec![(number, hash_of(data))],
                 ended: None,
                 by_chain: false,
@@ -170,31 +185,23 @@ impl Books {
         match event {
             Bridge::MintCompleted(mint, deposit) => {
                 let arrived = minor(mint.amount) - FEE;
-                self.mints.insert(text(deposit), arrived);
+                self.rest.mints.insert(text(deposit), arrived);
             }
             Bridge::RefundTransactionProcessed(refund) => {
-                self.returns
+                self.rest
+                    .returns
                     .insert(text(&refund.tx_hash), minor(refund.amount));
             }
         }
     }
 
-    /// What was minted, by hash of the payment.
+    /// All of it.
     #[must_use]
-    pub fn mints(self) -> BTreeMap<String, i64> {
-        self.mints
-    }
-
-    /// What the bridge sent back, by hash of the payment.
-    #[must_use]
-    pub fn returns(self) -> BTreeMap<String, i64> {
-        self.returns
-    }
-
-    /// Every contract that ever was.
-    #[must_use]
-    pub fn contracts(self) -> Vec<Contract> {
-        self.contracts.into_values().collect()
+    pub fn holds(self) -> Holds {
+        Holds {
+            contracts: self.contracts.into_values().collect(),
+            ..self.rest
+        }
     }
 
     /// Something that the chain may do to one of the contracts that stand.

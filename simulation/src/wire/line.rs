@@ -10,6 +10,7 @@ use sandbox_kit::Faults;
 use sandbox_tfchain::extrinsic::Signed;
 use sandbox_tfchain::rpc::connection::{Out, quietly, talk};
 use sandbox_tfchain::runtime::pallet_smart_contract::Call as Contracts;
+use sandbox_tfchain::runtime::pallet_tfgrid::Call as Grid;
 use sandbox_tfchain::runtime::tfchain_runtime::RuntimeCall;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -236,10 +237,13 @@ fn effect(call: &RuntimeCall) -> &'static str {
             Contracts::create_rent_contract { .. } => "create rent",
         },
         RuntimeCall::Utility(_) => "create batch",
-        RuntimeCall::System(_)
-        | RuntimeCall::Timestamp(_)
-        | RuntimeCall::Balances(_)
-        | RuntimeCall::TfgridModule(_) => "another call",
+        RuntimeCall::Balances(_) => "activate",
+        RuntimeCall::TfgridModule(call) => match call {
+            Grid::user_accept_tc { .. } => "accept terms",
+            Grid::create_twin { .. } => "create twin",
+            Grid::create_farm { .. } | Grid::create_node { .. } => "another call",
+        },
+        RuntimeCall::System(_) | RuntimeCall::Timestamp(_) => "another call",
     }
 }
 
