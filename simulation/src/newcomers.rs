@@ -1,13 +1,17 @@
-//! People who register and want a twin, and what must hold of them.
+//! People for whom a twin is asked, and what must hold of them.
 
 use crate::dice::Dice;
 use crate::tfchain::Holds;
 use crate::time;
 use crate::world::World;
 use events::ids::{EventId, TwinId, UserId};
-use events::users::{UserEvent, UserRegistered};
+use events::money::Amount;
+use events::users::{TwinRequested, UserEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// No world troubles TFChain for so long: whoever asks gets a twin.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// Somebody who wants a twin, as the log has them.
 #[derive(Debug, Clone, Default)]
@@ -25,16 +29,18 @@ impl Newcomer {
 }
 
 impl World {
-    /// Lives as somebody who registers at this time.
+    /// Asks for a twin for somebody at this time, in the place of the policy `users`.
     pub async fn newcomer(self, seed: u64, number: usize, at: u64) {
         let dice = Dice::new(seed, &format!("newcomer {number}"));
         tokio::time::sleep(Duration::from_millis(at)).await;
         let user = UserId::derive(&["newcomer", &seed.to_string(), &number.to_string()]);
-        let event = UserEvent::from(UserRegistered {
+        let event = UserEvent::from(TwinRequested {
             user_id: user,
-            registered_at: time::now(),
+            attempt: 1,
+            activation: Amount::from_whole(1),
+            deadline: time::now().after(PATIENCE),
         });
-        let id = EventId::derive(&["registered", &user.to_string()]);
+        let id = EventId::derive(&["twin", &user.to_string()]);
         if let Ok(append) = self.encode(&self.fixture.users, &user.to_string(), id, &event) {
             let times = 1 + dice.below(3);
             self.tell(append, &dice, times).await;
@@ -45,7 +51,6 @@ impl World {
 /// Takes a fact of the log.
 pub fn take(all: &mut BTreeMap<UserId, Newcomer>, event: &UserEvent, id: EventId) {
     match event {
-        UserEvent::UserRegistered(e) => drop(all.entry(e.user_id).or_default()),
         UserEvent::TwinRequested(e) => {
             all.entry(e.user_id).or_default().open.insert(id);
         }
@@ -57,24 +62,21 @@ pub fn take(all: &mut BTreeMap<UserId, Newcomer>, event: &UserEvent, id: EventId
         UserEvent::TwinFailed(e) => {
             all.entry(e.user_id).or_default().open.remove(&e.request_id);
         }
-        UserEvent::RoleGranted(_)
+        UserEvent::UserRegistered(_)
+        | UserEvent::RoleGranted(_)
         | UserEvent::RoleRevoked(_)
         | UserEvent::TimerFired(_)
         | UserEvent::DeadLetterReleased(_) => {}
     }
 }
 
-/// What must not be; `registered` is how many there are.
-pub fn violations(
-    all: &BTreeMap<UserId, Newcomer>,
-    registered: usize,
-    chain: &Holds,
-) -> Vec<String> {
+/// What must not be; `asked` is for how many a twin was asked.
+pub fn violations(all: &BTreeMap<UserId, Newcomer>, asked: usize, chain: &Holds) -> Vec<String> {
     let mut wrong = Vec::new();
-    if all.len() != registered || chain.twins.len() > registered {
+    if all.len() != asked || chain.twins.len() > asked {
         let made = chain.twins.len();
         wrong.push(format!(
-            "{registered} people registered, {} are known, {made} have a twin",
+            "{asked} people want a twin, {} are known, {made} have one",
             all.len()
         ));
     }

@@ -4,8 +4,8 @@ use crate::dice::Dice;
 use sandbox_tfchain::runtime::Change as Upgrade;
 use std::ops::Range;
 
-/// The processors that run, each in two slots; the last ones only where TFChain is over the wire.
-pub const PROCESSORS: [&str; 15] = [
+/// The processors that run, each in two slots; the last one only where TFChain is over the wire.
+pub const PROCESSORS: [&str; 14] = [
     "purchases",
     "payments",
     "swaps",
@@ -19,7 +19,6 @@ pub const PROCESSORS: [&str; 15] = [
     "deposit-watcher",
     "returns",
     "claims",
-    "users",
     "twins",
 ];
 /// How many of them run where TFChain is modelled: the model makes no twins.
@@ -210,7 +209,7 @@ pub struct Script {
     pub wire: bool,
     /// What befalls it then: when, in milliseconds, and what.
     pub troubles: Vec<(u64, Trouble)>,
-    /// When people register then who want no more than a twin, in milliseconds.
+    /// When a twin is asked for then, for somebody who wants nothing else, in milliseconds.
     pub newcomers: Vec<u64>,
 }
 

@@ -393,7 +393,7 @@ impl World {
         let topic = match name {
             "deployments" | "contracts" | "contract-watcher" => DeploymentEvent::TOPIC,
             "deposits" | "deposit-watcher" | "returns" | "claims" => DepositEvent::TOPIC,
-            "users" | "twins" => UserEvent::TOPIC,
+            "twins" => UserEvent::TOPIC,
             _ => PurchaseEvent::TOPIC,
         };
         self.trace.say(|| format!("start: {}", name_of(place)));
@@ -483,10 +483,6 @@ impl World {
             "claims" => {
                 let hand = processor_deposits::Claims::new(Arc::clone(&self.treasury));
                 simulation::executor(hand, codecs, ground, stop).await
-            }
-            "users" => {
-                let policy = processor_twins::Users::default();
-                simulation::policy(policy, codecs, ground, stop).await
             }
             "twins" => {
                 let (seed, activator) = (&self.fixture.users_seed, &self.fixture.activator);
