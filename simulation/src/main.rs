@@ -42,6 +42,10 @@ use world::{Fixture, live};
 
 #[derive(Parser)]
 #[command(about = "Policies, executors and sources of production in simulated worlds.")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 struct Options {
     /// How many worlds.
     #[arg(long, default_value_t = 500)]
