@@ -62,7 +62,7 @@ struct Options {
     /// Stops at the first violation, without shrinking it.
     #[arg(long)]
     first: bool,
-    /// TFChain over the wire in all of them, instead of in one of ten.
+    /// TFChain over the wire in all of them, instead of in one of twenty.
     #[arg(long)]
     wire: bool,
     /// TFChain modelled in all of them.

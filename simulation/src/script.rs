@@ -214,7 +214,7 @@ pub struct Script {
 }
 
 /// One world in so many is over the wire: these cost more.
-const WIRE_EACH: u64 = 10;
+const WIRE_EACH: u64 = 20;
 
 impl Script {
     /// How many of the processors run.
