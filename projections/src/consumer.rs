@@ -28,6 +28,9 @@ const TOPICS: [Topic; 8] = [
     NODE_APPLICATIONS,
     APPROVALS,
 ];
+/// A fetch waits until this many bytes or this much time have come together.
+const GATHERED_BYTES: &str = "65536";
+const GATHERED_WITHIN_MS: &str = "20";
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The next offset to fold, per partition.
@@ -91,6 +94,9 @@ pub(crate) fn create(
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "error")
         .set("allow.auto.create.topics", "false")
+        // A fetch names every partition: one for each record costs the broker more than the record.
+        .set("fetch.min.bytes", GATHERED_BYTES)
+        .set("fetch.wait.max.ms", GATHERED_WITHIN_MS)
         .set("fetch.queue.backoff.ms", "5")
         .set("queued.max.messages.kbytes", "16384")
         .set("reconnect.backoff.ms", "50")

@@ -39,7 +39,9 @@ use tokio_util::sync::CancellationToken;
 const BATCH: usize = 500;
 /// While records come in numbers, a transaction takes what so long a time brings: few large ones cost
 /// far less than many small ones.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(40);
+/// So many at once are numbers.
+const NUMBERS: usize = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -196,7 +198,7 @@ struct Runner {
     writer: Writer,
     next: Arc<Mutex<Next>>,
     metrics: Metrics,
-    /// Whether the last batch was more than a record.
+    /// Whether the last batch was a large one.
     busy: AtomicBool,
 }
 
@@ -280,7 +282,8 @@ impl Runner {
             };
             messages.extend(self.judge(read).await?);
         }
-        self.busy.store(messages.len() > 1, Ordering::Relaxed);
+        self.busy
+            .store(messages.len() >= NUMBERS, Ordering::Relaxed);
         let mut items = Vec::with_capacity(messages.len());
         for message in &messages {
             if let Some(item) = self.read(message).await? {
