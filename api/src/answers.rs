@@ -4,7 +4,8 @@
 //! is bound here to its content while it is being carried out, so that of two at once one is told
 //! to wait, and afterwards to its answer. None of this keeps an effect from happening twice: the
 //! handlers do, with ids derived from user and key. So what stands here may be lost, and is written
-//! without waiting for the disk.
+//! without waiting for the disk; an answer is written while its caller reads it. Who asks again in
+//! that moment gets it from here, or from another process the advice to ask once more.
 //!
 //! An answer that holds a secret (`Cache-Control: no-store`) is not kept; the handler makes it anew
 //! from the aggregate, as it does for whoever prefers to wait for the outcome, and for a key that
@@ -15,7 +16,7 @@ use crate::body;
 use crate::idempotency::{self, Key};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
-use crate::together::{self, NotWritten, Write};
+use crate::together::{self, Write};
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -24,9 +25,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::ids::UserId;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Row};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer is given again.
@@ -147,6 +151,13 @@ enum Found {
 
 impl Bound {
     async fn look(&self, state: &ApiState, now: DateTime<Utc>) -> Result<Found, Problem> {
+        if let Some(sent) = state.sent.get(self.user, &self.key) {
+            self.same(&sent.fingerprint)?;
+            return Ok(match &sent.body {
+                Some(body) => Found::Kept(response(sent.status, &sent.headers, body.clone())),
+                None => Found::Secret,
+            });
+        }
         let lease = now + LEASE;
         let begun = Begun {
             user: self.user,
@@ -172,11 +183,8 @@ impl Bound {
         let until: DateTime<Utc> = row.try_get("lease_until")?;
         let status: Option<i16> = row.try_get("status")?;
         let old = created + KEPT <= now;
-        if !old && row.try_get::<Vec<u8>, _>("fingerprint")? != self.fingerprint {
-            return Err(Problem::new(
-                Kind::IdempotencyKeyReused,
-                "this Idempotency-Key was used for a command with another content; take a new one",
-            ));
+        if !old {
+            self.same(row.try_get("fingerprint")?)?;
         }
         match status {
             Some(status) if !old => {
@@ -186,12 +194,23 @@ impl Bound {
                 Ok(Found::Kept(response(
                     status,
                     &row.try_get("headers")?,
-                    body,
+                    body.into(),
                 )))
             }
             None if until > now => Ok(Found::Running),
             _ => self.take_over(pool, (created, until), now).await,
         }
+    }
+
+    /// Refuses a key that stands for another command.
+    fn same(&self, fingerprint: &[u8]) -> Result<(), Problem> {
+        if fingerprint == self.fingerprint {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Kind::IdempotencyKeyReused,
+            "this Idempotency-Key was used for a command with another content; take a new one",
+        ))
     }
 
     /// Of several who see that a lease has ended, one takes the command over.
@@ -253,12 +272,15 @@ impl Bound {
             self.give_back(&state.quick, lease).await;
             return Problem::new(Kind::Internal, "the answer could not be written").into_response();
         };
-        if let Err(error) = self
-            .answered(state, parts.status, &parts.headers, &bytes)
-            .await
-        {
-            tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
-        }
+        let answered = Arc::new(self.answered(parts.status, &parts.headers, &bytes));
+        state.sent.insert(&answered);
+        let state = state.clone();
+        tokio::spawn(async move {
+            if let Err(error) = state.answered.write(Arc::clone(&answered)).await {
+                tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
+            }
+            state.sent.remove(&answered);
+        });
         Response::from_parts(parts, Body::from(bytes))
     }
 
@@ -298,13 +320,7 @@ impl Bound {
         }
     }
 
-    async fn answered(
-        &self,
-        state: &ApiState,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: &Bytes,
-    ) -> Result<(), NotWritten> {
+    fn answered(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Answered {
         let secret = headers
             .get(header::CACHE_CONTROL)
             .is_some_and(|value| value.as_bytes() == b"no-store");
@@ -313,14 +329,14 @@ impl Bound {
             .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)))
             .map(|(name, value)| (name.to_string(), value.into()))
             .collect();
-        let answered = Answered {
+        Answered {
             user: self.user,
             key: self.key.clone(),
+            fingerprint: self.fingerprint.clone(),
             status: i16::try_from(status.as_u16()).unwrap_or(200),
             headers: Value::Object(kept),
             body: (!secret && body.len() <= LARGEST).then(|| body.clone()),
-        };
-        state.answered.write(answered).await
+        }
     }
 }
 
@@ -336,6 +352,7 @@ pub(crate) struct Begun {
 impl Write for Begun {
     /// Whether nobody had begun it.
     type Wrote = bool;
+    const APART: Duration = Duration::from_millis(5);
 
     fn about(&self) -> (UserId, &str) {
         (self.user, &self.key)
@@ -366,13 +383,36 @@ impl Write for Begun {
 pub(crate) struct Answered {
     user: UserId,
     key: String,
+    fingerprint: Vec<u8>,
     status: i16,
     headers: Value,
     body: Option<Bytes>,
 }
 
-impl Write for Answered {
+/// Answers that were sent and do not stand in Postgres yet.
+#[derive(Default)]
+pub(crate) struct Sent(Mutex<HashMap<(UserId, String), Arc<Answered>>>);
+
+impl Sent {
+    fn get(&self, user: UserId, key: &str) -> Option<Arc<Answered>> {
+        self.0.lock().get(&(user, key.to_owned())).cloned()
+    }
+
+    fn insert(&self, answered: &Arc<Answered>) {
+        let about = (answered.user, answered.key.clone());
+        self.0.lock().insert(about, Arc::clone(answered));
+    }
+
+    fn remove(&self, answered: &Answered) {
+        let about = (answered.user, answered.key.clone());
+        self.0.lock().remove(&about);
+    }
+}
+
+impl Write for Arc<Answered> {
     type Wrote = ();
+    /// Nobody waits for it.
+    const APART: Duration = Duration::from_millis(30);
 
     fn about(&self) -> (UserId, &str) {
         (self.user, &self.key)
@@ -400,7 +440,7 @@ impl Write for Answered {
     }
 }
 
-fn response(status: i16, headers: &Value, body: Vec<u8>) -> Response {
+fn response(status: i16, headers: &Value, body: Bytes) -> Response {
     let status = u16::try_from(status)
         .ok()
         .and_then(|status| StatusCode::from_u16(status).ok())

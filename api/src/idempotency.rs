@@ -13,6 +13,7 @@ use events::time::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool, Row};
+use std::time::Duration;
 use utoipa::IntoParams;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
@@ -176,6 +177,7 @@ pub(crate) struct Binding {
 impl Write for Binding {
     /// Whether the key was free.
     type Wrote = bool;
+    const APART: Duration = Duration::from_millis(5);
 
     fn about(&self) -> (UserId, &str) {
         (self.user, &self.key)

@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use crate::answers::{Answered, Begun};
+use crate::answers::{Answered, Begun, Sent};
 use crate::approvals::Limits;
 use crate::auth::Auth;
 use crate::idempotency::Binding;
@@ -88,7 +88,9 @@ pub struct Shared {
     /// Commands that are begun.
     pub(crate) begun: Together<Begun>,
     /// Answers of commands.
-    pub(crate) answered: Together<Answered>,
+    pub(crate) answered: Together<Arc<Answered>>,
+    /// Those that are not written yet.
+    pub(crate) sent: Sent,
     /// The process is to end; what answers without end must.
     pub(crate) stopping: CancellationToken,
     /// Open streams of events.
@@ -115,6 +117,7 @@ impl ApiState {
             bindings: Together::new(&parts.pool.connect_options()),
             begun: Together::new(&quick.connect_options()),
             answered: Together::new(&quick.connect_options()),
+            sent: Sent::default(),
             parts,
             quick,
             stopping: CancellationToken::new(),

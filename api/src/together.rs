@@ -1,9 +1,9 @@
 //! Writes of many requests in one statement.
 //!
 //! A statement costs its way to Postgres and back, and a commit its wait for the disk, however few
-//! rows it writes. While others are under way, what requests want to write gathers, and goes with
-//! the next. A request that is alone waits for nobody. The connections are kept, for a pool asks
-//! each that comes back whether it still works.
+//! rows it writes. While others are under way, and for a moment after one has begun, what requests
+//! want to write gathers, and goes with the next. A request that is alone waits for nobody. The
+//! connections are kept, for a pool asks each that comes back whether it still works.
 
 use crate::problem::Problem;
 use events::ids::UserId;
@@ -29,6 +29,10 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) trait Write: Sized + Send + Sync + 'static {
     /// What came of it.
     type Wrote: Send + 'static;
+
+    /// No statement begins sooner after the one before it: of many small ones each costs as much as
+    /// one of several rows, and a machine that is busy with them answers nobody quickly.
+    const APART: Duration;
 
     /// No two of a statement are about the same.
     fn about(&self) -> (UserId, &str);
@@ -71,8 +75,34 @@ type Answer<W> = oneshot::Sender<Result<<W as Write>::Wrote, NotWritten>>;
 struct Queue<W: Write> {
     waiting: Vec<(W, Answer<W>)>,
     writers: usize,
+    /// A writer waits for its turn, and will take what is there by then.
+    gathering: bool,
+    /// When the next statement may begin.
+    free: Instant,
     /// Connections that no writer has, and since when.
     idle: Vec<(PgConnection, Instant)>,
+}
+
+impl<W: Write> Queue<W> {
+    /// When the statement of the writer that gathers may begin.
+    fn turn(&mut self) -> Instant {
+        let turn = self.free.max(Instant::now());
+        self.free = turn + W::APART;
+        turn
+    }
+
+    /// The next turn of a writer that has written. `None` ends it, under the lock under which it
+    /// looked, so that nobody is left behind.
+    fn next(&mut self, connection: &mut Option<PgConnection>) -> Option<Instant> {
+        if !self.waiting.is_empty() && !self.gathering {
+            self.gathering = true;
+            return Some(self.turn());
+        }
+        self.writers -= 1;
+        let idle = connection.take().map(|idle| (idle, Instant::now()));
+        self.idle.extend(idle);
+        None
+    }
 }
 
 /// Where requests meet. Cheap to clone.
@@ -102,6 +132,8 @@ impl<W: Write> Together<W> {
         let queue = Queue {
             waiting: Vec::new(),
             writers: 0,
+            gathering: false,
+            free: Instant::now(),
             idle: Vec::new(),
         };
         Self {
@@ -116,8 +148,9 @@ impl<W: Write> Together<W> {
         let another = {
             let mut queue = self.queue.lock();
             queue.waiting.push((row, answer));
-            let another = queue.writers < AT_ONCE;
+            let another = !queue.gathering && queue.writers < AT_ONCE;
             queue.writers += usize::from(another);
+            queue.gathering |= another;
             another
         };
         if another {
@@ -130,7 +163,13 @@ impl<W: Write> Together<W> {
 
     async fn writer(self) {
         let mut connection = None;
-        while let Some(rows) = self.next(&mut connection) {
+        let mut turn = Some(self.queue.lock().turn());
+        while let Some(begin) = turn.take() {
+            // A timer rounds up to its next tick, which nobody who is alone needs to wait for.
+            if begin > Instant::now() {
+                tokio::time::sleep_until(begin).await;
+            }
+            let rows = self.gathered();
             let (rows, answers): (Vec<W>, Vec<Answer<W>>) = rows.into_iter().unzip();
             let taken = match connection.take() {
                 Some(connection) => Ok(connection),
@@ -144,6 +183,7 @@ impl<W: Write> Together<W> {
                 }
                 Err(error) => refuse(error, answers),
             }
+            turn = self.queue.lock().next(&mut connection);
         }
     }
 
@@ -163,9 +203,10 @@ impl<W: Write> Together<W> {
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    /// Those that go next; `None` ends the writer, under the same lock, so that nobody is left behind.
-    fn next(&self, connection: &mut Option<PgConnection>) -> Option<Vec<(W, Answer<W>)>> {
+    /// Those that go next.
+    fn gathered(&self) -> Vec<(W, Answer<W>)> {
         let mut queue = self.queue.lock();
+        queue.gathering = false;
         let mut taken = BTreeSet::new();
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for (row, answer) in std::mem::take(&mut queue.waiting) {
@@ -177,15 +218,9 @@ impl<W: Write> Together<W> {
             }
         }
         queue.waiting = later;
-        if now.is_empty() {
-            queue.writers -= 1;
-            let idle = connection.take().map(|idle| (idle, Instant::now()));
-            queue.idle.extend(idle);
-            return None;
-        }
         // Whoever writes the same rows meets them in the same order: nobody waits in a circle.
         now.sort_by(|(a, _), (b, _)| a.about().cmp(&b.about()));
-        Some(now)
+        now
     }
 }
 
