@@ -40,6 +40,8 @@ pub struct Plan {
 }
 
 const TURNS: u32 = 6;
+/// Seconds of commands before anything is measured.
+const WARM_SECONDS: u32 = 15;
 const PEOPLE: usize = 8;
 const TOPIC: &str = "bench-acks";
 /// Connections that ask at once.
@@ -148,8 +150,10 @@ async fn commands(sandbox: &Sandbox, api: &Api, plan: Plan) -> Result<(String, D
     let producer = producer(brokers).await?;
     let each = plan.rate as usize * plan.seconds.div_ceil(TURNS) as usize;
     let first = api.clone().deploy(0).await?;
-    paced(plan.rate, each / 4, 1, |n| api.clone().deploy(n)).await?;
-    let mut number = each / 4 + 1;
+    // A JVM that has just begun answers slowly, whatever asks it.
+    let warm = (plan.rate * WARM_SECONDS) as usize;
+    paced(plan.rate, warm, 1, |n| api.clone().deploy(n)).await?;
+    let mut number = warm + 1;
     let (mut acked, mut answered) = (Vec::new(), Vec::new());
     let pid = sandbox.fleet.pid("api").context("the API runs")?;
     let mut cpu = 0;
