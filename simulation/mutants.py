@@ -166,6 +166,20 @@ MUTANTS = [
         "Some(ask) => ask().await.unwrap_or(false) || true,",
     ),
     (
+        "effect without asking",
+        "whoever signs proves first that the work is still its own",
+        "pipeline/src/executor.rs",
+        "Some(ask) => ask().await.unwrap_or(false),",
+        "Some(_) => true,",
+    ),
+    (
+        "proof without a commit",
+        "a proof goes through the fence of the consumer group",
+        "pipeline/src/worker.rs",
+        "self.transact(!proofs.is_empty())?;",
+        "self.transact(false)?;",
+    ),
+    (
         "earlier parts forgotten",
         "a part buys what earlier ones have left",
         "processors/purchases/src/decide/swap.rs",

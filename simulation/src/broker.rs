@@ -3,7 +3,7 @@
 
 use crate::dice::Dice;
 use crate::process::{Life, Process};
-use crate::trace::Trace;
+use crate::trace::{self, Trace};
 use events::deposits::DepositEvent;
 use events::envelope::Envelope;
 use events::schema::EventSet;
@@ -141,7 +141,7 @@ impl Model {
                 .partition
                 .unwrap_or_else(|| partition_of(&append.topic, &append.key));
             let at = self.end(&append.topic, partition);
-            self.trace.say(|| said(append, partition, at));
+            self.trace.say(|| trace::said(append, partition, at));
             self.partition(&append.topic, partition)
                 .push(Entry::Record(append.clone()));
             touched.insert((append.topic.clone(), partition));
@@ -163,22 +163,6 @@ impl Model {
             }
         }
     }
-}
-
-/// A record, for people.
-fn said(append: &Append, partition: i32, at: i64) -> String {
-    let header = |name: &str| {
-        let header = append.headers.iter().find(|h| h.key == name);
-        String::from_utf8_lossy(header.and_then(|h| h.value).unwrap_or_default()).into_owned()
-    };
-    let (key, kind) = (String::from_utf8_lossy(&append.key), header("ce_type"));
-    let source = header("ce_source");
-    format!(
-        "{partition}:{at:<4} {:.8}  {:<24} {}",
-        key,
-        kind.rsplit('.').next().unwrap_or_default(),
-        source.rsplit('/').next().unwrap_or_default()
-    )
 }
 
 /// Where the partitioner puts a key of a topic.
@@ -524,10 +508,10 @@ impl Log for Connection {
     }
 
     fn transact(&mut self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
-        let owned = self.member(|member, _| {
-            offsets
-                .iter()
-                .all(|o| member.assigned.contains(&o.partition))
+        let (owned, process) = self.member(|member, _| {
+            let mut offsets = offsets.iter();
+            let owned = offsets.all(|o| member.assigned.contains(&o.partition));
+            (owned, member.process.clone())
         })?;
         if !owned {
             return Err(Trouble::Lost("a partition is another's".to_owned()));
@@ -558,7 +542,13 @@ impl Log for Connection {
             model.swallow(appends);
         }
         match tear {
-            Tear::Whole | Tear::Swallowed => Ok(()),
+            Tear::Whole | Tear::Swallowed => {
+                let mut standing = process.standing();
+                for consumed in offsets {
+                    standing.confirm(consumed.partition);
+                }
+                Ok(())
+            }
             torn => Err(Trouble::Lost(format!("the transaction was torn: {torn:?}"))),
         }
     }

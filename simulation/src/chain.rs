@@ -5,6 +5,7 @@ mod contracts;
 use self::contracts::{Call, Contracts, Signed, index};
 use crate::dice::Dice;
 use crate::net::{Network, Unanswered};
+use crate::process::Process;
 use crate::stellar::Stellar;
 use crate::tfchain::{FEE, Habits, Holds};
 use crate::time;
@@ -244,6 +245,8 @@ impl Chain {
         if !owner.prove().await {
             return Attempt::Unknown("the partition is another's".to_owned());
         }
+        self.network
+            .signed(what, Process::current().as_ref(), &account);
         let signed = Signed {
             account,
             nonce,

@@ -41,6 +41,8 @@ pub struct Books {
     pub balances: BTreeMap<UserId, Readings>,
     /// Effects on Stellar that no purchase explains.
     pub unexplained: Vec<String>,
+    /// Calls that left a process which had not proven that the work is its own.
+    pub unproven: Vec<String>,
     /// The sums.
     pub sums: invariants::Books,
     /// Records in the log.
@@ -540,6 +542,7 @@ pub fn violations(books: &Books) -> Vec<String> {
         &books.chain.contracts,
     ));
     wrong.extend(balances::violations(&books.balances));
+    wrong.extend(books.unproven.clone());
     wrong.extend(newcomers::violations(
         &books.newcomers,
         books.strangers,

@@ -168,6 +168,7 @@ fn script(effect: &str) -> Script {
         poisons: Vec::new(),
         network: 0,
         tears: 0,
+        doubts: 0,
         returns: 0,
         of_itself: 0,
         wire: false,

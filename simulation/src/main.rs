@@ -9,6 +9,7 @@ mod deployed;
 mod depositors;
 mod dice;
 mod faults;
+mod fence;
 mod fixture;
 mod lanes;
 mod meet;

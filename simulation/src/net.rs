@@ -142,6 +142,8 @@ struct State {
     down: Option<(Who, Outage)>,
     /// Every request, once somebody counts them.
     calls: Option<Vec<Call>>,
+    /// What left a process that had not proven that the work is its own.
+    unproven: Vec<String>,
 }
 
 /// The network. Cloning is cheap.
@@ -162,6 +164,7 @@ impl Network {
                 armed: None,
                 down: None,
                 calls: None,
+                unproven: Vec::new(),
             })),
             trace,
         }
@@ -221,6 +224,23 @@ impl Network {
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.with(|s| s.calls.clone()).unwrap_or_default()
+    }
+
+    /// A call that this account signs leaves its sender, which must have proven that it may.
+    pub fn signed(&self, what: &'static str, sender: Option<&Process>, account: &str) {
+        let Some(wrong) = sender.and_then(|process| process.standing().leaves(account)) else {
+            return;
+        };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = format!("{what}: sent by a process though {wrong}");
+        self.trace.say(|| format!("network: {line}"));
+        state.unproven.push(line);
+    }
+
+    /// What left a process that had not proven that the work is its own.
+    #[must_use]
+    pub fn unproven(&self) -> Vec<String> {
+        self.with(|s| s.unproven.clone())
     }
 
     /// Notes a request; gives its number.

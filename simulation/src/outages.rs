@@ -143,6 +143,7 @@ fn script() -> Script {
         poisons: Vec::new(),
         network: 0,
         tears: 0,
+        doubts: 0,
         returns: 0,
         of_itself: 0,
         wire: false,

@@ -1,12 +1,13 @@
 //! Processes that can be frozen and killed at every await.
 
 use crate::dice::Dice;
+use crate::fence::Standing;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// What a process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,33 +37,50 @@ struct State {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
 }
 
 /// A process.
 #[derive(Clone)]
-pub struct Process(Arc<Mutex<State>>);
+pub struct Process(Arc<Memory>);
+
+struct Memory {
+    state: Mutex<State>,
+    standing: Mutex<Standing>,
+}
 
 impl Default for Process {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             life: Life::Running,
             fuse: None,
             wakers: BTreeMap::new(),
             tasks: 0,
-        })))
+        };
+        Self(Arc::new(Memory {
+            state: Mutex::new(state),
+            standing: Mutex::default(),
+        }))
     }
 }
 
 impl Process {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the log has told it about its partitions.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0
+            .standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one whose task is running on this thread.
     #[must_use]
     pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(Clone::clone)
+        CURRENT.with_borrow(|task| task.as_ref().map(|task| task.process.clone()))
     }
 
     /// Whether both are the same process.
@@ -102,34 +120,90 @@ impl Process {
     }
 
     /// Runs a task as part of the process.
-    pub fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    pub fn spawn(&self, task: Work) {
         let id = {
             let mut state = self.state();
             state.tasks += 1;
             state.tasks
         };
-        tokio::spawn(Gated {
+        tokio::spawn(Gated(Arc::new(Task {
             process: self.clone(),
             id,
-            task: Some(task),
-        });
+            work: Mutex::new(Some(task)),
+        })));
+    }
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A task of a process.
+struct Task {
+    process: Process,
+    id: u64,
+    /// Not there while it runs, nor once it has ended.
+    work: Mutex<Option<Work>>,
+}
+
+impl Task {
+    fn work(&self) -> MutexGuard<'_, Option<Work>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on to its next await.
+    fn run(self: &Arc<Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(mut work) = self.work().take() else {
+            return Poll::Ready(());
+        };
+        let before = CURRENT.replace(Some(Arc::clone(self)));
+        let polled = work.as_mut().poll(context);
+        CURRENT.set(before);
+        if polled.is_pending() {
+            *self.work() = Some(work);
+        }
+        polled
+    }
+}
+
+/// Awaits something. Once it is there the task goes on before whoever brought it does: so it may come
+/// about where the two run on threads of their own.
+pub async fn at_once<F: Future>(awaited: F) -> F::Output {
+    let mut awaited = pin!(awaited);
+    poll_fn(|context| {
+        let Some(task) = CURRENT.with_borrow(Clone::clone) else {
+            return awaited.as_mut().poll(context);
+        };
+        let usual = context.waker().clone();
+        let waker = Waker::from(Arc::new(AtOnce { task, usual }));
+        awaited.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
+struct AtOnce {
+    task: Arc<Task>,
+    usual: Waker,
+}
+
+impl Wake for AtOnce {
+    fn wake(self: Arc<Self>) {
+        // It is looked at again in its turn, too, in which its end is noticed.
+        self.usual.wake_by_ref();
+        if self.task.process.life() == Life::Running {
+            let _ = self.task.run(&mut Context::from_waker(&self.usual));
+        }
     }
 }
 
 /// A task that runs only while its process does.
-struct Gated {
-    process: Process,
-    id: u64,
-    task: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
+struct Gated(Arc<Task>);
 
 impl Future for Gated {
     type Output = ();
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let id = self.id;
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Task { process, id, .. } = &*self.0;
         let (life, wake) = {
-            let mut state = self.process.state();
-            state.wakers.insert(id, context.waker().clone());
+            let mut state = process.state();
+            state.wakers.insert(*id, context.waker().clone());
             let mut wake = Vec::new();
             if state.life == Life::Running
                 && let Some(fuse) = &mut state.fuse
@@ -147,28 +221,18 @@ impl Future for Gated {
         for waker in wake {
             waker.wake();
         }
-        match life {
-            Life::Frozen => return Poll::Pending,
+        let polled = match life {
+            Life::Frozen => Poll::Pending,
             Life::Dead => {
-                self.task = None;
-                self.process.state().wakers.remove(&id);
-                return Poll::Ready(());
-            }
-            Life::Running => {}
-        }
-        let process = self.process.clone();
-        let Some(task) = &mut self.task else {
-            return Poll::Ready(());
-        };
-        CURRENT.set(Some(process.clone()));
-        let polled = task.as_mut().poll(context);
-        CURRENT.set(None);
-        match polled {
-            Poll::Ready(()) => {
-                self.process.state().wakers.remove(&id);
+                let work = self.0.work().take();
+                drop(work);
                 Poll::Ready(())
             }
-            Poll::Pending => Poll::Pending,
+            Life::Running => self.0.run(context),
+        };
+        if polled.is_ready() {
+            process.state().wakers.remove(id);
         }
+        polled
     }
 }

@@ -201,6 +201,8 @@ pub struct Script {
     pub network: u64,
     /// Transactions that may tear.
     pub tears: u64,
+    /// Proofs of ownership after which a process may be stopped, so that the answer comes late.
+    pub doubts: u64,
     /// Percent of payments that the bridge sends back.
     pub returns: u64,
     /// In how many percent of the blocks the chain does something to a contract by itself.
@@ -343,6 +345,7 @@ impl Script {
             poisons,
             network: [0, 8, 100][usize::try_from(dice.below(3)).unwrap_or(0)],
             tears: [0, 2, 10][usize::try_from(dice.below(3)).unwrap_or(0)],
+            doubts: Dice::new(seed, "doubts").below(4),
             returns: if dice.percent(15) { 50 } else { 0 },
             of_itself: [0, 10, 60][usize::try_from(minds.below(3)).unwrap_or(0)],
             wire: seed.is_multiple_of(WIRE_EACH),

@@ -69,6 +69,7 @@ fn candidates(script: &Script) -> Vec<Script> {
     with(&|s| s.newcomers.clear());
     with(&|s| s.network = 0);
     with(&|s| s.tears = 0);
+    with(&|s| s.doubts = 0);
     with(&|s| s.returns = 0);
     with(&|s| s.of_itself = 0);
     with(&|s| s.network /= 2);

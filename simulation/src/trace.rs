@@ -1,6 +1,8 @@
 //! What happened, for people: kept only when somebody wants to read it.
 
 use crate::time;
+use pipeline::simulation::Append;
+use rdkafka::message::Headers;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A trace; cloning shares it.
@@ -32,4 +34,21 @@ impl Trace {
             lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
         })
     }
+}
+
+/// A record, in a line.
+#[must_use]
+pub fn said(append: &Append, partition: i32, at: i64) -> String {
+    let header = |name: &str| {
+        let header = append.headers.iter().find(|h| h.key == name);
+        String::from_utf8_lossy(header.and_then(|h| h.value).unwrap_or_default()).into_owned()
+    };
+    let (key, kind) = (String::from_utf8_lossy(&append.key), header("ce_type"));
+    let source = header("ce_source");
+    format!(
+        "{partition}:{at:<4} {:.8}  {:<24} {}",
+        key,
+        kind.rsplit('.').next().unwrap_or_default(),
+        source.rsplit('/').next().unwrap_or_default()
+    )
 }

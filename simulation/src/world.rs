@@ -4,6 +4,7 @@ use crate::broker::{Broker, Tear, partition_of};
 use crate::chain::Chain;
 use crate::check::{self, Books};
 use crate::dice::Dice;
+use crate::fence::{Fence, Fenced};
 pub use crate::fixture::Fixture;
 use crate::net::Network;
 use crate::process::{Life, Process};
@@ -90,6 +91,7 @@ pub struct World {
     pub(crate) treasury: Arc<Treasury>,
     bridge: String,
     network: Network,
+    pub(crate) fence: Arc<Fence>,
     pub(crate) trace: Trace,
     /// Deadlines as in production, instead of ones that many worlds meet.
     patient: bool,
@@ -182,6 +184,7 @@ impl World {
             treasury: Arc::new(treasury),
             bridge,
             network,
+            fence: Arc::new(Fence::new(seed, script, fixture)),
             trace: trace.clone(),
             patient: false,
         })
@@ -406,7 +409,7 @@ impl World {
         });
         let (world, trace, inner) = (self.clone(), self.trace.clone(), process.clone());
         process.spawn(Box::pin(async move {
-            let ended = world.processor(name, ground).await;
+            let ended = world.processor(place, ground).await;
             trace.say(|| format!("{}: ended: {ended:?}", name_of(place)));
             inner.set(Life::Dead);
         }));
@@ -415,11 +418,11 @@ impl World {
 
     async fn processor(
         &self,
-        name: &str,
+        place: usize,
         ground: Arc<dyn Ground>,
     ) -> Result<(), pipeline::RunError> {
         let (codecs, stop) = (self.fixture.codecs(), CancellationToken::new());
-        match name {
+        match PROCESSORS[place / SLOTS as usize] {
             "purchases" => {
                 let mut rules = processor_purchases::Rules::new(self.bridge.clone());
                 if !self.patient {
@@ -503,10 +506,9 @@ impl World {
                 simulation::source(source, codecs, ground, stop).await
             }
             _ => {
-                let hand = processor_deployments::Contracts::new(
-                    self.chain.client(),
-                    self.fixture.users_seed.clone(),
-                );
+                let chain = Arc::new(Fenced::new(self.clone(), place));
+                let seed = self.fixture.users_seed.clone();
+                let hand = processor_deployments::Contracts::new(chain, seed);
                 simulation::executor(hand, codecs, ground, stop).await
             }
         }
@@ -539,7 +541,7 @@ impl World {
     }
 
     fn books(&self, script: &Script) -> anyhow::Result<Books> {
-        Books::read(
+        let mut books = Books::read(
             &self.broker.all(),
             &self.fixture,
             &self.stripe,
@@ -547,7 +549,9 @@ impl World {
             &self.chain,
             &self.treasury.usdc.to_string(),
             script,
-        )
+        )?;
+        books.unproven = self.network.unproven();
+        Ok(books)
     }
 }
 

@@ -151,10 +151,14 @@ impl Way {
 
     /// Whether the connection goes on.
     fn leaves(&self, text: String, queue: &mut Queue<(&'static str, String)>) -> bool {
-        let Some(kind) = self.kind(&text) else {
+        let Some((kind, signer)) = self.kind(&text) else {
             queue.push(Duration::ZERO, ("", text));
             return true;
         };
+        if let Some(account) = signer {
+            let network = &self.wired.0.network;
+            network.signed(kind, self.sender.as_ref(), &account);
+        }
         if self.hangs.there.load(Ordering::Relaxed) {
             return true;
         }
@@ -195,21 +199,29 @@ impl Way {
         });
     }
 
-    /// What kind of request this is; `None`: it asks for nothing.
-    fn kind(&self, text: &str) -> Option<&'static str> {
+    /// What kind of request this is, and who signs it if it is a call about a contract; `None`: it
+    /// asks for nothing.
+    fn kind(&self, text: &str) -> Option<(&'static str, Option<String>)> {
         let method = after(text, "\"method\":\"")?;
         if method.contains("_unsubscribe") || method == "author_unwatchExtrinsic" {
             return None;
         }
         if method != SUBMIT {
-            return Some(READ);
+            return Some((READ, None));
         }
         let chain = &self.wired.0.chain;
         let signed = after(text, "[\"0x").and_then(|digits| hex::decode(digits).ok());
         let version = chain.version(chain.best().number);
         let signed = signed.zip(version);
         let signed = signed.and_then(|(bytes, version)| Signed::decode(&bytes, version).ok());
-        Some(signed.map_or(UNREADABLE, |signed| effect(&signed.call)))
+        Some(signed.map_or((UNREADABLE, None), |signed| {
+            let needs_proof = matches!(
+                signed.call,
+                RuntimeCall::SmartContractModule(_) | RuntimeCall::Utility(_)
+            );
+            let account = needs_proof.then(|| signed.account.to_string());
+            (effect(&signed.call), account)
+        }))
     }
 }
 
