@@ -179,20 +179,13 @@ fn script(effect: &str) -> Script {
 
 /// Who buys, so that the effect happens.
 fn buyer(effect: &str) -> Buyer {
+    let what = match effect {
+        "create name" => What::Name,
+        "create rent" => What::Rent,
+        "create batch" => What::Batch,
+        _ => What::Node,
+    };
     Buyer {
-        at: 0,
-        pays_after: Some(1_000),
-        pays_all: true,
-        tellings: 2,
-        dispute: None,
-        gives_back: None,
-        deploys: true,
-        what: match effect {
-            "create name" => What::Name,
-            "create rent" => What::Rent,
-            "create batch" => What::Batch,
-            _ => What::Node,
-        },
         changes: match effect {
             "update contract" => vec![Change::Update(120_000), Change::Update(1)],
             "cancel contract" => vec![Change::Update(120_000), Change::Cancel(1)],
@@ -203,5 +196,6 @@ fn buyer(effect: &str) -> Buyer {
             "submit claim" => Some(Usdc::SetAside),
             _ => None,
         },
+        ..Buyer::prompt(0, what)
     }
 }

@@ -123,20 +123,13 @@ fn script() -> Script {
     Script {
         buyers: (0..last / ORDER_EVERY)
             .map(|number| Buyer {
-                at: number * ORDER_EVERY,
                 pays_after: Some(if number.is_multiple_of(2) {
                     3_000
                 } else {
                     60_000 + number * 37_000 % 500_000
                 }),
                 pays_all: false,
-                tellings: 2,
-                dispute: None,
-                gives_back: None,
-                deploys: true,
-                what: What::Node,
-                changes: Vec::new(),
-                usdc: None,
+                ..Buyer::prompt(number * ORDER_EVERY, What::Node)
             })
             .collect(),
         mishaps: Vec::new(),

@@ -156,6 +156,25 @@ pub struct Buyer {
     pub usdc: Option<Usdc>,
 }
 
+impl Buyer {
+    /// One who pays by card a second after they ordered, wants this, and does nothing else.
+    #[must_use]
+    pub const fn prompt(at: u64, what: What) -> Self {
+        Self {
+            at,
+            pays_after: Some(1_000),
+            pays_all: true,
+            tellings: 2,
+            dispute: None,
+            gives_back: None,
+            deploys: true,
+            what,
+            changes: Vec::new(),
+            usdc: None,
+        }
+    }
+}
+
 /// A record that nobody can read, under the key of a buyer, and its release by an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {

@@ -257,16 +257,8 @@ mod tests {
             .mishaps
             .retain(|m| matches!(m.kind, Kind::Kill { .. } | Kind::Freeze { .. }));
         script.buyers = vec![Buyer {
-            at: 0,
-            pays_after: Some(1_000),
-            pays_all: true,
-            tellings: 2,
-            dispute: None,
-            gives_back: None,
-            deploys: true,
-            what: What::Batch,
             changes: vec![Change::Update(120_000), Change::Cancel(60_000)],
-            usdc: None,
+            ..Buyer::prompt(0, What::Batch)
         }];
         script.troubles = vec![
             (30_000, Trouble::Drop),
