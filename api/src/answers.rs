@@ -1,50 +1,45 @@
 //! Answers of commands, kept for a day: who sends a command again gets what they were told.
 //!
-//! A command is a route for certain roles that changes something ([`rules::is_command`]). Its key
-//! is bound here to its content while it is being carried out, so that of two at once one is told
-//! to wait, and afterwards to its answer. None of this keeps an effect from happening twice: the
-//! handlers do, with ids derived from user and key. So what stands here may be lost, and is written
-//! without waiting for the disk; an answer is written while its caller reads it. Who asks again in
-//! that moment gets it from here, or from another process the advice to ask once more.
+//! A command is a route for certain roles that changes something ([`rules::is_command`]). While it
+//! is being carried out its key is leased in Redis ([`leases`]), so that of two at once one is told
+//! to wait; its answer is kept in Postgres ([`kept`]), and Redis says that it is there. None of this
+//! keeps an effect from happening twice: the handlers do, with ids derived from user and key. So it
+//! may all be lost. An answer is written while its caller reads it, without waiting for the disk:
+//! who asks again in that moment gets it from here, or from another process the advice to ask once
+//! more. A command that Redis has forgotten is carried out again; when its handler then says that it
+//! has known the key, or refuses what it once took, the answer that was kept is given instead.
 //!
 //! An answer that holds a secret (`Cache-Control: no-store`) is not kept; the handler makes it anew
 //! from the aggregate, as it does for whoever prefers to wait for the outcome, and for a key that
 //! is older than a day.
+
+mod kept;
+mod leases;
+
+pub(crate) use kept::{Answered, Sent, sweep};
+pub(crate) use leases::Leases;
 
 use crate::auth::{Principal, rules};
 use crate::body;
 use crate::idempotency::{self, Key};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
-use crate::together::{self, Write};
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use events::ids::UserId;
-use parking_lot::Mutex;
-use serde_json::{Map, Value};
+use leases::{Lease, Taken};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool, Row};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer is given again.
 const KEPT: TimeDelta = TimeDelta::hours(24);
-/// A process that died leaves its commands locked for so long.
-const LEASE: TimeDelta = TimeDelta::seconds(5);
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// Answers are small; a larger one is made anew.
-const LARGEST: usize = 64 * 1024;
-const KEPT_HEADERS: [HeaderName; 3] = [
-    header::CONTENT_TYPE,
-    header::LOCATION,
-    HeaderName::from_static("consistency-token"),
-];
 
 /// Around every route: commands go through once at a time, and are answered the same again.
 pub(crate) async fn keep(State(state): State<ApiState>, request: Request, next: Next) -> Response {
@@ -79,13 +74,19 @@ async fn carry_out(
         user,
         key: key.as_str().to_owned(),
         fingerprint: fingerprint(&parts, &bytes),
+        at: state.datetime(),
     };
     let waits = parts.headers.contains_key("prefer");
     let request = Request::from_parts(parts, Body::from(bytes));
-    match bound.look(state, state.datetime()).await? {
-        Found::Kept(response) if !waits => Ok(idempotency::mark(response, true)),
+    match bound.look(state).await? {
         // Made anew: the command was carried out, this only asks what became of it.
-        Found::Kept(_) | Found::Secret => Ok(idempotency::mark(next.run(request).await, true)),
+        Found::Kept(answered) => Ok(idempotency::mark(
+            match answered.response() {
+                Some(response) if !waits => response,
+                _ => next.run(request).await,
+            },
+            true,
+        )),
         Found::Running => Err(Problem::new(
             Kind::CommandInProgress,
             "this command is being carried out; ask again in a moment",
@@ -94,7 +95,9 @@ async fn carry_out(
             // It goes on when the caller does not wait for it.
             let state = state.clone();
             let running =
-                tokio::spawn(async move { bound.run(&state, lease, next.run(request)).await });
+                tokio::spawn(
+                    async move { bound.run(&state, lease, waits, next.run(request)).await },
+                );
             running.await.map_err(|error| {
                 tracing::error!(%error, "a command's handler panicked");
                 Problem::new(Kind::Internal, "the command was not carried out to its end")
@@ -104,7 +107,7 @@ async fn carry_out(
 }
 
 /// A command as it is told from others: method, address and content, not its spelling.
-fn fingerprint(parts: &Parts, body: &Bytes) -> Vec<u8> {
+fn fingerprint(parts: &Parts, body: &Bytes) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(parts.method.as_str());
     hash.update([0]);
@@ -115,7 +118,7 @@ fn fingerprint(parts: &Parts, body: &Bytes) -> Vec<u8> {
     } else {
         hash.update(body);
     }
-    hash.finalize().to_vec()
+    hash.finalize().into()
 }
 
 fn sorted(value: Value) -> Value {
@@ -135,76 +138,69 @@ fn sorted(value: Value) -> Value {
 struct Bound {
     user: UserId,
     key: String,
-    fingerprint: Vec<u8>,
+    fingerprint: [u8; 32],
+    /// When it was asked.
+    at: DateTime<Utc>,
 }
 
 enum Found {
-    /// The command is ours to carry out, until the lease ends.
-    Ours(DateTime<Utc>),
+    /// The command is ours to carry out. Without a lease when Redis is down, for those whom it does
+    /// not keep out.
+    Ours(Option<Lease>),
     /// Somebody carries it out.
     Running,
     /// It was answered so.
-    Kept(Response),
-    /// It was answered, and the answer was not kept.
-    Secret,
+    Kept(Arc<Answered>),
 }
 
 impl Bound {
-    async fn look(&self, state: &ApiState, now: DateTime<Utc>) -> Result<Found, Problem> {
+    async fn look(&self, state: &ApiState) -> Result<Found, Problem> {
         if let Some(sent) = state.sent.get(self.user, &self.key) {
-            self.same(&sent.fingerprint)?;
-            return Ok(match &sent.body {
-                Some(body) => Found::Kept(response(sent.status, &sent.headers, body.clone())),
-                None => Found::Secret,
-            });
+            self.same(&hex::encode(sent.fingerprint))?;
+            return Ok(Found::Kept(sent));
         }
-        let lease = now + LEASE;
-        let begun = Begun {
-            user: self.user,
-            key: self.key.clone(),
-            fingerprint: self.fingerprint.clone(),
-            lease,
-            at: now,
-        };
-        if state.begun.write(begun).await? {
-            return Ok(Found::Ours(lease));
-        }
-        let pool = &state.quick;
-        let row = sqlx::query("SELECT * FROM command_answers WHERE user_id = $1 AND key = $2")
-            .bind(self.user.uuid())
-            .bind(&self.key)
-            .fetch_optional(pool)
-            .await?;
-        // Gone in this instant: the command failed.
-        let Some(row) = row else {
-            return Ok(Found::Running);
-        };
-        let created: DateTime<Utc> = row.try_get("created_at")?;
-        let until: DateTime<Utc> = row.try_get("lease_until")?;
-        let status: Option<i16> = row.try_get("status")?;
-        let old = created + KEPT <= now;
-        if !old {
-            self.same(row.try_get("fingerprint")?)?;
-        }
-        match status {
-            Some(status) if !old => {
-                let Some(body) = row.try_get::<Option<Vec<u8>>, _>("body")? else {
-                    return Ok(Found::Secret);
-                };
-                Ok(Found::Kept(response(
-                    status,
-                    &row.try_get("headers")?,
-                    body.into(),
-                )))
+        let mut seen = None;
+        // Twice: what says that there is an answer may be wrong, once.
+        for _ in 0..2 {
+            let ours = hex::encode(self.fingerprint);
+            let taken = state.leases.take(self.user, &self.key, &ours, seen).await;
+            match taken {
+                Ok(Taken::Ours(lease)) => return Ok(Found::Ours(Some(lease))),
+                Ok(Taken::Running(fingerprint)) => {
+                    self.same(&fingerprint)?;
+                    return Ok(Found::Running);
+                }
+                Ok(Taken::Answered(answered)) => {
+                    if let Some(kept) = self.kept(state).await? {
+                        self.same(&answered.fingerprint)?;
+                        return Ok(Found::Kept(kept));
+                    }
+                    seen = Some(answered);
+                }
+                Err(down) => {
+                    tracing::warn!(%down, "a command is carried out without a lease");
+                    return Ok(match self.kept(state).await? {
+                        Some(kept) => {
+                            self.same(&hex::encode(kept.fingerprint))?;
+                            Found::Kept(kept)
+                        }
+                        None => Found::Ours(None),
+                    });
+                }
             }
-            None if until > now => Ok(Found::Running),
-            _ => self.take_over(pool, (created, until), now).await,
         }
+        Ok(Found::Running)
+    }
+
+    async fn kept(&self, state: &ApiState) -> Result<Option<Arc<Answered>>, sqlx::Error> {
+        let about = (self.user, self.key.as_str());
+        let found = kept::find(&state.quick, about, self.at).await?;
+        Ok(found.map(Arc::new))
     }
 
     /// Refuses a key that stands for another command.
-    fn same(&self, fingerprint: &[u8]) -> Result<(), Problem> {
-        if fingerprint == self.fingerprint {
+    fn same(&self, fingerprint: &str) -> Result<(), Problem> {
+        if fingerprint == hex::encode(self.fingerprint) {
             return Ok(());
         }
         Err(Problem::new(
@@ -213,269 +209,102 @@ impl Bound {
         ))
     }
 
-    /// Of several who see that a lease has ended, one takes the command over.
-    async fn take_over(
-        &self,
-        pool: &PgPool,
-        (created, until): (DateTime<Utc>, DateTime<Utc>),
-        now: DateTime<Utc>,
-    ) -> Result<Found, Problem> {
-        let lease = now + LEASE;
-        let taken = sqlx::query(
-            "UPDATE command_answers
-                SET fingerprint = $5, lease_until = $6, created_at = $7,
-                    status = NULL, headers = NULL, body = NULL
-              WHERE user_id = $1 AND key = $2 AND created_at = $3 AND lease_until = $4",
-        )
-        .bind(self.user.uuid())
-        .bind(&self.key)
-        .bind(created)
-        .bind(until)
-        .bind(&self.fingerprint)
-        .bind(lease)
-        .bind(now)
-        .execute(pool)
-        .await?
-        .rows_affected();
-        Ok(if taken == 1 {
-            Found::Ours(lease)
-        } else {
-            Found::Running
-        })
-    }
-
     async fn run(
         &self,
         state: &ApiState,
-        mut lease: DateTime<Utc>,
+        lease: Option<Lease>,
+        waits: bool,
         handler: impl Future<Output = Response>,
     ) -> Response {
         let mut handler = std::pin::pin!(handler);
         let response = loop {
             tokio::select! {
                 response = &mut handler => break response,
-                () = tokio::time::sleep(RENEW_EVERY) => {
-                    let next = state.datetime() + LEASE;
-                    match self.renew(&state.quick, lease, next).await {
-                        Ok(()) => lease = next,
-                        Err(error) => tracing::warn!(%error, "a command's lease is not renewed"),
-                    }
-                }
+                () = tokio::time::sleep(RENEW_EVERY) => if let Some(lease) = &lease
+                    && let Err(down) = state.leases.renew(lease).await
+                {
+                    tracing::warn!(%down, "a command's lease is not renewed");
+                },
             }
         };
-        let (parts, body) = response.into_parts();
-        if !parts.status.is_success() {
-            self.give_back(&state.quick, lease).await;
-            return Response::from_parts(parts, body);
+        let failed = !response.status().is_success();
+        if (failed || idempotency::is_marked(&response))
+            && let Some(first) = self.first(state).await
+        {
+            // Redis has forgotten it, or it would not have been carried out again.
+            say_answered(state, &first, lease).await;
+            let asked_anew = waits && !failed;
+            let first = first.response().filter(|_| !asked_anew);
+            return idempotency::mark(first.unwrap_or(response), true);
         }
+        if failed {
+            give_back(state, lease).await;
+            return response;
+        }
+        let (parts, body) = response.into_parts();
         let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
-            self.give_back(&state.quick, lease).await;
+            give_back(state, lease).await;
             return Problem::new(Kind::Internal, "the answer could not be written").into_response();
         };
-        let answered = Arc::new(self.answered(parts.status, &parts.headers, &bytes));
+        let about = (self.user, self.key.as_str());
+        let told = (parts.status, &parts.headers, &bytes);
+        let answered = Arc::new(Answered::new(about, self.fingerprint, self.at, told));
         state.sent.insert(&answered);
-        let state = state.clone();
-        tokio::spawn(async move {
-            if let Err(error) = state.answered.write(Arc::clone(&answered)).await {
-                tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
-            }
-            state.sent.remove(&answered);
-        });
+        tokio::spawn(keep_answer(state.clone(), answered, lease));
         Response::from_parts(parts, Body::from(bytes))
     }
 
-    async fn renew(
-        &self,
-        pool: &PgPool,
-        lease: DateTime<Utc>,
-        next: DateTime<Utc>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "UPDATE command_answers SET lease_until = $4
-              WHERE user_id = $1 AND key = $2 AND lease_until = $3",
-        )
-        .bind(self.user.uuid())
-        .bind(&self.key)
-        .bind(lease)
-        .bind(next)
-        .execute(pool)
-        .await
-        .map(|_| ())
-    }
-
-    /// The command failed: its key is free again, here. What it has bound for good, if anything,
-    /// the handler knows.
-    async fn give_back(&self, pool: &PgPool, lease: DateTime<Utc>) {
-        let gone = sqlx::query(
-            "DELETE FROM command_answers
-              WHERE user_id = $1 AND key = $2 AND lease_until = $3 AND status IS NULL",
-        )
-        .bind(self.user.uuid())
-        .bind(&self.key)
-        .bind(lease)
-        .execute(pool)
-        .await;
-        if let Err(error) = gone {
-            tracing::warn!(%error, "a failed command stays locked until its lease ends");
-        }
-    }
-
-    fn answered(&self, status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Answered {
-        let secret = headers
-            .get(header::CACHE_CONTROL)
-            .is_some_and(|value| value.as_bytes() == b"no-store");
-        let kept: Map<String, Value> = KEPT_HEADERS
-            .iter()
-            .filter_map(|name| Some((name, headers.get(name)?.to_str().ok()?)))
-            .map(|(name, value)| (name.to_string(), value.into()))
-            .collect();
-        Answered {
-            user: self.user,
-            key: self.key.clone(),
-            fingerprint: self.fingerprint.clone(),
-            status: i16::try_from(status.as_u16()).unwrap_or(200),
-            headers: Value::Object(kept),
-            body: (!secret && body.len() <= LARGEST).then(|| body.clone()),
+    /// What this command was answered before, if that is kept.
+    async fn first(&self, state: &ApiState) -> Option<Arc<Answered>> {
+        match self.kept(state).await {
+            Ok(kept) => kept.filter(|kept| kept.fingerprint == self.fingerprint),
+            Err(error) => {
+                tracing::warn!(%error, "what the command was answered before is not known");
+                None
+            }
         }
     }
 }
 
-/// A command that somebody begins to carry out.
-pub(crate) struct Begun {
-    user: UserId,
-    key: String,
-    fingerprint: Vec<u8>,
-    lease: DateTime<Utc>,
-    at: DateTime<Utc>,
-}
-
-impl Write for Begun {
-    /// Whether nobody had begun it.
-    type Wrote = bool;
-    const APART: Duration = Duration::from_millis(5);
-
-    fn about(&self) -> (UserId, &str) {
-        (self.user, &self.key)
-    }
-
-    async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<bool>, sqlx::Error> {
-        let (users, keys) = together::names(rows);
-        let fingerprints: Vec<&[u8]> = rows.iter().map(|row| &row.fingerprint[..]).collect();
-        let leases: Vec<DateTime<Utc>> = rows.iter().map(|row| row.lease).collect();
-        let times: Vec<DateTime<Utc>> = rows.iter().map(|row| row.at).collect();
-        let new = sqlx::query_as(
-            "INSERT INTO command_answers (user_id, key, fingerprint, lease_until, created_at)
-             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
-             ON CONFLICT DO NOTHING RETURNING user_id, key",
-        )
-        .bind(users)
-        .bind(keys)
-        .bind(fingerprints)
-        .bind(leases)
-        .bind(times)
-        .fetch_all(connection)
-        .await?;
-        Ok(together::among(rows, new))
-    }
-}
-
-/// What a command was answered; without a body it is made anew.
-pub(crate) struct Answered {
-    user: UserId,
-    key: String,
-    fingerprint: Vec<u8>,
-    status: i16,
-    headers: Value,
-    body: Option<Bytes>,
-}
-
-/// Answers that were sent and do not stand in Postgres yet.
-#[derive(Default)]
-pub(crate) struct Sent(Mutex<HashMap<(UserId, String), Arc<Answered>>>);
-
-impl Sent {
-    fn get(&self, user: UserId, key: &str) -> Option<Arc<Answered>> {
-        self.0.lock().get(&(user, key.to_owned())).cloned()
-    }
-
-    fn insert(&self, answered: &Arc<Answered>) {
-        let about = (answered.user, answered.key.clone());
-        self.0.lock().insert(about, Arc::clone(answered));
-    }
-
-    fn remove(&self, answered: &Answered) {
-        let about = (answered.user, answered.key.clone());
-        self.0.lock().remove(&about);
-    }
-}
-
-impl Write for Arc<Answered> {
-    type Wrote = ();
-    /// Nobody waits for it.
-    const APART: Duration = Duration::from_millis(30);
-
-    fn about(&self) -> (UserId, &str) {
-        (self.user, &self.key)
-    }
-
-    async fn write(connection: &mut PgConnection, rows: &[Self]) -> Result<Vec<()>, sqlx::Error> {
-        let (users, keys) = together::names(rows);
-        let statuses: Vec<i16> = rows.iter().map(|row| row.status).collect();
-        let headers: Vec<&Value> = rows.iter().map(|row| &row.headers).collect();
-        let bodies: Vec<Option<&[u8]>> = rows.iter().map(|row| row.body.as_deref()).collect();
-        sqlx::query(
-            "UPDATE command_answers AS a SET status = n.status, headers = n.headers, body = n.body
-               FROM unnest($1::uuid[], $2::text[], $3::int2[], $4::jsonb[], $5::bytea[])
-                    AS n (user_id, key, status, headers, body)
-              WHERE a.user_id = n.user_id AND a.key = n.key",
-        )
-        .bind(users)
-        .bind(keys)
-        .bind(statuses)
-        .bind(headers)
-        .bind(bodies)
-        .execute(connection)
-        .await?;
-        Ok(vec![(); rows.len()])
-    }
-}
-
-fn response(status: i16, headers: &Value, body: Bytes) -> Response {
-    let status = u16::try_from(status)
-        .ok()
-        .and_then(|status| StatusCode::from_u16(status).ok())
-        .unwrap_or(StatusCode::OK);
-    let mut response = (status, body).into_response();
-    let fields = headers.as_object().into_iter().flatten();
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    for (name, value) in fields {
-        let parsed = name.parse::<HeaderName>().ok().zip(
-            value
-                .as_str()
-                .and_then(|value| HeaderValue::from_str(value).ok()),
-        );
-        if let Some((name, value)) = parsed {
-            response.headers_mut().insert(name, value);
+/// Writes an answer that was sent. Without it the command is free again: who repeats it gets an
+/// answer made anew.
+async fn keep_answer(state: ApiState, answered: Arc<Answered>, lease: Option<Lease>) {
+    match state.answered.write(Arc::clone(&answered)).await {
+        Ok(()) => say_answered(&state, &answered, lease).await,
+        Err(error) => {
+            tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
+            give_back(&state, lease).await;
         }
     }
-    response
+    state.sent.remove(&answered);
 }
 
-/// Forgets answers that are not given any more.
-pub(crate) async fn sweep(pool: &PgPool, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
-    sqlx::query("DELETE FROM command_answers WHERE created_at <= $1")
-        .bind(now - KEPT)
-        .execute(pool)
-        .await
-        .map(|done| done.rows_affected())
+async fn say_answered(state: &ApiState, answered: &Answered, lease: Option<Lease>) {
+    let Some(lease) = lease else { return };
+    let fingerprint = hex::encode(answered.fingerprint);
+    let kept = (answered.at + KEPT - state.datetime()).to_std();
+    let said = state
+        .leases
+        .answered(&lease, &fingerprint, kept.unwrap_or_default());
+    if let Err(down) = said.await {
+        tracing::warn!(%down, "Redis does not know of an answer; the command's handler will");
+    }
 }
 
+/// The command failed: its key is free again, here. What it has bound for good, if anything, the
+/// handler knows.
+async fn give_back(state: &ApiState, lease: Option<Lease>) {
+    let Some(lease) = lease else { return };
+    if let Err(down) = state.leases.give_back(&lease).await {
+        tracing::warn!(%down, "a failed command stays locked until its lease ends");
+    }
+}
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn of(method: &str, path: &str, body: &str) -> Vec<u8> {
+    fn of(method: &str, path: &str, body: &str) -> [u8; 32] {
         let request = Request::builder().method(method).uri(path);
         let (parts, ()) = request.body(()).unwrap().into_parts();
         fingerprint(&parts, &Bytes::from(body.to_owned()))

@@ -177,7 +177,7 @@ pub(crate) struct Binding {
 impl Write for Binding {
     /// Whether the key was free.
     type Wrote = bool;
-    const APART: Duration = Duration::from_millis(5);
+    const APART: Duration = Duration::from_millis(3);
 
     fn about(&self) -> (UserId, &str) {
         (self.user, &self.key)
@@ -254,15 +254,20 @@ pub(crate) async fn made(
     .map(|row| row.is_some())
 }
 
+const HIT: HeaderName = HeaderName::from_static("idempotency-hit");
+
 /// Marks the answer to a repeated command.
 pub(crate) fn mark(mut response: Response, hit: bool) -> Response {
     if hit {
-        response.headers_mut().insert(
-            HeaderName::from_static("idempotency-hit"),
-            HeaderValue::from_static("true"),
-        );
+        let yes = HeaderValue::from_static("true");
+        response.headers_mut().insert(HIT, yes);
     }
     response
+}
+
+/// Whether the answer is marked as one to a repeated command.
+pub(crate) fn is_marked(response: &Response) -> bool {
+    response.headers().contains_key(HIT)
 }
 
 #[cfg(test)]

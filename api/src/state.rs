@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use crate::answers::{Answered, Begun, Sent};
+use crate::answers::{Answered, Leases, Sent};
 use crate::approvals::Limits;
 use crate::auth::Auth;
 use crate::idempotency::Binding;
@@ -85,8 +85,8 @@ pub struct Shared {
     pub(crate) quick: PgPool,
     /// Keys that are bound to commands, for good.
     pub(crate) bindings: Together<Binding>,
-    /// Commands that are begun.
-    pub(crate) begun: Together<Begun>,
+    /// Who carries out a command.
+    pub(crate) leases: Leases,
     /// Answers of commands.
     pub(crate) answered: Together<Arc<Answered>>,
     /// Those that are not written yet.
@@ -115,7 +115,7 @@ impl ApiState {
         let quick = projections::pool_options(QUICK).connect_lazy_with(hasty);
         Self(Arc::new(Shared {
             bindings: Together::new(&parts.pool.connect_options()),
-            begun: Together::new(&quick.connect_options()),
+            leases: Leases::new(parts.auth.sessions.connection()),
             answered: Together::new(&quick.connect_options()),
             sent: Sent::default(),
             parts,

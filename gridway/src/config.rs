@@ -83,7 +83,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "GRIDWAY_REDIS_URL",
         None,
-        "Redis of sessions and limits, `redis://…`. While it is down nobody is let in by a session, logged in or out.",
+        "Redis of sessions, limits and commands under way, `redis://…`. While it is down nobody is let in by a session, logged in or out.",
     ),
     plain(
         "GRIDWAY_STRIPE_URL",

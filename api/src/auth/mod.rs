@@ -15,12 +15,12 @@ pub(crate) use guard::guard;
 pub(crate) use principal::{Caller, Principal, Proof, Reader};
 pub(crate) use routes::routes;
 pub use service::{InvalidTokens, Service, Tokens as ServiceTokens};
-pub(crate) use sessions::{hash as token_hash, secret};
+pub(crate) use sessions::{Down, hash as token_hash, secret};
 
 use crate::problem::{Kind, Problem};
 use oidc::Oidc;
 use passwords::{PasswordError, Passwords};
-use sessions::{Down, Sessions};
+use sessions::Sessions;
 use std::time::Duration;
 use tokens::Tokens;
 

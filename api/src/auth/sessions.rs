@@ -212,6 +212,11 @@ impl Sessions {
         })
     }
 
+    /// The connection, shared with whatever else the API keeps in Redis.
+    pub(crate) fn connection(&self) -> ConnectionManager {
+        self.redis.clone()
+    }
+
     /// Whether Redis answers.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ pub async fn answers_pages_and_streams(people: &People<'_>) {
     let world = people.world;
     the_first_answer_comes_again(world).await;
     one_of_two_at_once_is_told_to_wait(world).await;
+    redis_forgets_and_nothing_changes(world).await;
     a_long_list_comes_in_pages(world).await;
     everybody_hears_what_is_theirs(world).await;
     browsers_are_told_what_they_may(world).await;
@@ -89,15 +90,8 @@ async fn one_of_two_at_once_is_told_to_wait(world: &World) {
     let slow = json!({"tft": "677"});
     let first = world.post("/quotes", ANNA, "slow", &slow);
     let second = async {
-        // Once the first is bound.
-        eventually(|| async {
-            let bound = "SELECT 1 FROM command_answers WHERE key = 'slow'";
-            sqlx::query(bound)
-                .fetch_optional(&world.pool)
-                .await
-                .unwrap()
-        })
-        .await;
+        // Once the first is being carried out.
+        eventually(|| async { world.leased("anna", "slow").await }).await;
         let other = world
             .post("/quotes", ANNA, "slow", &json!({"tft": "1"}))
             .await;
@@ -112,11 +106,58 @@ async fn one_of_two_at_once_is_told_to_wait(world: &World) {
         world.post("/quotes", ANNA, "slow", &slow).await.text,
         first.text
     );
-    // A process that died with a command leaves it locked for seconds, not for ever.
-    let dead = "UPDATE command_answers SET status = NULL, body = NULL, lease_until = now() - interval '1 second' WHERE key = 'slow'";
-    sqlx::query(dead).execute(&world.pool).await.unwrap();
-    let after = world.post("/quotes", ANNA, "slow", &slow).await;
+    // What its process has not answered when it dies is free after some seconds, not locked for ever.
+    let answered = || async {
+        let word = world.leased("anna", "slow").await?;
+        word.strip_prefix("answered:").map(str::to_owned)
+    };
+    let fingerprint = eventually(answered).await;
+    sqlx::query("DELETE FROM command_answers WHERE key = 'slow'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let left = format!("running:{fingerprint}:dead:1");
+    world.lease("anna", "slow", &left, 400).await;
+    world
+        .post("/quotes", ANNA, "slow", &slow)
+        .await
+        .is_problem(409, "command-in-progress");
+    let after = eventually(|| async {
+        let after = world.post("/quotes", ANNA, "slow", &slow).await;
+        (after.status == 201).then_some(after)
+    })
+    .await;
     assert_eq!(after.json()["id"], first.json()["id"]);
+}
+
+/// Redis may lose what it was told, or be emptied: what was answered is still answered the same.
+async fn redis_forgets_and_nothing_changes(world: &World) {
+    let body = json!({"tft": "35", "currency": "EUR"});
+    let first = world.post("/quotes", ANNA, "forgotten", &body).await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    let answered = || async {
+        let word = world.leased("anna", "forgotten").await;
+        word.filter(|word| word.starts_with("answered:"))
+    };
+    eventually(answered).await;
+    sqlx::query("UPDATE quotes SET charge_minor = 7777 WHERE id = $1")
+        .bind(first.json()["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world.forget("anna", "forgotten").await;
+    let again = world.post("/quotes", ANNA, "forgotten", &body).await;
+    assert_eq!(
+        (again.status, again.header("idempotency-hit"), &again.text),
+        (first.status, "true", &first.text)
+    );
+    // It has learnt it again.
+    eventually(answered).await;
+    world.forget("anna", "forgotten").await;
+    world
+        .post("/quotes", ANNA, "forgotten", &json!({"tft": "36"}))
+        .await
+        .is_problem(422, "idempotency-key-reused");
 }
 
 fn purchase(name: &str, owner: UserId) -> PurchaseRequested {

@@ -29,6 +29,7 @@ use projections::progress::Position;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use redis::AsyncCommands;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use sandbox_stack::Stack;
 use serde_json::Value;
@@ -316,8 +317,13 @@ pub struct World {
     /// What was sent to phones.
     #[allow(dead_code, reason = "not every test of this crate has a phone")]
     pub texts: Texts,
+    redis: redis::Client,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+fn lease_key(who: &str, key: &str) -> String {
+    format!("gridway:command:{}:{key}", user(who))
 }
 
 /// An answer, read to its end.
@@ -453,6 +459,7 @@ impl World {
             pool,
             log: log(),
             texts,
+            redis: redis::Client::open(stack.redis_url()).unwrap(),
             stop,
             tasks,
         }
@@ -463,6 +470,32 @@ impl World {
         for task in self.tasks {
             task.await.unwrap();
         }
+    }
+
+    async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        let connecting = self.redis.get_multiplexed_async_connection();
+        connecting.await.unwrap()
+    }
+
+    /// What Redis says of a person's command.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn leased(&self, who: &str, key: &str) -> Option<String> {
+        self.redis().await.get(lease_key(who, key)).await.unwrap()
+    }
+
+    /// Lets Redis say so of it, for some milliseconds.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn lease(&self, who: &str, key: &str, word: &str, ms: u64) {
+        let mut redis = self.redis().await;
+        let said = redis.pset_ex(lease_key(who, key), word, ms);
+        said.await.unwrap()
+    }
+
+    /// Lets Redis forget it.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn forget(&self, who: &str, key: &str) {
+        let forgotten: u64 = self.redis().await.del(lease_key(who, key)).await.unwrap();
+        assert_eq!(forgotten, 1);
     }
 
     /// Plays a processor: appends an event.

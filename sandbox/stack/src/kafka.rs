@@ -3,7 +3,7 @@
 use crate::child::{Launch, spawn, tail};
 use crate::ready::Ready;
 use crate::service::{Plan, shared_classes};
-use crate::{Part, StackError, places, tools::Tools};
+use crate::{Part, StackError, StackOptions, places, tools::Tools};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io;
@@ -113,7 +113,7 @@ pub(crate) fn plan(
     home: &Path,
     run: &Path,
     ports: &[u16],
-    disk_mib: Option<u32>,
+    options: &StackOptions,
 ) -> Result<Plan, StackError> {
     let &[broker, controller] = ports else {
         return Err(StackError::Ports { part: Part::Kafka });
@@ -128,7 +128,7 @@ pub(crate) fn plan(
             fs::remove_dir_all(&dir)?;
         }
         fs::create_dir_all(&logs)?;
-        if let Some(mib) = disk_mib {
+        if let Some(mib) = options.kafka_disk_mib {
             places::mount(run, &logs, mib)?;
         }
         copy(&home.join(FORMATTED), &logs)?;
@@ -139,14 +139,12 @@ pub(crate) fn plan(
         path: dir.clone(),
         source,
     })?;
-    let mut args: Vec<String> = [
-        "-Xmx384m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-XX:-UsePerfData",
-    ]
-    .map(String::from)
-    .into();
+    let mut args: Vec<String> = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
+        .map(String::from)
+        .into();
+    if !options.kafka_compiles {
+        args.push("-XX:TieredStopAtLevel=1".to_owned());
+    }
     args.push(shared_classes(home, run, Part::Kafka, tools));
     args.push(format!("-Djava.io.tmpdir={}", dir.display()));
     args.push(format!(

@@ -143,6 +143,9 @@ pub struct StackOptions {
     pub quiet: bool,
     /// Gives Kafka's log a disk of its own with so many MiB, which can fill up; needs root.
     pub kafka_disk_mib: Option<u32>,
+    /// Lets Kafka's JVM compile what it does often as well as it can, as in production. For its
+    /// first minute under load that takes most of a core.
+    pub kafka_compiles: bool,
 }
 
 impl Default for StackOptions {
@@ -156,6 +159,7 @@ impl Default for StackOptions {
             keep: false,
             quiet: false,
             kafka_disk_mib: None,
+            kafka_compiles: false,
         }
     }
 }
@@ -220,7 +224,7 @@ impl Stack {
             let downloads = downloads.clone();
             let home = blocking(move || downloads.kafka()).await?;
             let service = Service::start(Part::Kafka, 2, progress, |ports| {
-                kafka::plan(&tools, &home, at, ports, options.kafka_disk_mib)
+                kafka::plan(&tools, &home, at, ports, &options)
             })
             .await?;
             Ok((service, home))

@@ -43,6 +43,7 @@ async fn main() -> anyhow::Result<()> {
         keep: arguments.keep,
         quiet: false,
         kafka_disk_mib: None,
+        kafka_compiles: false,
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;

@@ -40,8 +40,8 @@ pub struct Plan {
 }
 
 const TURNS: u32 = 6;
-/// Seconds of commands before anything is measured.
-const WARM_SECONDS: u32 = 15;
+/// Seconds of commands before anything is measured: Kafka's JVM is still compiling.
+const WARM_SECONDS: u32 = 60;
 const PEOPLE: usize = 8;
 const TOPIC: &str = "bench-acks";
 /// Connections that ask at once.
@@ -53,7 +53,14 @@ const ASK_FOR: Duration = Duration::from_secs(4);
 /// # Errors
 /// When a request fails, or a figure is worse than the plan allows.
 pub async fn run(plan: Plan) -> Result<()> {
-    let mut sandbox = up::start(&Options::default(), &[]).await?;
+    let mut sandbox = up::start(
+        &Options {
+            kafka_compiles: true,
+            ..Options::default()
+        },
+        &[],
+    )
+    .await?;
     let result = measure(&mut sandbox, plan).await;
     sandbox.stop().await;
     result
