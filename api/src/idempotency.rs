@@ -177,7 +177,7 @@ pub(crate) struct Binding {
 impl Write for Binding {
     /// Whether the key was free.
     type Wrote = bool;
-    const APART: Duration = Duration::from_millis(3);
+    const APART: Duration = Duration::from_millis(2);
 
     fn about(&self) -> (UserId, &str) {
         (self.user, &self.key)

@@ -30,9 +30,10 @@ pub struct Options {
     /// Gives Kafka's log a disk of its own with so many MiB, which can fill up; needs root.
     #[arg(long)]
     pub kafka_disk_mib: Option<u32>,
-    /// Let Kafka's JVM compile as in production; that takes most of a core in its first minute under load.
+    /// Run Kafka's JVM as in production: it takes more memory, and for its first minute under load
+    /// most of a core to compile.
     #[arg(long)]
-    pub kafka_compiles: bool,
+    pub kafka_as_in_production: bool,
     /// Also write the environment, secrets of the sandbox included, to this file as `export` lines.
     #[arg(long)]
     pub environment: Option<PathBuf>,
@@ -104,7 +105,7 @@ pub async fn start(options: &Options, overrides: &[(&str, &str)]) -> Result<Sand
         finality_lag: options.finality_lag,
         keep: options.keep,
         kafka_disk_mib: options.kafka_disk_mib,
-        kafka_compiles: options.kafka_compiles,
+        kafka_as_in_production: options.kafka_as_in_production,
         ..StackOptions::default()
     })
     .await?;

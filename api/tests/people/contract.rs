@@ -141,7 +141,13 @@ async fn redis_forgets_and_nothing_changes(world: &World) {
     };
     eventually(answered).await;
     sqlx::query("UPDATE quotes SET charge_minor = 7777 WHERE id = $1")
-        .bind(first.json()["id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap())
+        .bind(
+            first.json()["id"]
+                .as_str()
+                .unwrap()
+                .parse::<uuid::Uuid>()
+                .unwrap(),
+        )
         .execute(&world.pool)
         .await
         .unwrap();

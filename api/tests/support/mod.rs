@@ -487,8 +487,8 @@ impl World {
     #[allow(dead_code, reason = "not every test of this crate looks")]
     pub async fn lease(&self, who: &str, key: &str, word: &str, ms: u64) {
         let mut redis = self.redis().await;
-        let said = redis.pset_ex(lease_key(who, key), word, ms);
-        said.await.unwrap()
+        let said = redis.pset_ex::<_, _, ()>(lease_key(who, key), word, ms);
+        said.await.unwrap();
     }
 
     /// Lets Redis forget it.

@@ -17,6 +17,19 @@ const FORMATTED: &str = "formatted";
 /// Any 16 bytes in base64; each sandbox is a cluster of its own on its own port.
 const CLUSTER_ID: &str = "Z3JpZHdheS1zYW5kYm94MQ";
 
+/// A JVM that starts quickly and leaves the cores to others.
+const QUICK: &[&str] = &["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// As Kafka's own start script has it (`kafka-run-class.sh`, `kafka-server-start.sh`).
+const AS_IN_PRODUCTION: &[&str] = &[
+    "-Xms1G",
+    "-Xmx1G",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-XX:MaxInlineLevel=15",
+];
+
 const LOG4J: &str = "\
 rootLogger.level=INFO
 rootLogger.appenderRef.out.ref=out
@@ -26,7 +39,9 @@ appender.out.layout.type=PatternLayout
 appender.out.layout.pattern=%d %p %c{1} %m%n
 ";
 
-/// The settings that differ from production are those of a single node and of short waits.
+/// The settings that differ from production are those of a single node and of short waits. The
+/// controller writes its idle records seldom: each is forced to the disk that the brokers' logs and
+/// Postgres share here.
 ///
 /// The broker's session at the controller is so short that it ends while a killed node starts
 /// again. Ending later, it takes the leaders away when the transaction coordinator already works:
@@ -65,6 +80,7 @@ group.min.session.timeout.ms=200
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 broker.session.timeout.ms=1000
 broker.heartbeat.interval.ms=200
+metadata.max.idle.interval.ms=5000
 "
     )
 }
@@ -139,12 +155,13 @@ pub(crate) fn plan(
         path: dir.clone(),
         source,
     })?;
-    let mut args: Vec<String> = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:-UsePerfData"]
-        .map(String::from)
-        .into();
-    if !options.kafka_compiles {
-        args.push("-XX:TieredStopAtLevel=1".to_owned());
-    }
+    let jvm = if options.kafka_as_in_production {
+        AS_IN_PRODUCTION
+    } else {
+        QUICK
+    };
+    let mut args: Vec<String> = jvm.iter().copied().map(String::from).collect();
+    args.push("-XX:-UsePerfData".to_owned());
     args.push(shared_classes(home, run, Part::Kafka, tools));
     args.push(format!("-Djava.io.tmpdir={}", dir.display()));
     args.push(format!(

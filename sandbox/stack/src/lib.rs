@@ -125,6 +125,7 @@ pub enum StackError {
 
 /// How a stack is to be.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct StackOptions {
     /// The sandbox folder; without it `$GRIDWAY_SANDBOX_DIR`, else `.sandbox` in the current
     /// directory.
@@ -143,9 +144,9 @@ pub struct StackOptions {
     pub quiet: bool,
     /// Gives Kafka's log a disk of its own with so many MiB, which can fill up; needs root.
     pub kafka_disk_mib: Option<u32>,
-    /// Lets Kafka's JVM compile what it does often as well as it can, as in production. For its
-    /// first minute under load that takes most of a core.
-    pub kafka_compiles: bool,
+    /// Runs Kafka's JVM as in production instead of for a quick start: it takes more memory, and for
+    /// its first minute under load most of a core to compile what it does often.
+    pub kafka_as_in_production: bool,
 }
 
 impl Default for StackOptions {
@@ -159,7 +160,7 @@ impl Default for StackOptions {
             keep: false,
             quiet: false,
             kafka_disk_mib: None,
-            kafka_compiles: false,
+            kafka_as_in_production: false,
         }
     }
 }

@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
         keep: arguments.keep,
         quiet: false,
         kafka_disk_mib: None,
-        kafka_compiles: false,
+        kafka_as_in_production: false,
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;

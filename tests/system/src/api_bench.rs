@@ -40,7 +40,7 @@ pub struct Plan {
 }
 
 const TURNS: u32 = 6;
-/// Seconds of commands before anything is measured: Kafka's JVM is still compiling.
+/// Seconds of commands before anything is measured: Kafka's JVM compiles meanwhile.
 const WARM_SECONDS: u32 = 60;
 const PEOPLE: usize = 8;
 const TOPIC: &str = "bench-acks";
@@ -55,7 +55,7 @@ const ASK_FOR: Duration = Duration::from_secs(4);
 pub async fn run(plan: Plan) -> Result<()> {
     let mut sandbox = up::start(
         &Options {
-            kafka_compiles: true,
+            kafka_as_in_production: true,
             ..Options::default()
         },
         &[],
