@@ -15,6 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use reqwest::{Client, StatusCode};
+use sandbox_stack::may_mount;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -42,6 +43,8 @@ pub struct Plan {
 const TURNS: u32 = 6;
 /// Seconds of commands before anything is measured: Kafka's JVM compiles meanwhile.
 const WARM_SECONDS: u32 = 60;
+/// Far more than the bench writes.
+const KAFKA_DISK_MIB: u32 = 2048;
 const PEOPLE: usize = 8;
 const TOPIC: &str = "bench-acks";
 /// Connections that ask at once.
@@ -56,6 +59,8 @@ pub async fn run(plan: Plan) -> Result<()> {
     let mut sandbox = up::start(
         &Options {
             kafka_as_in_production: true,
+            // What Postgres forces to its disk would hold up the broker's writes to the same one.
+            kafka_disk_mib: may_mount().then_some(KAFKA_DISK_MIB),
             ..Options::default()
         },
         &[],
