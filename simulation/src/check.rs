@@ -447,6 +447,7 @@ pub fn at_rest(books: &Books) -> bool {
         && books.set_aside.is_empty()
         && books.deposits.values().all(|seen| !seen.waits)
         && books.sums.credited == books.sums.credit_due
+        && books.sums.charged - books.sums.refunded == books.sums.kept
         && books.deployed.values().all(Deployed::at_rest)
         && books.balances.values().all(Readings::at_rest)
         && books.newcomers.len() >= books.strangers
