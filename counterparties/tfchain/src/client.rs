@@ -1,5 +1,6 @@
 //! The client: reading at finalized blocks, signing, submitting, waiting for what is final.
 
+use crate::activations::Activations;
 use crate::blocks::{Body, Ended, hash_of};
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::node::{NodeClient, View, Way, malformed, told, unreachable};
@@ -66,6 +67,7 @@ struct Inner {
     bodies: Mutex<VecDeque<(H256, BodyCell)>>,
     submitted: Mutex<(HashMap<EventId, Submitted>, VecDeque<EventId>)>,
     traces: tokio::sync::Mutex<Traces>,
+    activations: Activations,
 }
 
 /// Everything that a decision about an account rests on, read at one finalized block.
@@ -149,6 +151,7 @@ impl TfchainClient {
                 bodies: Mutex::default(),
                 submitted: Mutex::default(),
                 traces: tokio::sync::Mutex::default(),
+                activations: Activations::default(),
             }),
             finality_wait: Duration::from_secs(60),
         }
@@ -167,6 +170,10 @@ impl TfchainClient {
 
     pub(crate) fn traces(&self) -> &tokio::sync::Mutex<Traces> {
         &self.inner.traces
+    }
+
+    pub(crate) fn activations(&self) -> &Activations {
+        &self.inner.activations
     }
 
     /// Waits until no other work of this process is under way for the account. One in flight per

@@ -7,9 +7,9 @@
 use crate::shapes::{
     Accepted, AccountInfo, BatchAll, CancelContract, Contract, ContractBilled, ContractCreated,
     ContractGracePeriodEnded, ContractGracePeriodStarted, ContractUpdated, CreateNameContract,
-    CreateNodeContract, CreateRentContract, CreateTwin, MintCompleted, NameContractCanceled, Named,
-    Node, NodeContractCanceled, RefundTransactionProcessed, RentContractCanceled,
-    TransferKeepAlive, TwinStored, UpdateNodeContract, UserAcceptTc,
+    CreateNodeContract, CreateRentContract, CreateTwin, ForceBatch, MintCompleted,
+    NameContractCanceled, Named, Node, NodeContractCanceled, RefundTransactionProcessed,
+    RentContractCanceled, TransferKeepAlive, TwinStored, UpdateNodeContract, UserAcceptTc,
 };
 use scale_info::form::PortableForm;
 use scale_info::{
@@ -78,6 +78,7 @@ fn calls(metadata: &Metadata, found: &mut Vec<String>) {
         call::<CreateNameContract>(),
         call::<CreateRentContract>(),
         call::<BatchAll>(),
+        call::<ForceBatch>(),
     ];
     for (pallet, name, shape) in shapes {
         let variant = metadata

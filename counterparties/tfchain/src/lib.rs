@@ -11,6 +11,7 @@
 //! - [`shapes`] are the calls, events and storage entries that are used, and [`guard`] compares
 //!   them with the node's metadata before anything is signed.
 
+mod activations;
 mod batches;
 mod blocks;
 mod calls;

@@ -36,6 +36,7 @@ named! {
     CreateNameContract = "SmartContractModule" "create_name_contract";
     CreateRentContract = "SmartContractModule" "create_rent_contract";
     BatchAll = "Utility" "batch_all";
+    ForceBatch = "Utility" "force_batch";
     MintCompleted = "TFTBridgeModule" "MintCompleted";
     RefundTransactionProcessed = "TFTBridgeModule" "RefundTransactionProcessed";
     TwinStored = "TfgridModule" "TwinStored";
@@ -173,6 +174,14 @@ impl TypeInfo for EncodedCall {
 #[encode_as_type(crate_path = "subxt::ext::scale_encode")]
 pub struct BatchAll {
     /// All or none.
+    pub calls: Vec<EncodedCall>,
+}
+
+/// `Utility.force_batch`.
+#[derive(Debug, Clone, PartialEq, Eq, EncodeAsType, TypeInfo)]
+#[encode_as_type(crate_path = "subxt::ext::scale_encode")]
+pub struct ForceBatch {
+    /// Each is carried out, whatever becomes of the others.
     pub calls: Vec<EncodedCall>,
 }
 

@@ -1,13 +1,14 @@
 //! The walk to a twin: activation, accepted terms, twin. Each step is taken only if the chain's
 //! finalized state lacks it, so the walk may be begun again from anywhere.
 
+use crate::activations::{activate, activated};
 use crate::client::{AccountState, TfchainClient};
 use crate::era::{Deadline, TOO_NEAR, mortality, standing};
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::node::NodeClient;
 use crate::outcome::meaning;
 use crate::port::{ReadError, TwinPlan, TwinProof};
-use crate::shapes::{CreateTwin, Destination, Named, TransferKeepAlive, UserAcceptTc};
+use crate::shapes::{CreateTwin, Named, UserAcceptTc};
 use events::outcome::{Attempt, Find};
 use subxt::ext::scale_encode::EncodeAsFields;
 
@@ -63,7 +64,7 @@ pub(crate) async fn make(
 ) -> Attempt<TwinProof> {
     let _turn = chain.alone(key.account_id()).await;
     for step in 0..STEPS {
-        let taken = match next_step(chain, plan, key, activator.key()).await {
+        let taken = match next_step(chain, plan, key, activator).await {
             Ok(taken) => taken,
             // Before the first step nothing has been sent.
             Err(error) if step == 0 => return Attempt::NotSent(error.to_string()),
@@ -83,7 +84,7 @@ async fn next_step(
     chain: &TfchainClient,
     plan: &TwinPlan,
     key: &ChainKey,
-    activator: &ChainKey,
+    activator: &ActivatorKey,
 ) -> Result<Result<Option<TwinProof>, Attempt<TwinProof>>, ReadError> {
     let state = chain.account(&key.account_id()).await?;
     if let Some(proof) = proof(chain, &state, key).await? {
@@ -120,49 +121,8 @@ async fn proof(
     }))
 }
 
-/// An account that has signed before was activated, whatever it has left.
-fn activated(state: &AccountState, plan: &TwinPlan) -> bool {
-    state.nonce > 0 || state.free >= plan.activation
-}
-
-/// The activator's nonce is the compare-and-swap, so it is read *before* the state that it
-/// guards: whoever activated the account since then made this nonce stale.
-async fn activate(
-    chain: &TfchainClient,
-    plan: &TwinPlan,
-    key: &ChainKey,
-    activator: &ChainKey,
-) -> Result<(), Attempt<TwinProof>> {
-    let _turn = chain.alone(activator.account_id()).await;
-    let unread = |error: ReadError| Attempt::NotSent(error.to_string());
-    let payer = chain
-        .account(&activator.account_id())
-        .await
-        .map_err(unread)?;
-    let state = chain.account(&key.account_id()).await.map_err(unread)?;
-    if state.at.number < payer.at.number {
-        return Err(Attempt::NotSent(
-            "two nodes of TFChain answered, and the second one lags".to_owned(),
-        ));
-    }
-    if activated(&state, plan) {
-        return Ok(());
-    }
-    if payer.free < plan.activation {
-        return Err(Attempt::NotSent(format!(
-            "the activator {} holds {} TFT alone",
-            activator.ss58(),
-            payer.free
-        )));
-    }
-    let call = TransferKeepAlive {
-        dest: Destination::Id(key.account_id()),
-        value: u128::from(plan.activation.minor().unsigned_abs()),
-    };
-    send(chain, plan, activator, &payer, call).await
-}
-
-async fn send<C: Named + EncodeAsFields>(
+/// Signs a step to a twin with the nonce of `state`, and waits until it is in a finalized block.
+pub(crate) async fn send<C: Named + EncodeAsFields>(
     chain: &TfchainClient,
     plan: &TwinPlan,
     key: &ChainKey,

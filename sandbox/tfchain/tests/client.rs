@@ -62,15 +62,18 @@ async fn walks_at_once_over_trailing_finality_too() {
 }
 
 #[tokio::test]
-async fn walks_of_one_process_share_the_activator() {
+async fn walks_of_one_process_share_the_activators_transactions() {
+    const USERS: usize = 40;
     let w = world(TRAILING).await;
     let client = w.client();
     let mut tasks = tokio::task::JoinSet::new();
-    for user in ["ada", "bob", "eve", "ada"] {
+    // One person asks twice.
+    for user in (0..USERS).chain([0]) {
+        let name = format!("user {user}");
         let (client, plan, key, activator) = (
             client.clone(),
-            w.twin_plan(user),
-            w.key(user),
+            w.twin_plan(&name),
+            w.key(&name),
             w.activator.clone(),
         );
         // Without a single stale nonce: one at a time for each account.
@@ -79,7 +82,70 @@ async fn walks_of_one_process_share_the_activator() {
     for outcome in tasks.join_all().await {
         assert!(matches!(outcome, Attempt::Landed(_)), "{outcome:?}");
     }
-    assert_eq!(w.chain.counts().twins, 3);
+    let counts = w.chain.counts();
+    assert_eq!((counts.twins, counts.activations.len()), (40, USERS));
+    assert!(counts.activations.values().all(|n| *n == 1), "{counts:?}");
+    let activator = w.activator.key().account_id();
+    let spent = w.chain.account(activator).nonce;
+    assert!(spent <= 5, "{spent} transactions for {USERS} activations");
+}
+
+#[tokio::test]
+async fn whoever_goes_away_holds_up_nobody_who_waits_for_the_activator() {
+    let w = world(TRAILING).await;
+    let client = w.client();
+    w.chain.hold(true);
+    let mut walks: Vec<_> = (0..4)
+        .map(|user| {
+            let name = format!("user {user}");
+            let (client, plan, key, activator) = (
+                client.clone(),
+                w.twin_plan(&name),
+                w.key(&name),
+                w.activator.clone(),
+            );
+            tokio::spawn(async move { drive_twin(&client, &plan, &key, &activator).await })
+        })
+        .collect();
+    // The first transaction is on its way, and whoever sent it for all others is no more.
+    while w.chain.pending().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for gone in walks.drain(..2) {
+        gone.abort();
+    }
+    w.chain.hold(false);
+    for walk in walks {
+        walk.await.unwrap();
+    }
+    let counts = w.chain.counts();
+    assert!(counts.twins >= 2, "{counts:?}");
+    assert!(counts.activations.values().all(|n| *n == 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn an_activator_with_little_activates_those_that_it_can() {
+    let w = world(TRAILING).await;
+    let client = w.client();
+    let dear = |name: &str| {
+        let mut plan = w.twin_plan(name);
+        // Half of what the activator holds, and a bit.
+        plan.activation = Amount::from_minor(5_000_100_000_000).unwrap();
+        plan
+    };
+    let (ada, bob) = (w.key("ada"), w.key("bob"));
+    let (first, second) = (dear("ada"), dear("bob"));
+    let (first, second) = tokio::join!(
+        client.make_twin(&first, &ada, &w.activator),
+        client.make_twin(&second, &bob, &w.activator),
+    );
+    let landed = [&first, &second].map(|outcome| matches!(outcome, Attempt::Landed(_)));
+    assert!(landed[0] != landed[1], "{first:?} {second:?}");
+    let other = if landed[0] { second } else { first };
+    assert!(
+        matches!(&other, Attempt::NotSent(reason) if reason.contains("TFT alone")),
+        "{other:?}"
+    );
 }
 
 #[tokio::test]

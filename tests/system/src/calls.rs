@@ -5,7 +5,7 @@ use counterparties_tfchain::AccountId32;
 use counterparties_tfchain::guard::{call_data, read_metadata};
 use counterparties_tfchain::shapes::{
     BatchAll, CancelContract, CreateNameContract, CreateNodeContract, CreateRentContract,
-    CreateTwin, Destination, EncodedCall, Named, TransferKeepAlive, UpdateNodeContract,
+    CreateTwin, Destination, EncodedCall, ForceBatch, Named, TransferKeepAlive, UpdateNodeContract,
     UserAcceptTc,
 };
 use serde_json::{Value, json};
@@ -111,12 +111,14 @@ pub fn run(metadata: &Path) -> Result<()> {
     let inner = ["one", "two"].map(|name| {
         json!({"pallet": "SmartContractModule", "name": "create_name_contract", "arguments": [name]})
     });
+    let encoded = encoded.map_err(|e| anyhow!(e))?;
     call!(
         BatchAll {
-            calls: encoded.map_err(|e| anyhow!(e))?
+            calls: encoded.clone()
         },
         [inner]
     );
+    call!(ForceBatch { calls: encoded }, [inner]);
     println!("{}", Value::Array(calls));
     Ok(())
 }

@@ -27,6 +27,7 @@ pub use stage::{Plan, Stage};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -153,8 +154,9 @@ async fn harness(stage: &Arc<Stage>, begun: Instant) -> Result<()> {
         eprintln!("{} transactions hung and were aborted", aborted??);
     }
     eprintln!(
-        "at rest {:.0} s later; {open} purchases are open",
-        rested.elapsed().as_secs_f32()
+        "at rest {:.0} s later; {open} purchases are open; a twin took {:.0} s at most",
+        rested.elapsed().as_secs_f32(),
+        Duration::from_millis(stage.twin_after.load(Ordering::Relaxed)).as_secs_f32()
     );
     let observed = gather::observe(stage, &orders, before).await?;
     show(&tally, &observed);

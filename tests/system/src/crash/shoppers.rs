@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long one step of a person may take, outages included. A twin is several transactions, each
-/// signed after the last is final, of one activator for all people, on a chain that loses every
-/// third of them, restarts and takes blocks back every other second.
+/// signed after the last is final, on a chain that loses every third of them, restarts and takes
+/// blocks back every other second.
 const STEP_WITHIN: Duration = Duration::from_secs(600);
 
 /// What a person does.
@@ -93,11 +94,15 @@ pub async fn buy(
         buyer.command("/users", "register", &nobody, 0)
     })
     .await?;
+    let registered = Instant::now();
     again("waiting for the twin", || async {
         let user = buyer.query("/users/me").await?;
-        user["twin_id"].as_u64().context("no twin yet")
+        let twin = user["twin_id"].as_u64();
+        twin.with_context(|| format!("no twin yet: {user}"))
     })
     .await?;
+    let waited = u64::try_from(registered.elapsed().as_millis())?;
+    stage.twin_after.fetch_max(waited, Ordering::Relaxed);
     let quote = again("asking for a quote", || {
         buyer.command("/quotes", &quote_key, &tft, 0)
     })

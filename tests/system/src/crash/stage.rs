@@ -14,7 +14,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use sandbox_stack::Stack;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub struct Stage {
     pub kills: AtomicU32,
     /// Whether a part of the stack is away.
     pub away: AtomicBool,
+    /// The longest that somebody waited for their twin, in milliseconds.
+    pub twin_after: AtomicU64,
     over: AtomicBool,
     rested: AtomicBool,
     complaints: Mutex<Vec<String>>,
@@ -136,6 +138,7 @@ impl Stage {
             parked: Parking::default(),
             kills: AtomicU32::new(0),
             away: AtomicBool::new(false),
+            twin_after: AtomicU64::new(0),
             over: AtomicBool::new(false),
             rested: AtomicBool::new(false),
             complaints: Mutex::default(),
