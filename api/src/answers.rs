@@ -77,7 +77,7 @@ async fn carry_out(
         at: state.datetime(),
     };
     let waits = parts.headers.contains_key("prefer");
-    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut request = Request::from_parts(parts, Body::from(bytes));
     match bound.look(state).await? {
         // Made anew: the command was carried out, this only asks what became of it.
         Found::Kept(answered) => Ok(idempotency::mark(
@@ -92,6 +92,9 @@ async fn carry_out(
             "this command is being carried out; ask again in a moment",
         )),
         Found::Ours(lease) => {
+            if lease.is_some() {
+                request.extensions_mut().insert(idempotency::Leased);
+            }
             // It goes on when the caller does not wait for it.
             let state = state.clone();
             let running =
@@ -238,12 +241,16 @@ impl Bound {
             return idempotency::mark(first.unwrap_or(response), true);
         }
         if failed {
-            give_back(state, lease).await;
+            if response.status().is_server_error() {
+                leave(state, lease).await;
+            } else {
+                give_back(state, lease).await;
+            }
             return response;
         }
         let (parts, body) = response.into_parts();
         let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
-            give_back(state, lease).await;
+            leave(state, lease).await;
             return Problem::new(Kind::Internal, "the answer could not be written").into_response();
         };
         let about = (self.user, self.key.as_str());
@@ -273,7 +280,7 @@ async fn keep_answer(state: ApiState, answered: Arc<Answered>, lease: Option<Lea
         Ok(()) => say_answered(&state, &answered, lease).await,
         Err(error) => {
             tracing::warn!(%error, "an answer is not kept; who repeats the command gets one made anew");
-            give_back(&state, lease).await;
+            leave(&state, lease).await;
         }
     }
     state.sent.remove(&answered);
@@ -291,8 +298,16 @@ async fn say_answered(state: &ApiState, answered: &Answered, lease: Option<Lease
     }
 }
 
-/// The command failed: its key is free again, here. What it has bound for good, if anything, the
-/// handler knows.
+/// Nobody knows how far the command came: only the same one may follow.
+async fn leave(state: &ApiState, lease: Option<Lease>) {
+    let Some(lease) = lease else { return };
+    if let Err(down) = state.leases.leave(&lease).await {
+        tracing::warn!(%down, "a failed command stays locked until its lease ends");
+    }
+}
+
+/// The command was refused: its key is free again, here. What it has bound for good, if anything,
+/// the handler knows.
 async fn give_back(state: &ApiState, lease: Option<Lease>) {
     let Some(lease) = lease else { return };
     if let Err(down) = state.leases.give_back(&lease).await {

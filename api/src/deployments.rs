@@ -118,20 +118,24 @@ async fn create(
     if let Some(purchase) = command.purchase_id {
         belongs(&state, user, purchase).await?;
     }
-    let (aggregate, now) = (id.uuid(), state.now());
-    let claim = idempotency::claim(&state, user, &key, &fingerprint, aggregate, now).await?;
+    let (claim, position) =
+        idempotency::append_claimed(&state, (user, &key), &fingerprint, id.uuid(), |at| {
+            let about = (id, user, twin);
+            let event = requested(
+                &state,
+                about,
+                order,
+                command.purchase_id,
+                minimum_balance,
+                at,
+            );
+            append(&state, &key, event, &headers)
+        })
+        .await?;
     let known = if claim.hit {
         projections::deployments::get(&state.pool, id).await?
     } else {
         None
-    };
-    let position = if known.is_some() {
-        None
-    } else {
-        let about = (id, user, twin);
-        let (waits_for, at) = (command.purchase_id, claim.at);
-        let event = requested(&state, about, order, waits_for, minimum_balance, at);
-        Some(append(&state, &key, event, &headers).await?)
     };
     let finished = |d: Option<Deployment>| d.filter(|d| d.state.is_final());
     let deployment = match finished(known.clone()) {
@@ -160,7 +164,7 @@ async fn create(
     };
     Ok(wait::token(
         idempotency::mark(response, claim.hit),
-        position.as_ref(),
+        Some(&position),
     ))
 }
 

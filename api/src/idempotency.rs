@@ -24,23 +24,34 @@ const HEADER: &str = "idempotency-key";
 
 /// The key of a command, 1 to 255 printable ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key(String);
+pub(crate) struct Key {
+    text: String,
+    leased: bool,
+}
+
+/// Says of a request that no other with its key is carried out meanwhile, and that none of other
+/// content will be, whatever becomes of this one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leased;
 
 impl Key {
     pub(crate) fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Id of the event that a command with this key appends: the same however often it is sent.
     pub(crate) fn event_id(&self, user: UserId) -> EventId {
-        EventId::derive(&["command", &user.to_string(), &self.0])
+        EventId::derive(&["command", &user.to_string(), &self.text])
     }
 
     fn parse(value: &[u8]) -> Result<Self, Problem> {
         let printable = value.iter().all(|b| (b' '..=b'~').contains(b));
         let text = std::str::from_utf8(value).ok().map(str::trim);
         match text {
-            Some(text) if printable && (1..=255).contains(&text.len()) => Ok(Self(text.to_owned())),
+            Some(text) if printable && (1..=255).contains(&text.len()) => Ok(Self {
+                text: text.to_owned(),
+                leased: false,
+            }),
             _ => Err(Problem::new(
                 Kind::IdempotencyKeyInvalid,
                 "an Idempotency-Key has 1 to 255 printable ASCII characters",
@@ -73,7 +84,8 @@ impl FromRequestParts<ApiState> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Problem> {
-        Self::of(&parts.headers)
+        let leased = parts.extensions.get::<Leased>().is_some();
+        Self::of(&parts.headers).map(|key| Self { leased, ..key })
     }
 }
 
@@ -220,7 +232,7 @@ pub(crate) async fn claim(
 ) -> Result<Claim, Problem> {
     let row = Binding {
         user,
-        key: key.0.clone(),
+        key: key.text.clone(),
         route: command.route,
         hash: command.hash,
         aggregate,
@@ -234,6 +246,36 @@ pub(crate) async fn claim(
     }
     let at = look(&state.pool, user, key, command).await?.unwrap_or(now);
     Ok(Claim { at, hit: true })
+}
+
+/// Binds the key to a command that is nothing but an event whose id derives from user and key, and
+/// appends that event, given the command's time, at once with it: neither waits for the other.
+///
+/// So it may be appended although the key then proves to stand for another command, or is not bound
+/// when this process dies. Both change nothing: the first event with an id is the fact, for every
+/// reader; and the lease, without which this appends after the binding, keeps other content away
+/// from the key until it is bound. What decides by money or prices binds first: [`claim`].
+///
+/// # Errors
+/// As [`claim`], and those of the append.
+pub(crate) async fn append_claimed<T, A>(
+    state: &ApiState,
+    (user, key): (UserId, &Key),
+    command: &Fingerprint,
+    aggregate: Uuid,
+    append: impl FnOnce(Timestamp) -> A,
+) -> Result<(Claim, T), Problem>
+where
+    A: Future<Output = Result<T, Problem>>,
+{
+    let now = state.now();
+    let bound = claim(state, user, key, command, aggregate, now);
+    if key.leased {
+        let (claim, appended) = tokio::join!(bound, append(now));
+        return Ok((claim?, appended?));
+    }
+    let claim = bound.await?;
+    Ok((claim, append(claim.at).await?))
 }
 
 /// Whether a command of this user on `route` made the aggregate, known before the log is folded.

@@ -292,15 +292,17 @@ async fn set_preferences(
 ) -> Result<Response, Problem> {
     let (language, choices) = checked(&state, &wish)?;
     let fingerprint = Fingerprint::of("notifications/preferences", &wish)?;
-    let now = state.now();
-    let claim = idempotency::claim(&state, user, &key, &fingerprint, user.uuid(), now).await?;
-    let event = PreferencesSet {
+    let event = |at| PreferencesSet {
         user_id: user,
         language: language.clone(),
         choices: choices.clone(),
-        set_at: claim.at,
+        set_at: at,
     };
-    let position = append(&state, user, &key, &headers, event).await?;
+    let (claim, position) =
+        idempotency::append_claimed(&state, (user, &key), &fingerprint, user.uuid(), |at| {
+            append(&state, user, &key, &headers, event(at))
+        })
+        .await?;
     let location = [(header::LOCATION, "/notifications/preferences")];
     let body = Json(shown(&state, &language, &choices));
     let response = (StatusCode::ACCEPTED, location, body).into_response();

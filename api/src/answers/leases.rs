@@ -1,5 +1,6 @@
 //! Who carries out a command, in Redis: one process for a user's key at a time, and afterwards the
-//! word that it was answered. What Redis forgets lets a command be carried out again, which changes
+//! word that it was answered. A key's value is `running:<fingerprint>:<until, ms>:<by whom>` or
+//! `answered:<fingerprint>`. What Redis forgets lets a command be carried out again, which changes
 //! nothing: see [`super`].
 
 use crate::auth::Down;
@@ -9,26 +10,45 @@ use redis::{AsyncCommands, Script};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A process that died leaves its commands locked for so long.
+/// A process that died leaves its commands locked for so long. After that only the same command may
+/// be carried out with their keys: what the process did last, nobody knows.
 const HELD_FOR: Duration = Duration::from_secs(5);
 
-/// Takes the key when nothing stands there, or what the caller has seen there; else gives what does.
+/// For so long a key is remembered whose command was begun and not answered.
+const REMEMBERED: Duration = Duration::from_hours(24);
+
+/// Takes the key when nothing stands there, what the caller has seen there, or a lease of the same
+/// command that has run out; else gives what does.
+/// Arguments: fingerprint, by whom, for how long, how long it is remembered, what was seen.
 const TAKE: &str = r"
 local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[3] then return held end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if held and held ~= ARGV[5] then
+    local print, till = string.match(held, '^running:(%x*):(%d+):')
+    if print ~= ARGV[1] or tonumber(till) > now then return held end
+end
+local word = string.format('running:%s:%d:%s', ARGV[1], now + ARGV[3], ARGV[2])
+redis.call('SET', KEYS[1], word, 'PX', ARGV[4])
 return false
 ";
 
-/// Keeps the key for longer, if it is still the caller's.
-const RENEW: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+/// Holds the key for so long from now, if it is still the caller's.
+const HOLD: &str = r"
+local held = redis.call('GET', KEYS[1])
+local print, by = string.match(held or '', '^running:(%x*):%d+:(.*)$')
+if by ~= ARGV[1] then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local word = string.format('running:%s:%d:%s', print, now + ARGV[2], by)
+redis.call('SET', KEYS[1], word, 'KEEPTTL')
+return 1
 ";
 
 /// Frees the key, if it is still the caller's.
 const GIVE_BACK: &str = r"
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local held = redis.call('GET', KEYS[1])
+if string.match(held or '', '^running:%x*:%d+:(.*)$') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 ";
 
@@ -36,7 +56,7 @@ return redis.call('DEL', KEYS[1])
 #[derive(Debug)]
 pub(super) struct Lease {
     key: String,
-    word: String,
+    by: String,
 }
 
 /// What stands where a lease was wanted.
@@ -61,7 +81,7 @@ pub(super) struct Seen {
 pub(crate) struct Leases {
     redis: ConnectionManager,
     take: Script,
-    renew: Script,
+    hold: Script,
     give_back: Script,
     /// Tells this process from others.
     process: String,
@@ -78,7 +98,7 @@ impl Leases {
         Self {
             redis,
             take: Script::new(TAKE),
-            renew: Script::new(RENEW),
+            hold: Script::new(HOLD),
             give_back: Script::new(GIVE_BACK),
             process: hex::encode(process),
         }
@@ -95,13 +115,15 @@ impl Leases {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let lease = Lease {
             key: format!("gridway:command:{user}:{key}"),
-            word: format!("running:{fingerprint}:{}:{number}", self.process),
+            by: format!("{}:{number}", self.process),
         };
         let held: Option<String> = self
             .take
             .key(&lease.key)
-            .arg(&lease.word)
+            .arg(fingerprint)
+            .arg(&lease.by)
             .arg(millis(HELD_FOR))
+            .arg(millis(REMEMBERED))
             .arg(seen.map(|seen| seen.word).unwrap_or_default())
             .invoke_async(&mut self.redis.clone())
             .await?;
@@ -117,17 +139,28 @@ impl Leases {
         })
     }
 
+    /// Keeps others away for longer.
     pub(super) async fn renew(&self, lease: &Lease) -> Result<(), Down> {
+        self.hold(lease, millis(HELD_FOR)).await
+    }
+
+    /// Lets the same command be carried out again, and no other.
+    pub(super) async fn leave(&self, lease: &Lease) -> Result<(), Down> {
+        self.hold(lease, 0).await
+    }
+
+    async fn hold(&self, lease: &Lease, millis: u64) -> Result<(), Down> {
         let mut redis = self.redis.clone();
-        let mut call = self.renew.key(&lease.key);
-        let call = call.arg(&lease.word).arg(millis(HELD_FOR));
+        let mut call = self.hold.key(&lease.key);
+        let call = call.arg(&lease.by).arg(millis);
         Ok(call.invoke_async::<()>(&mut redis).await?)
     }
 
+    /// Lets any command be carried out with the key.
     pub(super) async fn give_back(&self, lease: &Lease) -> Result<(), Down> {
         let mut redis = self.redis.clone();
         let mut call = self.give_back.key(&lease.key);
-        Ok(call.arg(&lease.word).invoke_async::<()>(&mut redis).await?)
+        Ok(call.arg(&lease.by).invoke_async::<()>(&mut redis).await?)
     }
 
     /// Says for `kept` that the command was answered.

@@ -119,8 +119,6 @@ pub(super) async fn create_batch(
     if let Some(purchase) = batch.purchase_id {
         belongs(&state, user, purchase).await?;
     }
-    let now = state.now();
-    let claim = idempotency::claim(&state, user, &key, &fingerprint, id.uuid(), now).await?;
     let members = orders.into_iter().enumerate().map(|(place, order)| {
         let parts = [&user.to_string(), key.as_str(), &place.to_string()];
         let deployment = DeploymentId::derive(&parts);
@@ -137,21 +135,26 @@ pub(super) async fn create_batch(
             above: 0,
         }
     });
-    let event = BatchRequested {
-        batch_id: id,
-        user_id: user,
-        twin_id: twin,
-        members: members.collect(),
-        waits_for: batch.purchase_id,
-        minimum_balance,
-        requested_at: claim.at,
-    };
-    let members: Vec<DeploymentId> = event.members.iter().map(|m| m.deployment_id).collect();
+    let requested: Vec<BatchMember> = members.collect();
+    let members: Vec<DeploymentId> = requested.iter().map(|m| m.deployment_id).collect();
     let correlation = match batch.purchase_id {
         Some(purchase) => purchase.to_string(),
         None => id.to_string(),
     };
-    let position = command_of(&state, &key, user, correlation, event, &headers).await?;
+    let event = |at| BatchRequested {
+        batch_id: id,
+        user_id: user,
+        twin_id: twin,
+        members: requested,
+        waits_for: batch.purchase_id,
+        minimum_balance,
+        requested_at: at,
+    };
+    let (claim, position) =
+        idempotency::append_claimed(&state, (user, &key), &fingerprint, id.uuid(), |at| {
+            command_of(&state, &key, user, correlation, event(at), &headers)
+        })
+        .await?;
     let read = || async {
         let found = projections::deployments::of_batch(&state.pool, id).await?;
         let all = found.len() == count && found.iter().all(|d| d.state.is_final());

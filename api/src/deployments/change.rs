@@ -3,7 +3,7 @@
 use super::{View, command, fits, own, view};
 use crate::auth::Caller;
 use crate::body::Command;
-use crate::idempotency::{self, Claim, Fingerprint, Key};
+use crate::idempotency::{self, Fingerprint, Key};
 use crate::problem::{Kind, Problem};
 use crate::state::ApiState;
 use crate::wait;
@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use events::deployments::{DeploymentCancelRequested, DeploymentEvent, DeploymentUpdateRequested};
+use events::time::Timestamp;
 use projections::deployments::{Deployment, Kind as What, State as Stage};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -50,20 +51,30 @@ pub(super) async fn update(
         return Err(Problem::new(Kind::NoWorkload, detail));
     }
     let fingerprint = Fingerprint::of("deployments/update", &(deployment.id, &update))?;
-    let (hit, claim) = claimed(&state, &key, &deployment, &fingerprint, |stage| {
+    let seen = in_time(&state, &key, &deployment, &fingerprint, |stage| {
         stage == Stage::Cancelling || stage.has_ended()
     })
     .await?;
-    let version = deployment.wanted_version.saturating_add(1);
-    let event = DeploymentUpdateRequested {
-        deployment_id: deployment.id,
+    let (id, version) = (deployment.id, deployment.wanted_version.saturating_add(1));
+    let hash = (state.deployment_hash)(id, version, &update.data);
+    let event = |at| DeploymentUpdateRequested {
+        deployment_id: id,
         user_id: user,
         version,
-        hash: (state.deployment_hash)(deployment.id, version, &update.data),
+        hash,
         data: update.data,
-        requested_at: claim.at,
+        requested_at: at,
     };
-    taken(&state, &key, patience, &headers, (deployment, hit), event).await
+    let command = (&key, &fingerprint);
+    taken(
+        &state,
+        command,
+        patience,
+        &headers,
+        (deployment, seen),
+        event,
+    )
+    .await
 }
 
 /// Asks for the end of a deployment.
@@ -86,24 +97,34 @@ pub(super) async fn cancel(
 ) -> Result<Response, Problem> {
     let deployment = own(&state, user, &id).await?;
     let fingerprint = Fingerprint::of("deployments/cancel", &deployment.id)?;
-    let (hit, claim) = claimed(&state, &key, &deployment, &fingerprint, Stage::has_ended).await?;
-    let event = DeploymentCancelRequested {
-        deployment_id: deployment.id,
+    let seen = in_time(&state, &key, &deployment, &fingerprint, Stage::has_ended).await?;
+    let id = deployment.id;
+    let event = |at| DeploymentCancelRequested {
+        deployment_id: id,
         user_id: user,
-        requested_at: claim.at,
+        requested_at: at,
     };
-    taken(&state, &key, patience, &headers, (deployment, hit), event).await
+    let command = (&key, &fingerprint);
+    taken(
+        &state,
+        command,
+        patience,
+        &headers,
+        (deployment, seen),
+        event,
+    )
+    .await
 }
 
-/// Binds the key to the command. What comes too late is refused, but not the repetition of what
-/// came in time.
-async fn claimed(
+/// Whether the command came before. What comes too late is refused, but not the repetition of
+/// what came in time.
+async fn in_time(
     state: &ApiState,
     key: &Key,
     deployment: &Deployment,
     fingerprint: &Fingerprint,
     too_late: impl Fn(Stage) -> bool,
-) -> Result<(bool, Claim), Problem> {
+) -> Result<bool, Problem> {
     let user = deployment.user_id;
     let seen = idempotency::look(&state.pool, user, key, fingerprint).await?;
     if seen.is_none() && too_late(deployment.state) {
@@ -114,23 +135,26 @@ async fn claimed(
         let ended = Problem::new(Kind::DeploymentEnded, detail);
         return Err(ended.with("state", deployment.state.as_str()));
     }
-    let (id, now) = (deployment.id.uuid(), state.now());
-    let claim = idempotency::claim(state, user, key, fingerprint, id, now).await?;
-    Ok((seen.is_some() || claim.hit, claim))
+    Ok(seen.is_some())
 }
 
-/// Appends the command, and waits for what comes of it.
-async fn taken(
+/// Binds and appends the command, and waits for what comes of it.
+async fn taken<E: Into<DeploymentEvent>>(
     state: &ApiState,
-    key: &Key,
+    (key, fingerprint): (&Key, &Fingerprint),
     wait::Prefer(patience): wait::Prefer,
     headers: &HeaderMap,
-    (deployment, hit): (Deployment, bool),
-    event: impl Into<DeploymentEvent>,
+    (deployment, seen): (Deployment, bool),
+    event: impl FnOnce(Timestamp) -> E,
 ) -> Result<Response, Problem> {
-    let about = (deployment.user_id, deployment.id, deployment.purchase_id);
-    let position = command(state, key, about, event, headers).await?;
-    let id = deployment.id;
+    let (id, user) = (deployment.id, deployment.user_id);
+    let about = (user, id, deployment.purchase_id);
+    let (claim, position) =
+        idempotency::append_claimed(state, (user, key), fingerprint, id.uuid(), |at| {
+            command(state, key, about, event(at), headers)
+        })
+        .await?;
+    let hit = seen || claim.hit;
     let mut shown = deployment;
     if !patience.is_zero() {
         // A repetition changes nothing; the first one was taken in long ago.

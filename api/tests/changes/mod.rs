@@ -180,6 +180,40 @@ pub async fn a_deployment_is_changed_and_ended(world: &World) {
         (202, "true")
     );
     assert_eq!(waiting.json()["state"], "cancelled");
+    a_key_that_redis_forgot_stands_for_its_command(world).await;
+}
+
+/// The event is appended while the key is bound. What is appended of another command with the same
+/// key is an echo to every reader, and whoever sent it is told.
+async fn a_key_that_redis_forgot_stands_for_its_command(world: &World) {
+    let workload = |data: &str| json!({"node_id": 15, "data": data});
+    let first = workload("{}");
+    let taken = world.post("/deployments", ANNA, "two", &first).await;
+    assert_eq!(taken.status, 202, "{}", taken.text);
+    let id = taken.json()["id"].as_str().unwrap().to_owned();
+    let answered = || async {
+        let word = world.leased("anna", "two").await;
+        word.filter(|word| word.starts_with("answered:"))
+    };
+    eventually(answered).await;
+    world.forget("anna", "two").await;
+    sqlx::query("DELETE FROM command_answers WHERE key = 'two'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world
+        .post("/deployments", ANNA, "two", &workload("{\"other\":1}"))
+        .await
+        .is_problem(422, "idempotency-key-reused");
+    let again = world.post("/deployments", ANNA, "two", &first).await;
+    assert_eq!(
+        (again.status.as_u16(), again.header("idempotency-hit")),
+        (202, "true")
+    );
+    let shown = world
+        .request("GET", &format!("/deployments/{id}"), ANNA)
+        .header("Consistency-Token", again.header("consistency-token"));
+    assert_eq!(world.send(shown).await.json()["hash"], format!("{id}-1-2"));
 }
 
 pub async fn a_batch_is_requested_and_shown(world: &World) {

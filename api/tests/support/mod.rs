@@ -483,12 +483,22 @@ impl World {
         self.redis().await.get(lease_key(who, key)).await.unwrap()
     }
 
-    /// Lets Redis say so of it, for some milliseconds.
+    /// Lets Redis say so of it.
     #[allow(dead_code, reason = "not every test of this crate looks")]
-    pub async fn lease(&self, who: &str, key: &str, word: &str, ms: u64) {
+    pub async fn lease(&self, who: &str, key: &str, word: &str) {
         let mut redis = self.redis().await;
-        let said = redis.pset_ex::<_, _, ()>(lease_key(who, key), word, ms);
+        let said = redis.set_ex::<_, _, ()>(lease_key(who, key), word, 60);
         said.await.unwrap();
+    }
+
+    /// What time it is at Redis, in milliseconds since 1970.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn redis_ms(&self) -> u64 {
+        let mut redis = self.redis().await;
+        let time = redis::cmd("TIME");
+        let told = time.query_async::<(u64, u64)>(&mut redis);
+        let (seconds, micros) = told.await.unwrap();
+        seconds * 1000 + micros / 1000
     }
 
     /// Lets Redis forget it.
