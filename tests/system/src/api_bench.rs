@@ -1,7 +1,7 @@
 //! What the API costs beside what it stands on: commands beside Kafka's own confirmations at the
 //! same rate, queries by id beside a bare handler with the same select. Both sides take turns.
 
-use crate::bench::cpu_of;
+use crate::bench::{cpu_by_program, cpu_of};
 use anyhow::{Context, Result, bail, ensure};
 use axum::extract::{Path, State};
 use axum::routing::get;
@@ -17,8 +17,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use reqwest::{Client, StatusCode};
 use sandbox_stack::may_mount;
 use serde_json::{Value, json};
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool};
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,15 +166,21 @@ async fn commands(sandbox: &Sandbox, api: &Api, plan: Plan) -> Result<(String, D
     // A JVM that has just begun answers slowly, whatever asks it.
     let warm = (plan.rate * WARM_SECONDS) as usize;
     paced(plan.rate, warm, 1, |n| api.clone().deploy(n)).await?;
+    settle(setting(&sandbox.environment, "GRIDWAY_DATABASE_URL")).await?;
     let mut number = warm + 1;
     let (mut acked, mut answered) = (Vec::new(), Vec::new());
     let pid = sandbox.fleet.pid("api").context("the API runs")?;
     let mut cpu = 0;
+    let mut spent: BTreeMap<String, u64> = BTreeMap::new();
     for _ in 0..TURNS {
         acked.extend(paced(plan.rate, each, number, |n| confirmed(producer.clone(), n)).await?);
-        let before = cpu_of(pid).unwrap_or_default();
+        let (before, all_before) = (cpu_of(pid).unwrap_or_default(), cpu_by_program());
         answered.extend(paced(plan.rate, each, number, |n| api.clone().deploy(n)).await?);
         cpu += cpu_of(pid).unwrap_or_default() - before;
+        for (program, total) in cpu_by_program() {
+            let before = all_before.get(&program).copied().unwrap_or(0);
+            *spent.entry(program).or_default() += total.saturating_sub(before);
+        }
         number += each;
     }
     println!(
@@ -198,7 +205,22 @@ async fn commands(sandbox: &Sandbox, api: &Api, plan: Plan) -> Result<(String, D
         ms(slower),
         cpu as f64 / answered.len() as f64
     );
+    let count = answered.len() as f64;
+    let spent = spent.into_iter().filter(|(_, ms)| *ms > 0);
+    let spent = spent.map(|(program, ms)| format!("{program} {:.2} ms", ms as f64 / count));
+    let spent: Vec<String> = spent.collect();
+    println!(
+        "  CPU time of all programs for a command, the bench's own included: {}",
+        spent.join(", ")
+    );
     Ok((first, slower))
+}
+
+/// A Postgres that has run for a while writes its log over old segments, which it need not make.
+async fn settle(database: &str) -> Result<()> {
+    let mut connection = PgConnection::connect(database).await?;
+    sqlx::query("CHECKPOINT").execute(&mut connection).await?;
+    Ok(connection.close().await?)
 }
 
 fn ms(duration: Duration) -> f64 {

@@ -81,7 +81,7 @@ async fn measure(world: &World, single: usize, burst: usize) -> Result<()> {
 }
 
 /// CPU time of this process and of everything it started, by program, in milliseconds.
-fn cpu_by_program() -> BTreeMap<String, u64> {
+pub fn cpu_by_program() -> BTreeMap<String, u64> {
     let mut parents = HashMap::new();
     let mut spent = HashMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
