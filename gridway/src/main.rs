@@ -6,6 +6,10 @@ use gridway::{config, dead_letters, demo, deposits, lanes, people, processors, s
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+/// A request makes and frees some hundred small pieces, on whichever thread it is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "gridway", version, about = "Turns money into grid capacity.")]
 struct Cli {
