@@ -279,6 +279,13 @@ MUTANTS = [
         "        Ok(state)\n",
     ),
     (
+        "activated without a look at that block",
+        "an account is paid by a nonce of the block at which it was seen without",
+        "counterparties/tfchain/src/activations.rs",
+        "    if activated(state, plan) {\n        return Ok(None);\n    }\n",
+        "    if activated(state, plan) && plan.deadline < 0 {\n        return Ok(None);\n    }\n",
+    ),
+    (
         "taken back and still claimed",
         "a claimable balance that is there no more is given up",
         "processors/deposits/src/decide/claim.rs",
@@ -299,6 +306,7 @@ MUTANTS = [
 # client's tests against the stand-in that speaks Substrate's protocol.
 BY_TESTS = {
     "nonce read at the best block": ["-p", "sandbox-tfchain", "--test", "client", "--test", "troubles"],
+    "activated without a look at that block": ["-p", "sandbox-tfchain", "--test", "client"],
     # Once in a thousand worlds: two readings in a row that are behind, of a number that was taken.
     "not landed without the closed ledger": ["-p", "counterparties-stellar", "--lib"],
     # Seldom in a world: a cancellation that has to be tried again, and an update meanwhile.

@@ -66,7 +66,7 @@ impl Activations {
         let line = self.0.lock();
         line.iter()
             .filter(|asked| asked.payer == *payer && asked.taken.get().is_none())
-            .filter(|asked| accounts.insert(asked.account.clone()))
+            .filter(|asked| accounts.insert(asked.account))
             .take(TOGETHER)
             .cloned()
             .collect()
@@ -125,7 +125,7 @@ async fn states(
 ) -> Result<(AccountState, Vec<AccountState>), ReadError> {
     let paying = chain.account(&payer.account_id()).await?;
     let reads = together.iter().map(|asked| {
-        let (view, account) = (Arc::clone(&paying.view), asked.account.clone());
+        let (view, account) = (Arc::clone(&paying.view), asked.account);
         async move { chain.account_at(view, &account).await }
     });
     let states = stream::iter(reads.collect::<Vec<_>>())
@@ -153,13 +153,13 @@ async fn pay(
             }
             Ok(None) => asked.tell(Ok(())),
             Err(reason) => asked.tell(Err(Attempt::NotSent(match reason {
-                Short::OfTime => TOO_NEAR.to_owned(),
-                Short::OfMoney => format!(
+                Unpaid::TooLate => TOO_NEAR.to_owned(),
+                Unpaid::NoMoney => format!(
                     "the activator {} holds {} TFT alone",
                     payer.ss58(),
                     paying.free
                 ),
-                Short::OfSense(error) => error.to_string(),
+                Unpaid::Unread(error) => error.to_string(),
             }))),
         }
     }
@@ -185,10 +185,10 @@ async fn pay(
 }
 
 /// Why one cannot go along.
-enum Short {
-    OfTime,
-    OfMoney,
-    OfSense(ReadError),
+enum Unpaid {
+    TooLate,
+    NoMoney,
+    Unread(ReadError),
 }
 
 /// What the payer has left when this one is paid, too; `None` when it need not be.
@@ -197,21 +197,21 @@ fn admitted(
     state: &AccountState,
     paying: &AccountState,
     left: Amount<Tft>,
-) -> Result<Option<Amount<Tft>>, Short> {
+) -> Result<Option<Amount<Tft>>, Unpaid> {
     if activated(state, plan) {
         return Ok(None);
     }
-    let block_ms = NodeClient::block_ms(&paying.view).map_err(Short::OfSense)?;
+    let block_ms = NodeClient::block_ms(&paying.view).map_err(Unpaid::Unread)?;
     if mortality(&paying.at, plan.deadline, block_ms).is_none() {
-        return Err(Short::OfTime);
+        return Err(Unpaid::TooLate);
     }
     let rest = left.checked_sub(plan.activation);
-    rest.map(Some).map_err(|_| Short::OfMoney)
+    rest.map(Some).map_err(|_| Unpaid::NoMoney)
 }
 
 fn transfer(asked: &Asked) -> TransferKeepAlive {
     TransferKeepAlive {
-        dest: Destination::Id(asked.account.clone()),
+        dest: Destination::Id(asked.account),
         value: u128::from(asked.plan.activation.minor().unsigned_abs()),
     }
 }
