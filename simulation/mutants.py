@@ -282,8 +282,8 @@ MUTANTS = [
         "activated without a look at that block",
         "an account is paid by a nonce of the block at which it was seen without",
         "counterparties/tfchain/src/activations.rs",
-        "    if activated(state, plan) {\n        return Ok(None);\n    }\n",
-        "    if activated(state, plan) && plan.deadline < 0 {\n        return Ok(None);\n    }\n",
+        "    if activated(state, plan) {\n        return Ok(Missing::Nothing);\n    }\n",
+        "    if activated(state, plan) && plan.deadline < 0 {\n        return Ok(Missing::Nothing);\n    }\n",
     ),
     (
         "taken back and still claimed",

@@ -77,36 +77,15 @@ async fn carry_out(
         at: state.datetime(),
     };
     let waits = parts.headers.contains_key("prefer");
-    let mut request = Request::from_parts(parts, Body::from(bytes));
-    match bound.look(state).await? {
-        // Made anew: the command was carried out, this only asks what became of it.
-        Found::Kept(answered) => Ok(idempotency::mark(
-            match answered.response() {
-                Some(response) if !waits => response,
-                _ => next.run(request).await,
-            },
-            true,
-        )),
-        Found::Running => Err(Problem::new(
-            Kind::CommandInProgress,
-            "this command is being carried out; ask again in a moment",
-        )),
-        Found::Ours(lease) => {
-            if lease.is_some() {
-                request.extensions_mut().insert(idempotency::Leased);
-            }
-            // It goes on when the caller does not wait for it.
-            let state = state.clone();
-            let running =
-                tokio::spawn(
-                    async move { bound.run(&state, lease, waits, next.run(request)).await },
-                );
-            running.await.map_err(|error| {
-                tracing::error!(%error, "a command's handler panicked");
-                Problem::new(Kind::Internal, "the command was not carried out to its end")
-            })
-        }
-    }
+    let request = Request::from_parts(parts, Body::from(bytes));
+    // From here on it goes on when the caller does not wait for it.
+    let state = state.clone();
+    let running = tokio::spawn(async move { bound.carry_out(&state, waits, request, next).await });
+    running.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a command's handler panicked");
+        let detail = "the command was not carried out to its end";
+        Err(Problem::new(Kind::Internal, detail))
+    })
 }
 
 /// A command as it is told from others: method, address and content, not its spelling.
@@ -157,6 +136,35 @@ enum Found {
 }
 
 impl Bound {
+    async fn carry_out(
+        &self,
+        state: &ApiState,
+        waits: bool,
+        mut request: Request,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        match self.look(state).await? {
+            // Made anew: the command was carried out, this only asks what became of it.
+            Found::Kept(answered) => Ok(idempotency::mark(
+                match answered.response() {
+                    Some(response) if !waits => response,
+                    _ => next.run(request).await,
+                },
+                true,
+            )),
+            Found::Running => Err(Problem::new(
+                Kind::CommandInProgress,
+                "this command is being carried out; ask again in a moment",
+            )),
+            Found::Ours(lease) => {
+                if lease.is_some() {
+                    request.extensions_mut().insert(idempotency::Leased);
+                }
+                Ok(self.run(state, lease, waits, next.run(request)).await)
+            }
+        }
+    }
+
     async fn look(&self, state: &ApiState) -> Result<Found, Problem> {
         if let Some(sent) = state.sent.get(self.user, &self.key) {
             self.same(&hex::encode(sent.fingerprint))?;
@@ -311,9 +319,10 @@ async fn leave(state: &ApiState, lease: Option<Lease>) {
 async fn give_back(state: &ApiState, lease: Option<Lease>) {
     let Some(lease) = lease else { return };
     if let Err(down) = state.leases.give_back(&lease).await {
-        tracing::warn!(%down, "a failed command stays locked until its lease ends");
+        tracing::warn!(%down, "the key of a command that was refused stays with it");
     }
 }
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

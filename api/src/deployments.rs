@@ -269,11 +269,13 @@ async fn command(
     event: impl Into<DeploymentEvent>,
     headers: &HeaderMap,
 ) -> Result<Position, Problem> {
-    let correlation = match purchase {
-        Some(purchase) => purchase.to_string(),
-        None => deployment.to_string(),
-    };
-    command_of(state, key, user, correlation, event, headers).await
+    let about = correlation(deployment, purchase).to_string();
+    command_of(state, key, user, about, event, headers).await
+}
+
+/// What the events of a deployment belong to.
+fn correlation(deployment: DeploymentId, purchase: Option<PurchaseId>) -> Uuid {
+    purchase.map_or(deployment.uuid(), |purchase| purchase.uuid())
 }
 
 /// Appends a command of a user.

@@ -251,10 +251,9 @@ pub(crate) async fn claim(
 /// Binds the key to a command that is nothing but an event whose id derives from user and key, and
 /// appends that event, given the command's time, at once with it: neither waits for the other.
 ///
-/// So it may be appended although the key then proves to stand for another command, or is not bound
-/// when this process dies. Both change nothing: the first event with an id is the fact, for every
-/// reader; and the lease, without which this appends after the binding, keeps other content away
-/// from the key until it is bound. What decides by money or prices binds first: [`claim`].
+/// So it may be appended, and the key not bound when this process dies. The lease, without which
+/// this appends after the binding, keeps other content away from the key until it is bound. What
+/// decides by money or prices binds first: [`claim`].
 ///
 /// # Errors
 /// As [`claim`], and those of the append.
@@ -268,6 +267,10 @@ pub(crate) async fn append_claimed<T, A>(
 where
     A: Future<Output = Result<T, Problem>>,
 {
+    // The event of a key that stands for another command would be a fact where its topic has none.
+    if let Some(at) = look(&state.pool, user, key, command).await? {
+        return Ok((Claim { at, hit: true }, append(at).await?));
+    }
     let now = state.now();
     let bound = claim(state, user, key, command, aggregate, now);
     if key.leased {

@@ -84,6 +84,19 @@ pub async fn about(pool: &PgPool, aggregate: Uuid) -> Result<Vec<Moment>, sqlx::
     .await
 }
 
+/// Whether this event of what belongs to an aggregate is folded.
+///
+/// # Errors
+/// When Postgres does not answer.
+pub async fn holds(pool: &PgPool, aggregate: Uuid, event: EventId) -> Result<bool, sqlx::Error> {
+    sqlx::query("SELECT 1 FROM timeline WHERE correlation = $1 AND event_id = $2 LIMIT 1")
+        .bind(aggregate)
+        .bind(event.uuid())
+        .fetch_optional(pool)
+        .await
+        .map(|row| row.is_some())
+}
+
 /// How far somebody has read: the offset of the last event of each partition, -1 before the first.
 pub type Places = BTreeMap<(String, i32), i64>;
 

@@ -14,24 +14,29 @@ use std::time::Duration;
 /// be carried out with their keys: what the process did last, nobody knows.
 const HELD_FOR: Duration = Duration::from_secs(5);
 
-/// For so long a key is remembered whose command was begun and not answered.
-const REMEMBERED: Duration = Duration::from_hours(24);
+/// For so long a key is remembered whose command was begun and not answered: its event may be in
+/// the log, while nothing in Postgres binds the key.
+const REMEMBERED: Duration = Duration::from_hours(24 * 60);
 
 /// Takes the key when nothing stands there, what the caller has seen there, or a lease of the same
-/// command that has run out; else gives what does.
+/// command that has run out; else gives what does. Gives `again` for that lease.
 /// Arguments: fingerprint, by whom, for how long, how long it is remembered, what was seen.
 const TAKE: &str = r"
 local held = redis.call('GET', KEYS[1])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local again = false
 if held and held ~= ARGV[5] then
     local print, till = string.match(held, '^running:(%x*):(%d+):')
     if print ~= ARGV[1] or tonumber(till) > now then return held end
+    again = 'again'
 end
 local word = string.format('running:%s:%d:%s', ARGV[1], now + ARGV[3], ARGV[2])
 redis.call('SET', KEYS[1], word, 'PX', ARGV[4])
-return false
+return again
 ";
+
+const AGAIN: &str = "again";
 
 /// Holds the key for so long from now, if it is still the caller's.
 const HOLD: &str = r"
@@ -57,6 +62,8 @@ return redis.call('DEL', KEYS[1])
 pub(super) struct Lease {
     key: String,
     by: String,
+    /// Somebody carried out the same command before, and nobody knows how far.
+    again: bool,
 }
 
 /// What stands where a lease was wanted.
@@ -116,6 +123,7 @@ impl Leases {
         let lease = Lease {
             key: format!("gridway:command:{user}:{key}"),
             by: format!("{}:{number}", self.process),
+            again: false,
         };
         let held: Option<String> = self
             .take
@@ -127,8 +135,9 @@ impl Leases {
             .arg(seen.map(|seen| seen.word).unwrap_or_default())
             .invoke_async(&mut self.redis.clone())
             .await?;
-        let Some(word) = held else {
-            return Ok(Taken::Ours(lease));
+        let again = held.as_deref() == Some(AGAIN);
+        let Some(word) = held.filter(|_| !again) else {
+            return Ok(Taken::Ours(Lease { again, ..lease }));
         };
         let mut parts = word.split(':').skip(1);
         let fingerprint = parts.next().unwrap_or_default().to_owned();
@@ -156,8 +165,11 @@ impl Leases {
         Ok(call.invoke_async::<()>(&mut redis).await?)
     }
 
-    /// Lets any command be carried out with the key.
+    /// Lets any command be carried out with the key, if none was begun before this one.
     pub(super) async fn give_back(&self, lease: &Lease) -> Result<(), Down> {
+        if lease.again {
+            return self.leave(lease).await;
+        }
         let mut redis = self.redis.clone();
         let mut call = self.give_back.key(&lease.key);
         Ok(call.arg(&lease.by).invoke_async::<()>(&mut redis).await?)

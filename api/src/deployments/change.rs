@@ -1,6 +1,6 @@
 //! Another workload for a deployment, and its end.
 
-use super::{View, command, fits, own, view};
+use super::{View, command, correlation, fits, own, view};
 use crate::auth::Caller;
 use crate::body::Command;
 use crate::idempotency::{self, Fingerprint, Key};
@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use events::deployments::{DeploymentCancelRequested, DeploymentEvent, DeploymentUpdateRequested};
 use events::time::Timestamp;
 use projections::deployments::{Deployment, Kind as What, State as Stage};
+use projections::timeline;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -126,8 +127,14 @@ async fn in_time(
     too_late: impl Fn(Stage) -> bool,
 ) -> Result<bool, Problem> {
     let user = deployment.user_id;
-    let seen = idempotency::look(&state.pool, user, key, fingerprint).await?;
-    if seen.is_none() && too_late(deployment.state) {
+    let bound = idempotency::look(&state.pool, user, key, fingerprint).await?;
+    let mut seen = bound.is_some();
+    if !seen && too_late(deployment.state) {
+        // What was appended while its key could not be bound came in time, too.
+        let about = correlation(deployment.id, deployment.purchase_id);
+        seen = timeline::holds(&state.pool, about, key.event_id(user)).await?;
+    }
+    if !seen && too_late(deployment.state) {
         let detail = format!(
             "the deployment is {}: nothing more can be asked of it; POST /deployments makes another",
             deployment.state.as_str()
@@ -135,7 +142,7 @@ async fn in_time(
         let ended = Problem::new(Kind::DeploymentEnded, detail);
         return Err(ended.with("state", deployment.state.as_str()));
     }
-    Ok(seen.is_some())
+    Ok(seen)
 }
 
 /// Binds and appends the command, and waits for what comes of it.

@@ -183,8 +183,7 @@ pub async fn a_deployment_is_changed_and_ended(world: &World) {
     a_key_that_redis_forgot_stands_for_its_command(world).await;
 }
 
-/// The event is appended while the key is bound. What is appended of another command with the same
-/// key is an echo to every reader, and whoever sent it is told.
+/// The event is appended while the key is bound, but not of a key that is bound to something else.
 async fn a_key_that_redis_forgot_stands_for_its_command(world: &World) {
     let workload = |data: &str| json!({"node_id": 15, "data": data});
     let first = workload("{}");
@@ -214,6 +213,34 @@ async fn a_key_that_redis_forgot_stands_for_its_command(world: &World) {
         .request("GET", &format!("/deployments/{id}"), ANNA)
         .header("Consistency-Token", again.header("consistency-token"));
     assert_eq!(world.send(shown).await.json()["hash"], format!("{id}-1-2"));
+
+    // Nor if what it was bound to has left nothing in the topic, and nobody remembers the answer.
+    let quote = world
+        .post("/quotes", ANNA, "elsewhere", &json!({"tft": "5"}))
+        .await;
+    assert_eq!(quote.status, 201, "{}", quote.text);
+    eventually(|| async {
+        let word = world.leased("anna", "elsewhere").await;
+        word.filter(|word| word.starts_with("answered:"))
+    })
+    .await;
+    world.forget("anna", "elsewhere").await;
+    sqlx::query("DELETE FROM command_answers WHERE key = 'elsewhere'")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    world
+        .post("/deployments", ANNA, "elsewhere", &first)
+        .await
+        .is_problem(422, "idempotency-key-reused");
+    let after = world.post("/deployments", ANNA, "after", &first).await;
+    let listed = world
+        .request("GET", "/deployments", ANNA)
+        .header("Consistency-Token", after.header("consistency-token"));
+    let listed = world.send(listed).await.json();
+    let on_15 = listed["deployments"].as_array().unwrap().iter();
+    let on_15 = on_15.filter(|deployment| deployment["node_id"] == 15);
+    assert_eq!(on_15.count(), 2, "{listed}");
 }
 
 pub async fn a_batch_is_requested_and_shown(world: &World) {

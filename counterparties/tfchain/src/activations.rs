@@ -12,9 +12,8 @@ use crate::node::{NodeClient, malformed};
 use crate::port::{ReadError, TwinPlan, TwinProof};
 use crate::shapes::{Destination, EncodedCall, ForceBatch, TransferKeepAlive};
 use crate::twins::send;
-use events::money::{Amount, Tft};
 use events::outcome::Attempt;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -22,6 +21,8 @@ use subxt::utils::AccountId32;
 
 /// Accounts that one transaction activates at most; far below what a block or a batch has room for.
 const TOGETHER: usize = 100;
+/// A transaction that may be valid for so many blocks has time enough to become final.
+const LONG: u32 = 16;
 /// Accounts that are read at once.
 const AT_ONCE: usize = 16;
 
@@ -105,8 +106,11 @@ pub(crate) async fn activate(
             return taken.clone();
         }
         let together = chain.activations().next(&payer.account_id());
-        match states(chain, payer, &together).await {
-            Ok((paying, states)) => pay(chain, payer, &paying, &together, &states).await,
+        match chain.account(&payer.account_id()).await {
+            Ok(paying) => {
+                let lacking = lacking(chain, &paying, &together).await;
+                pay(chain, payer, &paying, lacking).await;
+            }
             Err(error) => {
                 for asked in &together {
                     asked.tell(Err(Attempt::NotSent(error.to_string())));
@@ -116,59 +120,79 @@ pub(crate) async fn activate(
     }
 }
 
-/// The payer's state and everybody's, at one finalized block. The nonce of that block is the
-/// compare-and-swap: whoever activates one of them after it has made this nonce stale.
-async fn states(
+/// One that lacks activation, and for how many blocks a transaction for it may be valid.
+struct Lacks<'a> {
+    asked: &'a Asked,
+    period: u32,
+}
+
+/// Those that lack it at the very block of the payer's state: its nonce is the compare-and-swap, for
+/// whoever activates one of them after that block has made this nonce stale. All others are told.
+async fn lacking<'a>(
     chain: &TfchainClient,
-    payer: &ChainKey,
-    together: &[Arc<Asked>],
-) -> Result<(AccountState, Vec<AccountState>), ReadError> {
-    let paying = chain.account(&payer.account_id()).await?;
+    paying: &AccountState,
+    together: &'a [Arc<Asked>],
+) -> Vec<Lacks<'a>> {
     let reads = together.iter().map(|asked| {
         let (view, account) = (Arc::clone(&paying.view), asked.account);
         async move { chain.account_at(view, &account).await }
     });
-    let states = stream::iter(reads.collect::<Vec<_>>())
+    let states: Vec<Result<AccountState, ReadError>> = stream::iter(reads.collect::<Vec<_>>())
         .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok((paying, states))
+        .collect()
+        .await;
+    let mut lacking = Vec::new();
+    for (asked, state) in together.iter().zip(states) {
+        match state.and_then(|state| missing(&asked.plan, &state)) {
+            Ok(Missing::Nothing) => asked.tell(Ok(())),
+            Ok(Missing::Payment(Some(period))) => lacking.push(Lacks { asked, period }),
+            Ok(Missing::Payment(None)) => asked.tell(Err(Attempt::NotSent(TOO_NEAR.to_owned()))),
+            Err(error) => asked.tell(Err(Attempt::NotSent(error.to_string()))),
+        }
+    }
+    lacking
 }
 
-/// Pays those that lack it, by one transaction, and tells each of them how it ended.
+enum Missing {
+    Nothing,
+    /// For so many blocks a transaction may be valid; `None`: the deadline is too near for any.
+    Payment(Option<u32>),
+}
+
+fn missing(plan: &TwinPlan, state: &AccountState) -> Result<Missing, ReadError> {
+    if activated(state, plan) {
+        return Ok(Missing::Nothing);
+    }
+    let block_ms = NodeClient::block_ms(&state.view)?;
+    let period = mortality(&state.at, plan.deadline, block_ms);
+    Ok(Missing::Payment(period))
+}
+
+/// Pays them by one transaction, and tells each how it ended. Those whose deadline would make it too
+/// short-lived for the others are left for the next one, untold.
 async fn pay(
     chain: &TfchainClient,
     payer: &ChainKey,
     paying: &AccountState,
-    together: &[Arc<Asked>],
-    states: &[AccountState],
+    lacking: Vec<Lacks<'_>>,
 ) {
+    let longest = lacking.iter().map(|lacks| lacks.period).max();
+    let long = longest.unwrap_or(0).min(LONG);
     let mut left = paying.free;
     let mut paid: Vec<&Asked> = Vec::new();
-    for (asked, state) in together.iter().zip(states) {
-        match admitted(&asked.plan, state, paying, left) {
-            Ok(Some(rest)) => {
-                left = rest;
-                paid.push(asked);
-            }
-            Ok(None) => asked.tell(Ok(())),
-            Err(reason) => asked.tell(Err(Attempt::NotSent(match reason {
-                Unpaid::TooLate => TOO_NEAR.to_owned(),
-                Unpaid::NoMoney => format!(
-                    "the activator {} holds {} TFT alone",
-                    payer.ss58(),
-                    paying.free
-                ),
-                Unpaid::Unread(error) => error.to_string(),
-            }))),
+    for Lacks { asked, .. } in lacking.iter().filter(|lacks| lacks.period >= long) {
+        if let Ok(rest) = left.checked_sub(asked.plan.activation) {
+            left = rest;
+            paid.push(asked);
+        } else {
+            let (payer, free) = (payer.ss58(), paying.free);
+            let reason = format!("the activator {payer} holds {free} TFT alone");
+            asked.tell(Err(Attempt::NotSent(reason)));
         }
     }
     // The transaction may land no later than the nearest of the deadlines allows.
-    let Some(nearest) = paid
-        .iter()
-        .map(|asked| &asked.plan)
-        .min_by_key(|p| p.deadline)
-    else {
+    let plans = paid.iter().map(|asked| &asked.plan);
+    let Some(nearest) = plans.min_by_key(|plan| plan.deadline) else {
         return;
     };
     let transfers: Vec<_> = paid.iter().map(|asked| transfer(asked)).collect();
@@ -182,31 +206,6 @@ async fn pay(
     for asked in paid {
         asked.tell(taken.clone());
     }
-}
-
-/// Why one cannot go along.
-enum Unpaid {
-    TooLate,
-    NoMoney,
-    Unread(ReadError),
-}
-
-/// What the payer has left when this one is paid, too; `None` when it need not be.
-fn admitted(
-    plan: &TwinPlan,
-    state: &AccountState,
-    paying: &AccountState,
-    left: Amount<Tft>,
-) -> Result<Option<Amount<Tft>>, Unpaid> {
-    if activated(state, plan) {
-        return Ok(None);
-    }
-    let block_ms = NodeClient::block_ms(&paying.view).map_err(Unpaid::Unread)?;
-    if mortality(&paying.at, plan.deadline, block_ms).is_none() {
-        return Err(Unpaid::TooLate);
-    }
-    let rest = left.checked_sub(plan.activation);
-    rest.map(Some).map_err(|_| Unpaid::NoMoney)
 }
 
 fn transfer(asked: &Asked) -> TransferKeepAlive {

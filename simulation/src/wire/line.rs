@@ -11,6 +11,7 @@ use sandbox_tfchain::extrinsic::Signed;
 use sandbox_tfchain::rpc::connection::{Out, quietly, talk};
 use sandbox_tfchain::runtime::pallet_smart_contract::Call as Contracts;
 use sandbox_tfchain::runtime::pallet_tfgrid::Call as Grid;
+use sandbox_tfchain::runtime::pallet_utility;
 use sandbox_tfchain::runtime::tfchain_runtime::RuntimeCall;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -215,11 +216,7 @@ impl Way {
         let signed = signed.zip(version);
         let signed = signed.and_then(|(bytes, version)| Signed::decode(&bytes, version).ok());
         Some(signed.map_or((UNREADABLE, None), |signed| {
-            let needs_proof = matches!(
-                signed.call,
-                RuntimeCall::SmartContractModule(_) | RuntimeCall::Utility(_)
-            );
-            let account = needs_proof.then(|| signed.account.to_string());
+            let account = about_contracts(&signed.call).then(|| signed.account.to_string());
             (effect(&signed.call), account)
         }))
     }
@@ -238,6 +235,26 @@ fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     rest.split('"').next()
 }
 
+/// The calls in a batch.
+fn inner(call: &pallet_utility::Call) -> &[RuntimeCall] {
+    let (pallet_utility::Call::batch { calls }
+    | pallet_utility::Call::batch_all { calls }
+    | pallet_utility::Call::force_batch { calls }) = call;
+    calls
+}
+
+/// Whether it needs a proof that the partition of its request is the process's own.
+fn about_contracts(call: &RuntimeCall) -> bool {
+    match call {
+        RuntimeCall::SmartContractModule(_) => true,
+        RuntimeCall::Utility(batch) => inner(batch).iter().any(about_contracts),
+        RuntimeCall::Balances(_)
+        | RuntimeCall::TfgridModule(_)
+        | RuntimeCall::System(_)
+        | RuntimeCall::Timestamp(_) => false,
+    }
+}
+
 /// The effect that a call is.
 fn effect(call: &RuntimeCall) -> &'static str {
     match call {
@@ -248,7 +265,8 @@ fn effect(call: &RuntimeCall) -> &'static str {
             Contracts::create_name_contract { .. } => "create name",
             Contracts::create_rent_contract { .. } => "create rent",
         },
-        RuntimeCall::Utility(_) => "create batch",
+        RuntimeCall::Utility(_) if about_contracts(call) => "create batch",
+        RuntimeCall::Utility(_) => "activate",
         RuntimeCall::Balances(_) => "activate",
         RuntimeCall::TfgridModule(call) => match call {
             Grid::user_accept_tc { .. } => "accept terms",
