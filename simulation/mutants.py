@@ -347,7 +347,7 @@ def judge(tree, name=None):
     tests = BY_TESTS.get(name)
     if tests:
         run = cargo(tree, "test", "--quiet", "--locked", *tests)
-        failed = re.findall(r"^    (\w+)$", run.stdout, re.M)
+        failed = re.findall(r"^    ([\w:]+)$", run.stdout, re.M)
         return ("tests", len(failed), "failed: " + ", ".join(failed)) if run.returncode else None
     if name in BY_OUTAGES:
         run = subprocess.run([CACHE / "target/debug/simulation", "--outages"], capture_output=True, text=True)

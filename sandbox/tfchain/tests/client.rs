@@ -124,6 +124,38 @@ async fn whoever_goes_away_holds_up_nobody_who_waits_for_the_activator() {
 }
 
 #[tokio::test]
+async fn who_was_activated_while_they_waited_is_not_paid_again() {
+    let w = world(TRAILING).await;
+    let client = w.client();
+    let walk = |name: &str| {
+        let (client, plan, key) = (client.clone(), w.twin_plan(name), w.key(name));
+        let activator = w.activator.clone();
+        tokio::spawn(async move { drive_twin(&client, &plan, &key, &activator).await })
+    };
+    w.chain.hold(true);
+    let bob = walk("bob");
+    while w.chain.pending().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // Ada is seen without, and waits for the activator, if these turns are enough.
+    let ada = walk("ada");
+    for _ in 0..50_000 {
+        tokio::task::yield_now().await;
+    }
+    // Another process activates her.
+    let activator = w.activator.key();
+    let nonce = w.chain.account(activator.account_id()).nonce + 1;
+    let transfer = w.signed(activator, &pay(&w.key("ada"), 5_000_000), nonce);
+    w.chain.submit(&transfer).unwrap();
+    w.chain.hold(false);
+    bob.await.unwrap();
+    ada.await.unwrap();
+    let counts = w.chain.counts();
+    assert_eq!(counts.activations.len(), 2);
+    assert!(counts.activations.values().all(|n| *n == 1), "{counts:?}");
+}
+
+#[tokio::test]
 async fn an_activator_with_little_activates_those_that_it_can() {
     let w = world(TRAILING).await;
     let client = w.client();
