@@ -70,12 +70,7 @@ async fn walks_of_one_process_share_the_activators_transactions() {
     // One person asks twice.
     for user in (0..USERS).chain([0]) {
         let name = format!("user {user}");
-        let (client, plan, key, activator) = (
-            client.clone(),
-            w.twin_plan(&name),
-            w.key(&name),
-            w.activator.clone(),
-        );
+        let (client, plan, key, activator) = w.walk(&client, &name);
         // Without a single stale nonce: one at a time for each account.
         tasks.spawn(async move { client.make_twin(&plan, &key, &activator).await });
     }
@@ -98,12 +93,7 @@ async fn whoever_goes_away_holds_up_nobody_who_waits_for_the_activator() {
     let mut walks: Vec<_> = (0..4)
         .map(|user| {
             let name = format!("user {user}");
-            let (client, plan, key, activator) = (
-                client.clone(),
-                w.twin_plan(&name),
-                w.key(&name),
-                w.activator.clone(),
-            );
+            let (client, plan, key, activator) = w.walk(&client, &name);
             tokio::spawn(async move { drive_twin(&client, &plan, &key, &activator).await })
         })
         .collect();
@@ -128,8 +118,7 @@ async fn who_was_activated_while_they_waited_is_not_paid_again() {
     let w = world(TRAILING).await;
     let client = w.client();
     let walk = |name: &str| {
-        let (client, plan, key) = (client.clone(), w.twin_plan(name), w.key(name));
-        let activator = w.activator.clone();
+        let (client, plan, key, activator) = w.walk(&client, name);
         tokio::spawn(async move { drive_twin(&client, &plan, &key, &activator).await })
     };
     w.chain.hold(true);

@@ -120,6 +120,16 @@ impl World {
         }
     }
 
+    /// What a task of its own needs to walk to the user's twin.
+    pub fn walk(
+        &self,
+        client: &TfchainClient,
+        user: &str,
+    ) -> (TfchainClient, TwinPlan, ChainKey, ActivatorKey) {
+        let (client, activator) = (client.clone(), self.activator.clone());
+        (client, self.twin_plan(user), self.key(user), activator)
+    }
+
     pub async fn twin(&self, user: &str) -> TwinProof {
         let plan = self.twin_plan(user);
         match self
@@ -285,12 +295,7 @@ pub async fn many_walks(w: &World, walks: usize) {
     for walk in 0..walks {
         let user = ["ada", "bob", "eve"][walk % 3];
         // Every other one with a client of its own: a process that was thought dead.
-        let (client, plan, key, activator) = (
-            w.client(),
-            w.twin_plan(user),
-            w.key(user),
-            w.activator.clone(),
-        );
+        let (client, plan, key, activator) = w.walk(&w.client(), user);
         tasks.spawn(async move { drive_twin(&client, &plan, &key, &activator).await });
     }
     let proofs = tasks.join_all().await;
