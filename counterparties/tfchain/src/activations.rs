@@ -10,7 +10,7 @@ use crate::guard::call_data;
 use crate::keys::{ActivatorKey, ChainKey};
 use crate::node::{NodeClient, malformed};
 use crate::port::{ReadError, TwinPlan, TwinProof};
-use crate::shapes::{Destination, EncodedCall, ForceBatch, TransferKeepAlive};
+use crate::shapes::{Destination, ForceBatch, TransferKeepAlive};
 use crate::twins::send;
 use events::outcome::Attempt;
 use futures::{StreamExt, stream};
@@ -223,7 +223,7 @@ fn encoded(
     let metadata = paying.view.metadata_ref();
     let calls = transfers
         .iter()
-        .map(|call| call_data(metadata, call).map(EncodedCall))
+        .map(|call| call_data(metadata, call))
         .collect::<Result<_, _>>()
         .map_err(malformed)?;
     Ok(ForceBatch { calls })

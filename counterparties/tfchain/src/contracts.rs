@@ -51,12 +51,12 @@ impl ContractPlan {
     /// The call as a member of a batch.
     pub(crate) fn encoded(&self, view: &View) -> Result<EncodedCall, ReadError> {
         let metadata = view.metadata_ref();
-        let bytes = match self.call()? {
+        let encoded = match self.call()? {
             Call::Node(call) => call_data(metadata, &call),
             Call::Name(call) => call_data(metadata, &call),
             Call::Rent(call) => call_data(metadata, &call),
         };
-        bytes.map(EncodedCall).map_err(malformed)
+        encoded.map_err(malformed)
     }
 
     /// What its creation leaves behind.

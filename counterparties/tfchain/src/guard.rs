@@ -7,7 +7,7 @@
 use crate::shapes::{
     Accepted, AccountInfo, BatchAll, CancelContract, Contract, ContractBilled, ContractCreated,
     ContractGracePeriodEnded, ContractGracePeriodStarted, ContractUpdated, CreateNameContract,
-    CreateNodeContract, CreateRentContract, CreateTwin, ForceBatch, MintCompleted,
+    CreateNodeContract, CreateRentContract, CreateTwin, EncodedCall, ForceBatch, MintCompleted,
     NameContractCanceled, Named, Node, NodeContractCanceled, RefundTransactionProcessed,
     RentContractCanceled, TransferKeepAlive, TwinStored, UpdateNodeContract, UserAcceptTc,
 };
@@ -403,7 +403,7 @@ pub fn read_metadata(bytes: &[u8]) -> Result<Metadata, String> {
 pub fn call_data<C: crate::shapes::Named + subxt::ext::scale_encode::EncodeAsFields>(
     metadata: &Metadata,
     call: &C,
-) -> Result<Vec<u8>, String> {
+) -> Result<EncodedCall, String> {
     subxt::ext::frame_decode::extrinsics::encode_call_data(
         C::PALLET,
         C::NAME,
@@ -411,5 +411,6 @@ pub fn call_data<C: crate::shapes::Named + subxt::ext::scale_encode::EncodeAsFie
         metadata,
         metadata.types(),
     )
+    .map(EncodedCall)
     .map_err(|e| e.to_string())
 }

@@ -40,10 +40,10 @@ fn calls_are_encoded_by_name() {
     let metadata = read_metadata(&bytes).unwrap();
     // Pallet 12 and call 2, then 9 in 64 bits.
     let cancel = call_data(&metadata, &CancelContract { contract_id: 9 }).unwrap();
-    assert_eq!(hex::encode(cancel), "0c020900000000000000");
+    assert_eq!(hex::encode(cancel.0), "0c020900000000000000");
     let name = b"ab".to_vec();
     let named = call_data(&metadata, &CreateNameContract { name }).unwrap();
-    assert_eq!(hex::encode(named), "0c04086162");
+    assert_eq!(hex::encode(named.0), "0c04086162");
 }
 
 #[test]

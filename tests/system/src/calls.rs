@@ -19,19 +19,20 @@ pub fn run(metadata: &Path) -> Result<()> {
     let bytes = std::fs::read(metadata).with_context(|| metadata.display().to_string())?;
     let metadata = read_metadata(&bytes).map_err(|e| anyhow!(e))?;
     let mut calls = Vec::new();
-    let mut add = |pallet: &str, name: &str, arguments: Value, bytes: Result<Vec<u8>, String>| {
-        let bytes = bytes.map_err(|e| anyhow!("{pallet}.{name}: {e}"))?;
-        calls.push(json!({
-            "pallet": pallet, "name": name, "arguments": arguments,
-            "bytes": format!("0x{}", hex::encode(&bytes)),
-        }));
-        Ok::<_, anyhow::Error>(())
-    };
+    let mut add =
+        |pallet: &str, name: &str, arguments: Value, encoded: Result<EncodedCall, String>| {
+            let encoded = encoded.map_err(|e| anyhow!("{pallet}.{name}: {e}"))?;
+            calls.push(json!({
+                "pallet": pallet, "name": name, "arguments": arguments,
+                "bytes": format!("0x{}", hex::encode(&encoded.0)),
+            }));
+            Ok::<_, anyhow::Error>(())
+        };
     macro_rules! call {
         ($call:expr, $arguments:tt) => {{
             let call = $call;
-            let bytes = call_data(&metadata, &call);
-            add(pallet(&call), name(&call), json!($arguments), bytes)?;
+            let encoded = call_data(&metadata, &call);
+            add(pallet(&call), name(&call), json!($arguments), encoded)?;
         }};
     }
     let account = AccountId32([7; 32]);
@@ -103,10 +104,9 @@ pub fn run(metadata: &Path) -> Result<()> {
     let names = ["one", "two"].map(|name| CreateNameContract {
         name: name.as_bytes().to_vec(),
     });
-    let encoded = names.each_ref().map(|call| call_data(&metadata, call));
-    let encoded: Result<Vec<EncodedCall>, String> = encoded
-        .into_iter()
-        .map(|bytes| bytes.map(EncodedCall))
+    let encoded: Result<Vec<EncodedCall>, String> = names
+        .iter()
+        .map(|call| call_data(&metadata, call))
         .collect();
     let inner = ["one", "two"].map(|name| {
         json!({"pallet": "SmartContractModule", "name": "create_name_contract", "arguments": [name]})

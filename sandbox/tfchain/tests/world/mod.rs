@@ -13,8 +13,10 @@ use events::time::Timestamp;
 use sandbox_tfchain::chain::Status;
 use sandbox_tfchain::extrinsic::{Bound, Rejected, sign};
 use sandbox_tfchain::runtime::Version;
+use sandbox_tfchain::runtime::pallet_balances::Call as Balances;
 use sandbox_tfchain::runtime::sp_core::crypto::AccountId32;
 use sandbox_tfchain::runtime::sp_runtime::generic::era::Era;
+use sandbox_tfchain::runtime::sp_runtime::multiaddress::MultiAddress;
 use sandbox_tfchain::runtime::tfchain_runtime::RuntimeCall;
 use sandbox_tfchain::{Chain, Pace, Rules};
 use std::pin::Pin;
@@ -52,6 +54,12 @@ pub const ON_SUBMISSION: Pace = Pace {
     idle: Duration::from_secs(1),
     finality_lag: 0,
 };
+
+/// A transfer of so many base units.
+pub fn pay(to: &ChainKey, value: u128) -> RuntimeCall {
+    let dest = MultiAddress::Id(to.account_id().into());
+    RuntimeCall::Balances(Balances::transfer_keep_alive { dest, value })
+}
 
 pub async fn world(pace: Pace) -> World {
     let activator = ActivatorKey::parse(ACTIVATOR).unwrap();
