@@ -118,8 +118,9 @@ async fn create(
     if let Some(purchase) = command.purchase_id {
         belongs(&state, user, purchase).await?;
     }
-    let (claim, position) =
-        idempotency::append_claimed(&state, (user, &key), &fingerprint, id.uuid(), |at| {
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let (claim, position) = looked
+        .append_claimed(&state, id.uuid(), |at| {
             let about = (id, user, twin);
             let event = requested(
                 &state,

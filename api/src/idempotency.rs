@@ -136,11 +136,35 @@ impl Fingerprint {
     }
 }
 
-/// When the key was first used for this command; `None` when it is new.
+/// A key that stands for no other command than this one, as [`look`] has seen.
+pub(crate) struct Looked<'a> {
+    user: UserId,
+    key: &'a Key,
+    command: &'a Fingerprint,
+    /// When the key was first used for it; `None` when it is new.
+    pub first: Option<Timestamp>,
+}
+
+/// Looks what the key stands for.
 ///
 /// # Errors
 /// When it stands for another command, or Postgres does not answer.
-pub(crate) async fn look(
+pub(crate) async fn look<'a>(
+    pool: &PgPool,
+    user: UserId,
+    key: &'a Key,
+    command: &'a Fingerprint,
+) -> Result<Looked<'a>, Problem> {
+    let first = bound_at(pool, user, key, command).await?;
+    Ok(Looked {
+        user,
+        key,
+        command,
+        first,
+    })
+}
+
+async fn bound_at(
     pool: &PgPool,
     user: UserId,
     key: &Key,
@@ -244,41 +268,44 @@ pub(crate) async fn claim(
             hit: false,
         });
     }
-    let at = look(&state.pool, user, key, command).await?.unwrap_or(now);
+    let bound = bound_at(&state.pool, user, key, command).await?;
+    let at = bound.unwrap_or(now);
     Ok(Claim { at, hit: true })
 }
 
-/// Binds the key to a command that is nothing but an event whose id derives from user and key, and
-/// appends that event, given the command's time, at once with it: neither waits for the other.
-///
-/// So it may be appended, and the key not bound when this process dies. The lease, without which
-/// this appends after the binding, keeps other content away from the key until it is bound. What
-/// decides by money or prices binds first: [`claim`].
-///
-/// # Errors
-/// As [`claim`], and those of the append.
-pub(crate) async fn append_claimed<T, A>(
-    state: &ApiState,
-    (user, key): (UserId, &Key),
-    command: &Fingerprint,
-    aggregate: Uuid,
-    append: impl FnOnce(Timestamp) -> A,
-) -> Result<(Claim, T), Problem>
-where
-    A: Future<Output = Result<T, Problem>>,
-{
-    // The event of a key that stands for another command would be a fact where its topic has none.
-    if let Some(at) = look(&state.pool, user, key, command).await? {
-        return Ok((Claim { at, hit: true }, append(at).await?));
+impl Looked<'_> {
+    /// Binds the key to a command that is nothing but an event whose id derives from user and key,
+    /// and appends that event, given the command's time, at once with it: neither waits for the
+    /// other. The look comes first, because the event of a key that stands for another command
+    /// would be a fact where its topic has none.
+    ///
+    /// So it may be appended, and the key not bound when this process dies. The lease, without
+    /// which this appends after the binding, keeps other content away from the key until it is
+    /// bound. What decides by money or prices binds first: [`claim`].
+    ///
+    /// # Errors
+    /// As [`claim`], and those of the append.
+    pub(crate) async fn append_claimed<T, A>(
+        self,
+        state: &ApiState,
+        aggregate: Uuid,
+        append: impl FnOnce(Timestamp) -> A,
+    ) -> Result<(Claim, T), Problem>
+    where
+        A: Future<Output = Result<T, Problem>>,
+    {
+        if let Some(at) = self.first {
+            return Ok((Claim { at, hit: true }, append(at).await?));
+        }
+        let now = state.now();
+        let bound = claim(state, self.user, self.key, self.command, aggregate, now);
+        if self.key.leased {
+            let (claim, appended) = tokio::join!(bound, append(now));
+            return Ok((claim?, appended?));
+        }
+        let claim = bound.await?;
+        Ok((claim, append(claim.at).await?))
     }
-    let now = state.now();
-    let bound = claim(state, user, key, command, aggregate, now);
-    if key.leased {
-        let (claim, appended) = tokio::join!(bound, append(now));
-        return Ok((claim?, appended?));
-    }
-    let claim = bound.await?;
-    Ok((claim, append(claim.at).await?))
 }
 
 /// Whether a command of this user on `route` made the aggregate, known before the log is folded.

@@ -298,8 +298,9 @@ async fn set_preferences(
         choices: choices.clone(),
         set_at: at,
     };
-    let (claim, position) =
-        idempotency::append_claimed(&state, (user, &key), &fingerprint, user.uuid(), |at| {
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let (claim, position) = looked
+        .append_claimed(&state, user.uuid(), |at| {
             append(&state, user, &key, &headers, event(at))
         })
         .await?;

@@ -166,7 +166,8 @@ async fn accept(
     command: Accepted<'_>,
 ) -> Result<Response, Problem> {
     let id = PurchaseId::derive(&[&user.to_string(), key.as_str()]);
-    let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let seen = looked.first;
     let known = match seen {
         Some(_) => projections::purchases::get(&state.pool, id).await?,
         None => None,

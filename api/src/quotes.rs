@@ -336,9 +336,8 @@ async fn create(
     let (wish, currency) = checked(&state, &command)?;
     let fingerprint = Fingerprint::of("quotes", &command)?;
     let id = QuoteId::derive(&[&user.to_string(), key.as_str()]);
-    if idempotency::look(&state.pool, user, &key, &fingerprint)
-        .await?
-        .is_some()
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    if looked.first.is_some()
         && let Some(quote) = get(&state.pool, user, id).await?
     {
         return Ok(answer(&quote, true));

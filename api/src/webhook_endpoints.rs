@@ -263,8 +263,8 @@ async fn add(
     let fingerprint = Fingerprint::of("webhook-endpoints", &wish)?;
     let id = EndpointId::derive(&[&user.to_string(), key.as_str()]);
     let pool = &state.pool;
-    let seen = idempotency::look(pool, user, &key, &fingerprint).await?;
-    if seen.is_none() {
+    let looked = idempotency::look(pool, user, &key, &fingerprint).await?;
+    if looked.first.is_none() {
         let count =
             "SELECT count(*) FROM webhook_endpoints WHERE user_id = $1 AND removed_at IS NULL";
         let there: i64 = sqlx::query_scalar(count)
@@ -318,8 +318,8 @@ async fn remove(
 ) -> Result<Response, Problem> {
     let endpoint = own(&state, user, &id).await?;
     let fingerprint = Fingerprint::of("webhook-endpoints/remove", &endpoint.id)?;
-    let seen = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
-    if endpoint.removed && seen.is_none() {
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    if endpoint.removed && looked.first.is_none() {
         let detail = "you have no webhook endpoint with this id";
         return Err(Problem::new(Kind::NotFound, detail));
     }

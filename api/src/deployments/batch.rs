@@ -114,7 +114,7 @@ pub(super) async fn create_batch(
     let orders = batch.deployments.into_iter().map(|m| m.0.checked());
     let orders = orders.collect::<Result<Vec<Order>, _>>()?;
     let id = BatchId::derive(&[&user.to_string(), key.as_str()]);
-    idempotency::look(&state.pool, user, &key, &fingerprint).await?;
+    let looked = idempotency::look(&state.pool, user, &key, &fingerprint).await?;
     let twin = twin_of(&state, user).await?;
     if let Some(purchase) = batch.purchase_id {
         belongs(&state, user, purchase).await?;
@@ -150,8 +150,8 @@ pub(super) async fn create_batch(
         minimum_balance,
         requested_at: at,
     };
-    let (claim, position) =
-        idempotency::append_claimed(&state, (user, &key), &fingerprint, id.uuid(), |at| {
+    let (claim, position) = looked
+        .append_claimed(&state, id.uuid(), |at| {
             command_of(&state, &key, user, correlation, event(at), &headers)
         })
         .await?;

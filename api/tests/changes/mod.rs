@@ -190,16 +190,8 @@ async fn a_key_that_redis_forgot_stands_for_its_command(world: &World) {
     let taken = world.post("/deployments", ANNA, "two", &first).await;
     assert_eq!(taken.status, 202, "{}", taken.text);
     let id = taken.json()["id"].as_str().unwrap().to_owned();
-    let answered = || async {
-        let word = world.leased("anna", "two").await;
-        word.filter(|word| word.starts_with("answered:"))
-    };
-    eventually(answered).await;
+    world.lose_answer("anna", "two").await;
     world.forget("anna", "two").await;
-    sqlx::query("DELETE FROM command_answers WHERE key = 'two'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
     world
         .post("/deployments", ANNA, "two", &workload("{\"other\":1}"))
         .await
@@ -219,16 +211,8 @@ async fn a_key_that_redis_forgot_stands_for_its_command(world: &World) {
         .post("/quotes", ANNA, "elsewhere", &json!({"tft": "5"}))
         .await;
     assert_eq!(quote.status, 201, "{}", quote.text);
-    eventually(|| async {
-        let word = world.leased("anna", "elsewhere").await;
-        word.filter(|word| word.starts_with("answered:"))
-    })
-    .await;
+    world.lose_answer("anna", "elsewhere").await;
     world.forget("anna", "elsewhere").await;
-    sqlx::query("DELETE FROM command_answers WHERE key = 'elsewhere'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
     world
         .post("/deployments", ANNA, "elsewhere", &first)
         .await

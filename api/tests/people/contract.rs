@@ -107,15 +107,8 @@ async fn one_of_two_at_once_is_told_to_wait(world: &World) {
         first.text
     );
     // What its process has not answered when it dies is free after some seconds, not locked for ever.
-    let answered = || async {
-        let word = world.leased("anna", "slow").await?;
-        word.strip_prefix("answered:").map(str::to_owned)
-    };
-    let fingerprint = eventually(answered).await;
-    sqlx::query("DELETE FROM command_answers WHERE key = 'slow'")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let fingerprint = world.answered("anna", "slow").await;
+    world.lose_answer("anna", "slow").await;
     let soon = world.redis_ms().await + 400;
     let left = format!("running:{fingerprint}:{soon}:dead:1");
     world.lease("anna", "slow", &left).await;
@@ -143,11 +136,7 @@ async fn redis_forgets_and_nothing_changes(world: &World) {
     let body = json!({"tft": "35", "currency": "EUR"});
     let first = world.post("/quotes", ANNA, "forgotten", &body).await;
     assert_eq!(first.status, 201, "{}", first.text);
-    let answered = || async {
-        let word = world.leased("anna", "forgotten").await;
-        word.filter(|word| word.starts_with("answered:"))
-    };
-    eventually(answered).await;
+    world.answered("anna", "forgotten").await;
     sqlx::query("UPDATE quotes SET charge_minor = 7777 WHERE id = $1")
         .bind(
             first.json()["id"]
@@ -166,7 +155,7 @@ async fn redis_forgets_and_nothing_changes(world: &World) {
         (first.status, "true", &first.text)
     );
     // It has learnt it again.
-    eventually(answered).await;
+    world.answered("anna", "forgotten").await;
     world.forget("anna", "forgotten").await;
     world
         .post("/quotes", ANNA, "forgotten", &json!({"tft": "36"}))

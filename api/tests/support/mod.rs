@@ -483,6 +483,28 @@ impl World {
         self.redis().await.get(lease_key(who, key)).await.unwrap()
     }
 
+    /// Waits until Redis has been told that it is answered; gives the command's fingerprint.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn answered(&self, who: &str, key: &str) -> String {
+        eventually(|| async {
+            let word = self.leased(who, key).await?;
+            word.strip_prefix("answered:").map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Forgets the answer to it, once it is there.
+    #[allow(dead_code, reason = "not every test of this crate looks")]
+    pub async fn lose_answer(&self, who: &str, key: &str) {
+        self.answered(who, key).await;
+        let lost = sqlx::query("DELETE FROM command_answers WHERE key = $1")
+            .bind(key)
+            .execute(&self.pool)
+            .await
+            .unwrap();
+        assert_eq!(lost.rows_affected(), 1);
+    }
+
     /// Lets Redis say so of it.
     #[allow(dead_code, reason = "not every test of this crate looks")]
     pub async fn lease(&self, who: &str, key: &str, word: &str) {
