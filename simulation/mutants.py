@@ -300,13 +300,40 @@ MUTANTS = [
         "            Ok(_) => {\n                self.claim_from(&mut deposit, self.now);\n"
         "                self.claimed(&mut deposit);\n            }",
     ),
+    (
+        "effect before its record is committed",
+        "only what is committed is read: what is taken back may be decided otherwise",
+        "pipeline/src/kafka.rs",
+        '.set("group.instance.id", instance)\n            .set("isolation.level", "read_committed")',
+        '.set("group.instance.id", instance)\n            .set("isolation.level", "read_uncommitted")',
+    ),
+    (
+        "zombie not fenced",
+        "a slot has one transactional id, whoever owns it",
+        "pipeline/src/kafka.rs",
+        '.set("transactional.id", instance)',
+        '.set("transactional.id", format!("{instance}-{:?}", std::time::Instant::now()))',
+    ),
+    (
+        "offsets apart from the records",
+        "what was decided and how far it was read are one transaction",
+        "pipeline/src/kafka_log.rs",
+        "        for append in appends {\n            let mut record",
+        "        if !offsets.is_empty() {\n"
+        "            let _ = self.consumer.commit(&self.list(offsets), CommitMode::Sync);\n        }\n"
+        "        for append in appends {\n            let mut record",
+    ),
 ]
 
-# The simulation has a model of the chain; what lies between the client and a node is judged by the
-# client's tests against the stand-in that speaks Substrate's protocol.
+# What the simulation has a model of is judged by tests: what lies between a worker and Kafka, against a
+# real broker; between the client and a node, against the stand-in that speaks Substrate's protocol.
+KAFKA = ["-p", "pipeline", "--lib"]
 BY_TESTS = {
-    "nonce read at the best block": ["-p", "sandbox-tfchain", "--test", "client", "--test", "troubles"],
-    "activated without a look at that block": ["-p", "sandbox-tfchain", "--test", "client"],
+    "effect before its record is committed": KAFKA,
+    "zombie not fenced": KAFKA,
+    "offsets apart from the records": KAFKA,
+    "nonce read at the best block": ["-p", "sandbox-tfchain", "--test", "activations", "--test", "troubles"],
+    "activated without a look at that block": ["-p", "sandbox-tfchain", "--test", "activations"],
     # Once in a thousand worlds: two readings in a row that are behind, of a number that was taken.
     "not landed without the closed ledger": ["-p", "counterparties-stellar", "--lib"],
     # Seldom in a world: a cancellation that has to be tried again, and an update meanwhile.

@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 const LOOK: Duration = Duration::from_secs(10);
 /// How long a question about who has the slot may take.
 const PROBE: Duration = Duration::from_secs(5);
+/// How long the end of a transaction that failed is waited for.
+const ABORT: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_millis(10);
 
 fn lost(step: &str) -> impl Fn(KafkaError) -> Trouble + '_ {
     move |error| Trouble::Lost(format!("{step}: {error}"))
@@ -283,6 +286,22 @@ impl KafkaLog {
         )
     }
 
+    /// Aborts the open transaction. That waits for the reports on what was produced, and nobody
+    /// takes them while it waits: so it is asked for in short turns, with a look for reports between.
+    fn abort(&self, limit: Duration) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.producer.abort_transaction(TURN) {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < deadline =>
+                {
+                    self.producer.poll(Duration::ZERO);
+                }
+                done => return done,
+            }
+        }
+    }
+
     fn fill(&self, appends: &[Append], offsets: &[Consumed]) -> Result<(), Trouble> {
         let deadline = Instant::now() + self.config.transaction_timeout;
         let late = |step: &str| Trouble::Lost(format!("{step}: out of time"));
@@ -434,7 +453,7 @@ impl Log for KafkaLog {
         // Best effort: the broker aborts it after the transaction timeout anyway, and the next
         // owner of the slot aborts it by initialising. Whoever was fenced hears of it here at the
         // latest: a record that is refused does not say why.
-        let aborted = self.producer.abort_transaction(Duration::from_secs(2));
+        let aborted = self.abort(ABORT);
         let fenced = matches!(trouble, Trouble::Fenced(_))
             || aborted.is_err_and(|error| fences_producer(&error))
             || self.producer.client().fatal_error().is_some();
@@ -518,3 +537,6 @@ fn polled(message: &BorrowedMessage<'_>) -> Polled {
             .unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;
