@@ -6,16 +6,18 @@
 
 mod changes;
 mod crowd;
+mod outages;
+mod quotes;
 mod support;
 mod treasury;
 
 use events::deployments::{DeploymentCreated, DeploymentEvent};
 use events::ids::{ContractId, DeploymentId, EventId, NodeId, PurchaseId, TwinId};
-use events::money::{Amount, Currency, Fiat, Usdc};
+use events::money::{Currency, Fiat};
 use events::purchases::{PaymentIntentCreated, PurchaseEvent};
 use events::users::{TwinCreated, UserEvent};
 use projections::progress::{self, Position};
-use sandbox_stack::{Part, Stack, StackOptions};
+use sandbox_stack::{Stack, StackOptions};
 use serde_json::{Value, json};
 use sqlx::Row;
 use std::time::Instant;
@@ -103,115 +105,6 @@ async fn malformed_requests_get_problems(world: &World) {
         )
         .await
         .is_problem(422, "invalid-field");
-}
-
-async fn a_quote_is_priced_and_kept(world: &World) -> Value {
-    let body = json!({"tft": "250"});
-    let made = world.post("/quotes", ANNA, "quote-1", &body).await;
-    assert_eq!(made.status, 201, "{}", made.text);
-    let quote = made.json();
-    assert_eq!(quote["tft"], "250.0000000");
-    assert_eq!(quote["usdc"], "2.5100000");
-    assert_eq!(quote["usdc_cap"], "2.5351000");
-    assert_eq!(quote["charge"], json!({"minor": 259, "currency": "USD"}));
-    assert_eq!(quote["ledger"], 60_000_007);
-    let id = quote["id"].as_str().unwrap();
-    assert_eq!(made.header("location"), format!("/quotes/{id}"));
-
-    let again = world.post("/quotes", ANNA, "quote-1", &body).await;
-    assert_eq!(
-        (again.status.as_u16(), again.header("idempotency-hit")),
-        (201, "true")
-    );
-    assert_eq!(again.json(), quote);
-    // The same command in another spelling.
-    let spelt = world
-        .request("POST", "/quotes", ANNA)
-        .header("Idempotency-Key", "quote-1");
-    let spelt = spelt
-        .header("Content-Type", "application/json")
-        .body(r#" { "tft" : "250" } "#);
-    assert_eq!(world.send(spelt).await.json(), quote);
-    let other = world
-        .post("/quotes", ANNA, "quote-1", &json!({"tft": "251"}))
-        .await;
-    other.is_problem(422, "idempotency-key-reused");
-    // A key is a user's own.
-    assert_ne!(
-        world.post("/quotes", BERT, "quote-1", &body).await.json()["id"],
-        quote["id"]
-    );
-
-    assert_eq!(
-        world.get(&format!("/quotes/{id}"), ANNA).await.json(),
-        quote
-    );
-    world
-        .get(&format!("/quotes/{id}"), BERT)
-        .await
-        .is_problem(404, "not-found");
-    world
-        .get("/quotes/17", ANNA)
-        .await
-        .is_problem(404, "not-found");
-    world
-        .post("/quotes", ANNA, "much", &json!({"tft": "10000"}))
-        .await
-        .is_problem(422, "no-path");
-    world
-        .post("/quotes", ANNA, "mute", &json!({"tft": "666"}))
-        .await
-        .is_problem(503, "market-unavailable");
-    quote
-}
-
-/// Its terms, and the other ways to ask.
-async fn a_quote_says_its_terms(world: &World, quote: &Value) {
-    assert_eq!(quote["swap_tft"], "251.0000000");
-    assert_eq!(quote["rate"], "0.0100000000");
-    assert_eq!(quote["send_max"], quote["usdc_cap"]);
-    assert_eq!(
-        (&quote["price_impact_bps"], &quote["slippage_bps"]),
-        (&json!(0), &json!(100))
-    );
-    assert_eq!(quote["spread"], json!({"bps": 300, "usdc": "0.0753000"}));
-    assert_eq!(quote["fee"]["tft"], "1.0000000");
-
-    let bought = world
-        .post("/quotes", ANNA, "by-usdc", &json!({"usdc": "5"}))
-        .await;
-    assert_eq!(bought.status, 201, "{}", bought.text);
-    let usdc: Amount<Usdc> = Amount::parse(bought.json()["usdc"].as_str().unwrap()).unwrap();
-    let total = usdc.plus_bps_ceil(300).unwrap();
-    assert!(total <= Amount::from_whole(5) && total >= Amount::parse("4.999").unwrap());
-    let bought = world
-        .post(
-            "/quotes",
-            ANNA,
-            "by-fiat",
-            &json!({"fiat": "10.00", "currency": "EUR"}),
-        )
-        .await;
-    assert_eq!(
-        bought.json()["charge"],
-        json!({"minor": 1000, "currency": "EUR"})
-    );
-    for wrong in [
-        json!({}),
-        json!({"tft": "1", "usdc": "1"}),
-        json!({"fiat": "10.001"}),
-        json!({"fiat": "0.10"}),
-        json!({"usdc": "0.01"}),
-        json!({"usdc": "x"}),
-    ] {
-        let answer = world.post("/quotes", ANNA, "wrong", &wrong).await;
-        answer.is_problem(422, "invalid-field");
-    }
-    let thin = world
-        .post("/quotes", ANNA, "thin", &json!({"usdc": "500"}))
-        .await;
-    thin.is_problem(422, "no-path");
-    assert_eq!(thin.json()["reason"], "too-thin");
 }
 
 async fn who_registers_gets_a_twin(world: &World, quote: &Value) {
@@ -373,32 +266,6 @@ async fn an_accepted_quote_becomes_a_purchase(world: &World, quote: &Value) -> P
     assert_eq!(events[0]["type"], "gridway.purchases.PurchaseRequested");
     assert_eq!(events[0]["facts"]["swap_tft"], "251.0000000 TFT");
     id
-}
-
-async fn an_expired_quote_is_not_accepted(world: &World) {
-    let quote = world
-        .post("/quotes", ANNA, "quote-old", &json!({"tft": "5"}))
-        .await
-        .json();
-    expire(world, &quote).await;
-    let late = world
-        .post(
-            "/payments/create-intent",
-            ANNA,
-            "late",
-            &json!({"quote_id": quote["id"]}),
-        )
-        .await;
-    late.is_problem(410, "quote-expired");
-}
-
-async fn expire(world: &World, quote: &Value) {
-    let id: uuid::Uuid = quote["id"].as_str().unwrap().parse().unwrap();
-    sqlx::query("UPDATE quotes SET expires_at = now() - interval '1 second' WHERE id = $1")
-        .bind(id)
-        .execute(&world.pool)
-        .await
-        .unwrap();
 }
 
 /// The process died between binding the key and appending: the command is appended when it is
@@ -625,105 +492,6 @@ async fn it_says_how_it_is(world: &World) {
     .await;
 }
 
-async fn without_kafka_nothing_is_confirmed(world: &World, stack: &Stack, purchase: PurchaseId) {
-    stack.kill(Part::Kafka).await.unwrap();
-    let body = format!("evt_3,{purchase}");
-    let begun = Instant::now();
-    let refused = world.webhook(Some("good"), body.clone()).await;
-    refused.is_problem(503, "log-unavailable");
-    assert_eq!(refused.header("retry-after"), "1");
-    assert!(begun.elapsed().as_secs() < 30);
-    let ready = world.get("/readyz", "").await;
-    ready.is_problem(503, "not-ready");
-    assert_eq!(ready.json()["checks"]["postgres"], "ok");
-    assert_ne!(ready.json()["checks"]["kafka"], "ok");
-    assert_eq!(world.get("/healthz", "").await.status, 200);
-    // Queries do not need Kafka.
-    assert_eq!(
-        world
-            .get(&format!("/purchases/{purchase}"), ANNA)
-            .await
-            .status,
-        200
-    );
-    // A command that was bound but not appended, and whose quote expires meanwhile.
-    let quote = world
-        .post("/quotes", ANNA, "quote-dark", &json!({"tft": "8"}))
-        .await
-        .json();
-    let buy = json!({"quote_id": quote["id"]});
-    world
-        .post("/payments/create-intent", ANNA, "dark", &buy)
-        .await
-        .is_problem(503, "log-unavailable");
-    expire(world, &quote).await;
-    stack.restart(Part::Kafka).await.unwrap();
-    let taken = eventually(|| async {
-        let answer = world
-            .post("/payments/create-intent", ANNA, "dark", &buy)
-            .await;
-        (answer.status == 202).then_some(answer)
-    })
-    .await;
-    assert_eq!(taken.header("idempotency-hit"), "true");
-    let path = taken.header("location").to_owned();
-    eventually(|| async { (world.get(&path, ANNA).await.status == 200).then_some(()) }).await;
-    eventually(|| async {
-        (world.webhook(Some("good"), body.clone()).await.status == 200).then_some(())
-    })
-    .await;
-}
-
-async fn without_a_registry_the_rest_goes_on(world: &World, stack: &Stack, purchase: PurchaseId) {
-    stack.kill(Part::Registry).await.unwrap();
-    let ready = world.get("/readyz", "").await;
-    ready.is_problem(503, "not-ready");
-    assert_eq!(ready.json()["detail"], "not reachable: registry");
-    // The schemas are known already.
-    assert_eq!(
-        world
-            .webhook(Some("good"), format!("evt_4,{purchase}"))
-            .await
-            .status,
-        200
-    );
-    stack.restart(Part::Registry).await.unwrap();
-}
-
-async fn without_postgres_webhooks_are_still_taken(
-    world: &World,
-    stack: &Stack,
-    purchase: PurchaseId,
-) {
-    stack.kill(Part::Postgres).await.unwrap();
-    world
-        .get("/purchases", ANNA)
-        .await
-        .is_problem(503, "database-unavailable");
-    world
-        .post("/quotes", ANNA, "no-db", &json!({"tft": "1"}))
-        .await
-        .is_problem(503, "database-unavailable");
-    assert_eq!(
-        world
-            .webhook(Some("good"), format!("evt_5,{purchase}"))
-            .await
-            .status,
-        200
-    );
-    stack.restart(Part::Postgres).await.unwrap();
-    let path = format!("/purchases/{purchase}/timeline");
-    eventually(|| async {
-        world
-            .get(&path, ANNA)
-            .await
-            .text
-            .contains("evt_5")
-            .then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_and_queries_over_http() {
     let options = StackOptions {
@@ -734,23 +502,23 @@ async fn commands_and_queries_over_http() {
     let world = World::open(&stack).await;
     strangers_are_turned_away(&world).await;
     malformed_requests_get_problems(&world).await;
-    let quote = a_quote_is_priced_and_kept(&world).await;
-    a_quote_says_its_terms(&world, &quote).await;
+    let quote = quotes::a_quote_is_priced_and_kept(&world).await;
+    quotes::a_quote_says_its_terms(&world, &quote).await;
     who_registers_gets_a_twin(&world, &quote).await;
     let purchase = an_accepted_quote_becomes_a_purchase(&world, &quote).await;
     a_webhook_is_in_the_log_before_it_is_answered(&world, purchase).await;
     a_deployment_is_requested_and_shown(&world, purchase).await;
     changes::a_deployment_is_changed_and_ended(&world).await;
     changes::a_batch_is_requested_and_shown(&world).await;
-    an_expired_quote_is_not_accepted(&world).await;
+    quotes::an_expired_quote_is_not_accepted(&world).await;
     crowd::one_wish_of_many_requests_is_one(&world).await;
     crowd::many_at_once_get_each_their_own(&world).await;
     a_lost_append_is_made_good(&world).await;
     treasury::operators_see_it(&world, purchase).await;
     it_says_how_it_is(&world).await;
-    without_kafka_nothing_is_confirmed(&world, &stack, purchase).await;
-    without_a_registry_the_rest_goes_on(&world, &stack, purchase).await;
-    without_postgres_webhooks_are_still_taken(&world, &stack, purchase).await;
+    outages::without_kafka_nothing_is_confirmed(&world, &stack, purchase).await;
+    outages::without_a_registry_the_rest_goes_on(&world, &stack, purchase).await;
+    outages::without_postgres_webhooks_are_still_taken(&world, &stack, purchase).await;
     world.close().await;
     stack.stop().await;
 }
