@@ -17,6 +17,7 @@ use crate::ids::{EventId, TraceId};
 use crate::schema::{EventSet, full_name};
 use crate::time::Timestamp;
 use rdkafka::message::{Header, Headers, OwnedHeaders};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is known of an event besides its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,21 @@ pub enum EnvelopeError {
     /// A header is not what it should be.
     #[error("the record's header {0} is not readable: {1}")]
     Malformed(&'static str, String),
+    /// A header's name is not UTF-8.
+    #[error("the name of one of the record's headers is not UTF-8")]
+    Unnamed,
+}
+
+/// The headers, unless one has a name that is not UTF-8: Kafka takes any bytes for a name, and
+/// rdkafka panics as soon as somebody reads it.
+#[must_use]
+pub fn readable<H: Headers>(headers: Option<&H>) -> Option<&H> {
+    headers.filter(|headers| quietly(|| headers.iter().count()).is_some())
+}
+
+/// What `read` gives, or nothing where it panics.
+fn quietly<T>(read: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(read)).ok()
 }
 
 impl Envelope {
@@ -94,17 +110,22 @@ impl Envelope {
     /// Reads an envelope.
     ///
     /// # Errors
-    /// When `ce_id`, `ce_time`, `ce_source` or `ce_subject` is missing or unreadable.
+    /// When `ce_id`, `ce_time`, `ce_source` or `ce_subject` is missing or unreadable, or the name of
+    /// any header is.
     pub fn read<H: Headers>(headers: Option<&H>) -> Result<Self, EnvelopeError> {
         // One pass: looking each header up by its name walks the list again for each.
-        let mut found: [Option<&[u8]>; 7] = [None; 7];
-        for header in headers.iter().flat_map(|headers| headers.iter()) {
-            if let Some(place) = NAMES.iter().position(|name| *name == header.key) {
-                // Of a header that is there twice the first counts.
-                found[place].get_or_insert(header.value.unwrap_or_default());
+        let values = || {
+            let mut found: [Option<&[u8]>; 7] = [None; 7];
+            for header in headers.iter().flat_map(|headers| headers.iter()) {
+                if let Some(place) = NAMES.iter().position(|name| *name == header.key) {
+                    // Of a header that is there twice the first counts.
+                    found[place].get_or_insert(header.value.unwrap_or_default());
+                }
             }
-        }
-        let [id, source, time, subject, correlation, causation, trace] = found;
+            found
+        };
+        let [id, source, time, subject, correlation, causation, trace] =
+            quietly(values).ok_or(EnvelopeError::Unnamed)?;
         let time = required(TIME, time)?;
         Ok(Self {
             id: event_id(ID, required(ID, id)?)?,

@@ -15,7 +15,7 @@ use events::codec::Codec;
 use events::dead_letters::{DeadLetterReleased, Release};
 use events::deployments::DeploymentEvent;
 use events::deposits::DepositEvent;
-use events::envelope::Envelope;
+use events::envelope::{Envelope, readable};
 use events::ids::EventId;
 use events::notifications::NotificationEvent;
 use events::purchases::PurchaseEvent;
@@ -298,8 +298,7 @@ fn take(
     topic: Topic,
     message: &rdkafka::message::BorrowedMessage<'_>,
 ) {
-    let headers: Vec<(String, String)> = message
-        .headers()
+    let headers: Vec<(String, String)> = readable(message.headers())
         .map(|headers| {
             headers
                 .iter()

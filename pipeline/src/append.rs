@@ -7,6 +7,7 @@ use events::ids::EventId;
 use events::schema::EventSet;
 use rdkafka::message::OwnedHeaders;
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// An event that a processor wants appended to its own topic, on the partition and for the
@@ -200,6 +201,29 @@ fn correlation_trace(text: &str) -> Option<events::ids::TraceId> {
     events::ids::TraceId::parse(text)
 }
 
+/// What tells an event from those of its type before it in the same decision: two are two, or the
+/// second would be taken for an echo of the first.
+fn told_apart_by<E: EventSet>(before: &[Planned<E>], planned: &Planned<E>) -> Option<String> {
+    let same = |other: &&Planned<E>| {
+        other.id.is_none()
+            && other.discriminator.is_empty()
+            && other.event.name() == planned.event.name()
+    };
+    let count = before.iter().filter(same).count();
+    (same(&planned) && count > 0).then(|| (count + 1).to_string())
+}
+
+/// The events of one decision, each with an id of its own.
+pub(crate) fn told_apart<E: EventSet>(own: &[Planned<E>]) -> Vec<Cow<'_, Planned<E>>> {
+    own.iter()
+        .enumerate()
+        .map(|(n, planned)| match told_apart_by(&own[..n], planned) {
+            None => Cow::Borrowed(planned),
+            Some(by) => Cow::Owned(planned.clone().discriminated(by)),
+        })
+        .collect()
+}
+
 /// Encodes an event for the processor's own topic.
 pub(crate) fn own<E: EventSet>(
     codecs: &Codecs,
@@ -279,4 +303,42 @@ pub(crate) fn forwarded<E: EventSet>(
         headers: forward.event.headers(&envelope),
         origin: cause.partition,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Planned, told_apart};
+    use events::ids::{EventId, PurchaseId};
+    use events::money::{Currency, Fiat};
+    use events::purchases::{LossBooked, PurchaseAlarmed, PurchaseEvent};
+
+    fn alarm() -> Planned<PurchaseEvent> {
+        Planned::new(PurchaseAlarmed {
+            purchase_id: PurchaseId::derive(&["a"]),
+            alarm: "rings".to_owned(),
+            detail: String::new(),
+        })
+    }
+
+    #[test]
+    fn two_events_of_one_type_and_cause_are_two() {
+        let loss = Planned::new(LossBooked {
+            purchase_id: PurchaseId::derive(&["a"]),
+            intent_id: "pi_1".to_owned(),
+            reason: String::new(),
+            amount: Fiat {
+                minor: 1,
+                currency: Currency::Usd,
+            },
+        });
+        let known = alarm().with_id(EventId::derive(&["known"]));
+        let named = alarm().discriminated("named");
+        let own = [alarm(), loss, known, alarm(), named, alarm()];
+        let told: Vec<String> = told_apart(&own)
+            .iter()
+            .map(|planned| planned.discriminator.clone())
+            .collect();
+        // The first keeps the id that it always had.
+        assert_eq!(told, ["", "", "", "2", "named", "3"]);
+    }
 }

@@ -5,13 +5,13 @@ use crate::kafka::KafkaConfig;
 use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
 use crate::metrics;
 use crash_points::{Point, pass};
-use events::envelope::Envelope;
+use events::envelope::{Envelope, EnvelopeError, readable};
 use events::topics;
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
@@ -288,14 +288,18 @@ impl KafkaLog {
 
     /// Aborts the open transaction. That waits for the reports on what was produced, and nobody
     /// takes them while it waits: so it is asked for in short turns, with a look for reports between.
+    /// While a commit may still go through there is nothing to abort: the log tells.
     fn abort(&self, limit: Duration) -> Result<(), KafkaError> {
         let deadline = Instant::now() + limit;
         loop {
             match self.producer.abort_transaction(TURN) {
                 Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && Instant::now() < deadline =>
+                    if error.is_retriable()
+                        && error.code() != RDKafkaErrorCode::Conflict
+                        && Instant::now() < deadline =>
                 {
-                    self.producer.poll(Duration::ZERO);
+                    // For as long as it may: without a time it takes one report alone.
+                    self.producer.poll(TURN);
                 }
                 done => return done,
             }
@@ -492,8 +496,7 @@ impl Log for KafkaLog {
         loop {
             if let Some(message) = reader.poll(Duration::from_millis(50)) {
                 let message = message.map_err(&step)?;
-                let offset = message
-                    .headers()
+                let offset = readable(message.headers())
                     .and_then(|h| h.iter().find(|h| h.key == "dl_offset"))
                     .and_then(|h| std::str::from_utf8(h.value?).ok()?.parse::<i64>().ok());
                 let key = String::from_utf8_lossy(message.key().unwrap_or_default()).into_owned();
@@ -525,16 +528,22 @@ impl Log for KafkaLog {
 }
 
 fn polled(message: &BorrowedMessage<'_>) -> Polled {
+    let envelope = Envelope::read(message.headers());
+    let headers = match &envelope {
+        // Whoever reads the dead letter could not read them either.
+        Err(EnvelopeError::Unnamed) => OwnedHeaders::default(),
+        Ok(_) | Err(_) => message
+            .headers()
+            .map(rdkafka::message::BorrowedHeaders::detach)
+            .unwrap_or_default(),
+    };
     Polled {
         partition: message.partition(),
         offset: message.offset(),
         key: message.key().unwrap_or_default().to_vec(),
         payload: message.payload().map(<[u8]>::to_vec),
-        envelope: Envelope::read(message.headers()).map_err(|e| e.to_string()),
-        headers: message
-            .headers()
-            .map(rdkafka::message::BorrowedHeaders::detach)
-            .unwrap_or_default(),
+        envelope: envelope.map_err(|e| e.to_string()),
+        headers,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Policies: pure rules over the events of an aggregate.
 
-use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own};
+use crate::append::{Append, Codecs, Forward, Planned, caused_id, forwarded, own, told_apart};
 use crate::logic::{Fault, Host, Logic};
 use crate::metrics;
 use crate::waiting::Waiting;
@@ -244,8 +244,8 @@ impl<P: Policy> PolicyPartition<P> {
         decision: &Decision<P::Event>,
     ) -> Result<Encoded, Fault> {
         let mut encoded = Encoded::default();
-        for planned in &decision.own {
-            let (id, append) = own(&self.codecs, P::NAME, cause, planned)?;
+        for planned in told_apart(&decision.own) {
+            let (id, append) = own(&self.codecs, P::NAME, cause, &planned)?;
             if !self.seen.contains(&id) {
                 encoded.own.push((id, append));
             }

@@ -153,11 +153,19 @@ impl<S: Source> SourcePartition<S> {
     }
 
     /// Moves the cursor over readings whose facts all stand in the log.
+    ///
+    /// While something waits it stays: a reading may have facts of what waits, or of what follows
+    /// from a record that cannot be read. Once it is read, by a release or by a process that can,
+    /// they are read again from there.
     fn confirm(&mut self) {
+        let moves = !self.waiting.any();
         while let Some((_, missing)) = self.unconfirmed.front()
             && missing.is_empty()
         {
-            self.cursor = self.unconfirmed.pop_front().map(|(cursor, _)| cursor);
+            let confirmed = self.unconfirmed.pop_front().map(|(cursor, _)| cursor);
+            if moves {
+                self.cursor = confirmed;
+            }
         }
     }
 
@@ -322,5 +330,57 @@ impl<S: Source> Logic for SourcePartition<S> {
             metrics::source_lag(S::NAME, partition, now.millis_since(up_to));
         }
         metrics::waiting(S::NAME, partition, self.waiting.counts());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Polled;
+    use events::treasury::TreasuryEvent;
+    use rdkafka::message::OwnedHeaders;
+
+    /// It reads nothing by itself.
+    struct Quiet;
+
+    impl Source for Quiet {
+        const NAME: &'static str = "quiet";
+        type Event = TreasuryEvent;
+        type Fact = ();
+        type State = ();
+
+        fn evolve(&self, (): &mut (), _: &Record<TreasuryEvent>) {}
+
+        async fn read(&self, _: Option<&str>, _: bool) -> Reading<()> {
+            std::future::pending().await
+        }
+
+        fn claim(&self, (): &(), _: i32, (): &()) -> Claim<TreasuryEvent> {
+            Claim::NotMine
+        }
+    }
+
+    #[test]
+    fn the_cursor_stays_while_a_record_waits_to_be_read() {
+        let mut source = SourcePartition::new(Arc::new(Quiet), Arc::new(Codecs::default()), 0);
+        let read = |source: &mut SourcePartition<Quiet>, cursor: &str| {
+            let reading = (cursor.to_owned(), HashSet::new());
+            source.unconfirmed.push_back(reading);
+            source.confirm();
+            source.cursor()
+        };
+        assert_eq!(read(&mut source, "1").as_deref(), Some("1"));
+        source.waiting.block(Polled {
+            partition: 0,
+            offset: 7,
+            key: b"a".to_vec(),
+            payload: None,
+            envelope: Err("of tomorrow".to_owned()),
+            headers: OwnedHeaders::new(),
+        });
+        // Whether a fact of this reading follows from that record, nobody here can tell.
+        assert_eq!(read(&mut source, "2").as_deref(), Some("1"));
+        source.waiting.release(7, None);
+        assert_eq!(read(&mut source, "3").as_deref(), Some("3"));
     }
 }

@@ -38,6 +38,11 @@ impl<E> Waiting<E> {
         queue.poisons.insert(polled.offset, polled);
     }
 
+    /// Whether anything waits.
+    pub fn any(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// Whether the aggregate waits.
     pub fn blocks(&self, key: &str) -> bool {
         self.keys.contains_key(key)

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use anyhow::{Context, Result};
 use events::codec::Codec;
-use events::envelope::{Envelope, Record};
+use events::envelope::{Envelope, Record, readable};
 use events::schema::EventSet;
 use events::topics::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -136,8 +136,7 @@ pub(super) async fn scan<E: EventSet>(
             continue;
         };
         let message = message?;
-        let kind = message
-            .headers()
+        let kind = readable(message.headers())
             .and_then(|headers| headers.iter().find(|header| header.key == "ce_type"))
             .and_then(|header| header.value)
             .and_then(|value| std::str::from_utf8(value).ok())

@@ -40,7 +40,7 @@ fn append(key: &str) -> Append {
         partition: Some(0),
         key: key.as_bytes().to_vec(),
         payload: b"fact".to_vec(),
-        headers: rdkafka::message::OwnedHeaders::new(),
+        headers: OwnedHeaders::new(),
         origin: 0,
     }
 }
@@ -99,7 +99,7 @@ fn who_is_replaced_writes_nothing(config: &KafkaConfig) -> KafkaLog {
 
 /// Records and offsets are written together or not at all, and a step that fails holds up no reader:
 /// its transaction is over before anybody connects anew.
-fn a_step_that_fails_leaves_nothing(config: &KafkaConfig, mut owner: KafkaLog) {
+fn a_step_that_fails_leaves_nothing(config: &KafkaConfig, mut owner: KafkaLog) -> KafkaLog {
     let mut too_large = append("too large");
     too_large.payload = vec![0; 16 << 20];
     let failed = owner.transact(&[append("half"), too_large], &[up_to(5)]);
@@ -112,6 +112,32 @@ fn a_step_that_fails_leaves_nothing(config: &KafkaConfig, mut owner: KafkaLog) {
     owner.transact(&[append("whole")], &[up_to(6)]).unwrap();
     assert_eq!(next(&mut owner, 1), ["whole"]);
     assert_eq!(owner.committed(&[0]).unwrap(), [up_to(6)]);
+    owner
+}
+
+/// Whoever may write may give a header any bytes for a name; that is a dead letter, no end of all readers.
+fn a_header_whose_name_is_no_text_is_survived(config: &KafkaConfig, owner: &mut KafkaLog) {
+    #[expect(unsafe_code, reason = "rdkafka's own types take names of UTF-8 alone")]
+    // SAFETY: it is copied as bytes, and never read as text here.
+    let name = unsafe { String::from_utf8_unchecked(vec![0xff, 0xfe]) };
+    let header = rdkafka::message::Header {
+        key: &name,
+        value: Some(b"1"),
+    };
+    let producer: BaseProducer = config.client().create().unwrap();
+    let record = BaseRecord::to(DEPOSITS.name)
+        .partition(0)
+        .key("hostile")
+        .payload("fact")
+        .headers(OwnedHeaders::new().insert(header));
+    producer.send(record).map_err(|(error, _)| error).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    let polled = eventually(|| owner.poll().unwrap());
+    assert_eq!(
+        (polled.key.as_slice(), polled.headers.count()),
+        (&b"hostile"[..], 0)
+    );
+    assert!(polled.envelope.unwrap_err().contains("not UTF-8"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +151,7 @@ async fn the_log_is_what_the_worker_takes_it_for() {
     crate::kafka::create(&config, &[], 1, 1).await.unwrap();
     what_is_taken_back_is_not_read(&config);
     let owner = who_is_replaced_writes_nothing(&config);
-    a_step_that_fails_leaves_nothing(&config, owner);
+    let mut owner = a_step_that_fails_leaves_nothing(&config, owner);
+    a_header_whose_name_is_no_text_is_survived(&config, &mut owner);
     stack.stop().await;
 }
