@@ -150,17 +150,6 @@ impl StripeClient {
             .map_err(|error| Failure::NotSent(error.to_string()))
     }
 
-    /// What not finding a request means, by its age.
-    fn not_found<P>(&self, what: &str, requested_at: Timestamp) -> Find<P> {
-        if self.key_is_enforced(requested_at) {
-            Find::Absent
-        } else {
-            Find::Pending(format!(
-                "Stripe shows no {what} for the request of {requested_at}, and may have forgotten its key: an operator must decide"
-            ))
-        }
-    }
-
     async fn send_intent(&self, plan: &IntentPlan) -> Result<PaymentIntent, Failure> {
         let strategy = self.strategy(plan.request, "create-intent", plan.requested_at)?;
         CreatePaymentIntent::new(plan.amount.minor, currency(plan.amount.currency))
@@ -288,7 +277,7 @@ impl Cards for StripeClient {
                 last.as_deref(),
             ) {
                 Next::Page(cursor) => last = Some(cursor),
-                Next::End => return self.not_found("PaymentIntent", plan.requested_at),
+                Next::End => return Find::Absent,
                 Next::Stuck => {
                     return Find::Pending(
                         "Stripe's list of PaymentIntents does not advance".into(),
@@ -327,9 +316,7 @@ impl Cards for StripeClient {
             {
                 Ok(page) => page,
                 // No such intent, hence no refund of it: trying says so for good.
-                Err(StripeError::Stripe(_, 404)) => {
-                    return self.not_found("refund", plan.requested_at);
-                }
+                Err(StripeError::Stripe(_, 404)) => return Find::Absent,
                 Err(error) => return Find::NoAnswer(outcome::describe(&error)),
             };
             let ours = page.data.iter().find(|refund| {
@@ -348,7 +335,7 @@ impl Cards for StripeClient {
                 last.as_deref(),
             ) {
                 Next::Page(cursor) => last = Some(cursor),
-                Next::End => return self.not_found("refund", plan.requested_at),
+                Next::End => return Find::Absent,
                 Next::Stuck => {
                     return Find::Pending("Stripe's list of refunds does not advance".into());
                 }

@@ -107,8 +107,9 @@ pub trait Cards: Send + Sync {
     /// Creates the PaymentIntent, with automatic payment methods.
     async fn create_intent(&self, plan: &IntentPlan) -> Attempt<IntentProof>;
 
-    /// Looks for the PaymentIntent of this request. `Absent` is said only while Stripe still
-    /// enforces the request's key (24 h, less a margin); later, absence is `Pending`.
+    /// Looks for the PaymentIntent of this request. That it is `Absent` does not say that it may be
+    /// sent: once Stripe may have forgotten the request's key (after 24 h, less a margin), no attempt
+    /// sends it any more.
     async fn find_intent(&self, plan: &IntentPlan) -> Find<IntentProof>;
 
     /// Refunds (part of) the charge of a PaymentIntent. A refund that Stripe shows as `failed`
