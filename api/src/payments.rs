@@ -6,6 +6,7 @@ use crate::contract::Routes;
 use crate::idempotency::{self, Claim, Fingerprint, Key};
 use crate::log::Append;
 use crate::ports::NoSecret;
+use crate::pricing::Terms;
 use crate::problem::{Kind, Problem};
 use crate::quotes::{self, Quote};
 use crate::state::ApiState;
@@ -197,7 +198,7 @@ async fn accept(
         quotes::bind(&state.pool, &quote, id).await?;
         let claim =
             idempotency::claim(state, user, &key, &fingerprint, id.uuid(), state.now()).await?;
-        let event = requested(id, &quote, twin, command.funding, claim);
+        let event = requested(id, (&quote, &state.terms), twin, command.funding, claim);
         let position = append(state, &key, event, headers).await?;
         (claim.hit, Some(position))
     };
@@ -241,11 +242,16 @@ pub(crate) async fn twin_of(state: &ApiState, user: UserId) -> Result<TwinId, Pr
 
 fn requested(
     id: PurchaseId,
-    quote: &Quote,
+    (quote, terms): (&Quote, &Terms),
     twin: TwinId,
     funding: Funding,
     claim: Claim,
 ) -> PurchaseRequested {
+    let (usdc_due, within) = match funding {
+        Funding::Card => (None, terms.pay_within),
+        Funding::Usdc => (Some(quote.usdc_due), terms.deposit_within),
+    };
+    let give_up_after = terms.give_up_after.as_millis();
     PurchaseRequested {
         purchase_id: id,
         user_id: quote.user,
@@ -260,10 +266,9 @@ fn requested(
         quote_expires_at: quote.expires_at,
         requested_at: claim.at,
         funding,
-        usdc_due: match funding {
-            Funding::Card => None,
-            Funding::Usdc => Some(quote.usdc_due),
-        },
+        usdc_due,
+        pay_until: Some(claim.at.after(within)),
+        give_up_after_ms: Some(i64::try_from(give_up_after).unwrap_or(i64::MAX)),
     }
 }
 

@@ -41,6 +41,12 @@ pub struct Terms {
     pub largest: Amount<Tft>,
     /// How long a quote holds.
     pub quote_ttl: Duration,
+    /// How long a person has to pay by card.
+    pub pay_within: Duration,
+    /// How long a purchase by USDC waits for deposits.
+    pub deposit_within: Duration,
+    /// How long after the payment a swap is tried before the money goes back.
+    pub give_up_after: Duration,
     /// What a deployment's account must hold for each hour that it is to run.
     pub deployment_tft_per_hour: Amount<Tft>,
     /// For how many hours it must hold it when the command does not say.
@@ -68,6 +74,9 @@ impl Default for Terms {
             smallest: Amount::from_whole(1),
             largest: Amount::from_whole(1_000_000),
             quote_ttl: Duration::from_secs(600),
+            pay_within: Duration::from_secs(24 * 3600),
+            deposit_within: Duration::from_secs(3600),
+            give_up_after: Duration::from_secs(24 * 3600),
             deployment_tft_per_hour: Amount::from_whole(1)
                 .mul_ratio_ceil(1, 10)
                 .unwrap_or(Amount::ZERO),

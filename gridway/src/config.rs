@@ -405,17 +405,17 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "GRIDWAY_PAY_WITHIN_SECONDS",
         Some("86400"),
-        "How long a person has to pay.",
+        "How long a person has to pay by card. Said in each order: another value is for later ones, and it is the API that needs it.",
     ),
     plain(
         "GRIDWAY_DEPOSIT_WITHIN_SECONDS",
         Some("3600"),
-        "How long a purchase by USDC waits for deposits; what comes later is credit.",
+        "How long a purchase by USDC waits for deposits; what comes later is credit. Said in each order, too.",
     ),
     plain(
         "GRIDWAY_GIVE_UP_SECONDS",
         Some("86400"),
-        "How long after the payment a swap is tried before the charge goes back.",
+        "How long after the payment a swap is tried before the money goes back. Said in each order, too.",
     ),
     plain(
         "GRIDWAY_MINT_WITHIN_SECONDS",

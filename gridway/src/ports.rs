@@ -158,6 +158,9 @@ fn terms() -> Result<Terms> {
         spread_bps: Config::parse("GRIDWAY_SPREAD_BPS")?,
         max_impact_bps: Config::parse("GRIDWAY_MAX_PRICE_IMPACT_BPS")?,
         quote_ttl: Config::seconds("GRIDWAY_QUOTE_SECONDS")?,
+        pay_within: Config::seconds("GRIDWAY_PAY_WITHIN_SECONDS")?,
+        deposit_within: Config::seconds("GRIDWAY_DEPOSIT_WITHIN_SECONDS")?,
+        give_up_after: Config::seconds("GRIDWAY_GIVE_UP_SECONDS")?,
         ..Terms::default()
     };
     if let Some(rate) = rate("GRIDWAY_EUR_CENTS_PER_USDC")? {

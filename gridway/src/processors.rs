@@ -181,9 +181,6 @@ fn tfchain_limit() -> Result<Counterparty> {
 fn purchase_rules() -> Result<processor_purchases::Rules> {
     let mut rules = processor_purchases::Rules::new(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
     rules.livemode = Config::text("GRIDWAY_STRIPE_KEY")?.contains("_live_");
-    rules.pay_within = Config::seconds("GRIDWAY_PAY_WITHIN_SECONDS")?;
-    rules.deposit_within = Config::seconds("GRIDWAY_DEPOSIT_WITHIN_SECONDS")?;
-    rules.give_up_after = Config::seconds("GRIDWAY_GIVE_UP_SECONDS")?;
     rules.mint_within = Config::seconds("GRIDWAY_MINT_WITHIN_SECONDS")?;
     rules.stellar_deadline = Config::seconds("GRIDWAY_STELLAR_DEADLINE_SECONDS")?;
     rules.stripe_deadline = Config::seconds("GRIDWAY_STRIPE_DEADLINE_SECONDS")?;

@@ -59,6 +59,8 @@ fn requested(name: &str) -> PurchaseEvent {
         requested_at: TIME,
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     })
 }
 

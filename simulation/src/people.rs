@@ -110,6 +110,9 @@ impl World {
                 Funding::Card
             },
             usdc_due: by_usdc.then(|| due(number)).transpose()?,
+            // Of the patient nothing is said: they wait as long as orders do that say nothing.
+            pay_until: (!self.patient).then(|| time::now().after(Duration::from_secs(600))),
+            give_up_after_ms: (!self.patient).then_some(1_200_000),
         });
         let id = EventId::derive(&["order", &purchase.to_string()]);
         self.encode(&self.fixture.purchases, &purchase.to_string(), id, &event)

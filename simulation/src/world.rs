@@ -94,7 +94,7 @@ pub struct World {
     pub(crate) fence: Arc<Fence>,
     pub(crate) trace: Trace,
     /// Deadlines as in production, instead of ones that many worlds meet.
-    patient: bool,
+    pub(crate) patient: bool,
 }
 
 /// Lives through a script.
@@ -428,9 +428,6 @@ impl World {
                 if !self.patient {
                     rules.stripe_deadline = Duration::from_secs(120);
                     rules.stellar_deadline = Duration::from_secs(60);
-                    rules.pay_within = Duration::from_secs(600);
-                    rules.deposit_within = Duration::from_secs(600);
-                    rules.give_up_after = Duration::from_secs(1200);
                     rules.mint_within = Duration::from_secs(600);
                 }
                 let policy = processor_purchases::Purchases::new(rules);

@@ -53,6 +53,8 @@ async fn paid(world: &World, name: &str, cents: i64) -> PurchaseId {
         requested_at: now(),
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     };
     world
         .append::<PurchaseEvent>(&key, &[name, "requested"], &key, requested)
@@ -305,6 +307,8 @@ async fn paid_as_letter(world: &World, offset: i64) -> PurchaseId {
         requested_at: now(),
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     };
     let key = purchase.to_string();
     world

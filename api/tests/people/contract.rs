@@ -182,6 +182,8 @@ fn purchase(name: &str, owner: UserId) -> PurchaseRequested {
         requested_at: now(),
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     }
 }
 

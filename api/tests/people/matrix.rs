@@ -162,6 +162,8 @@ pub async fn belongings(world: &World, user: UserId) -> Things {
         requested_at: now(),
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     };
     let purchased = purchase.to_string();
     world

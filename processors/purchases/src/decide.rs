@@ -18,8 +18,7 @@ use crate::state::{
 use events::deployments::{self, DeploymentEvent};
 use events::envelope::Record;
 use events::purchases::{
-    Funding, PurchaseAlarmed, PurchaseEnded, PurchaseEvent, PurchaseOutcome, PurchaseRequested,
-    TimerFired,
+    PurchaseAlarmed, PurchaseEnded, PurchaseEvent, PurchaseOutcome, PurchaseRequested, TimerFired,
 };
 use events::time::Timestamp;
 use pipeline::Forward;
@@ -178,22 +177,7 @@ impl Rulebook<'_> {
         if purchase.stage != Stage::New {
             return;
         }
-        let order = Order {
-            purchase: event.purchase_id,
-            user: event.user_id,
-            twin: event.twin_id,
-            tft: event.tft,
-            swap_tft: event.swap_tft,
-            usdc_quoted: event.usdc_quoted,
-            usdc_cap: event.usdc_cap,
-            usdc_due: match event.funding {
-                Funding::Card => None,
-                Funding::Usdc => Some(event.usdc_due.unwrap_or(event.usdc_cap)),
-            },
-            path: event.path.clone(),
-            charge: event.charge,
-            requested_at: event.requested_at,
-        };
+        let order = Order::of(event);
         if let Some(due) = order.usdc_due {
             purchase.stage = self.request_funds(order, due);
         } else {
@@ -232,7 +216,7 @@ impl Rulebook<'_> {
                     path,
                 },
             ) => {
-                let over = due >= paid_at.after(self.rules.give_up_after);
+                let over = due >= order.give_up_at(paid_at);
                 let stage = Stage::Paid {
                     order,
                     intent,

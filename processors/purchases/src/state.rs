@@ -2,12 +2,17 @@
 
 use events::ids::{PurchaseId, TwinId, UserId};
 use events::money::{Amount, Fiat, Portion, Tft, Usdc};
+use events::purchases::{Funding, PurchaseRequested};
 use events::time::Timestamp;
 use pipeline::Timer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The policy's figures. Durations count from the causing fact's own time.
+///
+/// Whoever folds the log reads these as they are set at that time, not as they were at the fact's. So
+/// a figure that says whether money goes on or back stands in the order itself, as what was agreed:
+/// another one here must at most change when somebody is called, or how a request is made.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Whether charges must be of real money; the other kind is quarantined.
@@ -18,14 +23,8 @@ pub struct Rules {
     pub stripe_deadline: Duration,
     /// How long one attempt on Stellar may take: the transaction's maxTime.
     pub stellar_deadline: Duration,
-    /// How long a person has to pay.
-    pub pay_within: Duration,
     /// How long a payment that is being processed is waited for.
     pub process_within: Duration,
-    /// How long a purchase by USDC waits for deposits.
-    pub deposit_within: Duration,
-    /// How long after the payment a swap is still tried.
-    pub give_up_after: Duration,
     /// When a hand-off without a mint raises an alarm.
     pub mint_within: Duration,
     /// Wait before the second of the delayed attempts; doubles each time.
@@ -43,10 +42,7 @@ impl Rules {
             bridge: bridge.into(),
             stripe_deadline: Duration::from_secs(600),
             stellar_deadline: Duration::from_secs(120),
-            pay_within: Duration::from_secs(24 * 3600),
             process_within: Duration::from_secs(14 * 24 * 3600),
-            deposit_within: Duration::from_secs(3600),
-            give_up_after: Duration::from_secs(24 * 3600),
             mint_within: Duration::from_secs(1800),
             first_retry: Duration::from_secs(2),
             longest_retry: Duration::from_secs(600),
@@ -89,6 +85,54 @@ pub struct Order {
     pub charge: Fiat,
     /// When it was ordered.
     pub requested_at: Timestamp,
+    /// Until when it is to be paid.
+    pub pay_until: Timestamp,
+    /// How long after the payment a swap is still tried.
+    pub give_up_after: Duration,
+}
+
+/// What holds for orders that do not say it.
+const PAY_WITHIN: Duration = Duration::from_secs(24 * 3600);
+const DEPOSIT_WITHIN: Duration = Duration::from_secs(3600);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+impl Order {
+    /// The order as it was accepted.
+    #[must_use]
+    pub fn of(event: &PurchaseRequested) -> Self {
+        let (usdc_due, within) = match event.funding {
+            Funding::Card => (None, PAY_WITHIN),
+            Funding::Usdc => (
+                Some(event.usdc_due.unwrap_or(event.usdc_cap)),
+                DEPOSIT_WITHIN,
+            ),
+        };
+        let pay_until = event.pay_until;
+        let give_up_ms = event.give_up_after_ms.map(u64::try_from);
+        Self {
+            purchase: event.purchase_id,
+            user: event.user_id,
+            twin: event.twin_id,
+            tft: event.tft,
+            swap_tft: event.swap_tft,
+            usdc_quoted: event.usdc_quoted,
+            usdc_cap: event.usdc_cap,
+            usdc_due,
+            path: event.path.clone(),
+            charge: event.charge,
+            requested_at: event.requested_at,
+            pay_until: pay_until.unwrap_or_else(|| event.requested_at.after(within)),
+            give_up_after: give_up_ms.map_or(GIVE_UP_AFTER, |ms| {
+                Duration::from_millis(ms.unwrap_or_default())
+            }),
+        }
+    }
+
+    /// When a purchase that was paid at this time is given up, if its TFT is not there.
+    #[must_use]
+    pub fn give_up_at(&self, paid_at: Timestamp) -> Timestamp {
+        paid_at.after(self.give_up_after)
+    }
 }
 
 /// A next attempt: at once, or at a time.
@@ -358,8 +402,13 @@ impl Purchase {
     /// refund.
     #[must_use]
     pub fn held(&self) -> bool {
+        self.ordered.is_some() || self.doubted()
+    }
+
+    /// Whether what pays for the delivery is disputed, or in part no longer ours.
+    #[must_use]
+    pub fn doubted(&self) -> bool {
         !self.holds.is_empty()
-            || self.ordered.is_some()
             || self
                 .receipts
                 .iter()
@@ -406,7 +455,6 @@ impl Purchase {
     /// waited for; one that failed then may be made otherwise.
     #[must_use]
     pub fn pay_until(&self, order: &Order, rules: &Rules) -> Timestamp {
-        let by_order = order.requested_at.after(rules.pay_within);
         self.told
             .processing
             .values()
@@ -417,7 +465,7 @@ impl Purchase {
                     PAY_AGAIN_WITHIN
                 })
             })
-            .fold(by_order, Timestamp::max)
+            .fold(order.pay_until, Timestamp::max)
     }
 
     /// The timers that run in this state.

@@ -313,6 +313,8 @@ fn only_the_partition_that_knows_the_purchase_claims_the_fact() {
         },
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
         quote_expires_at: Timestamp(0),
         requested_at: Timestamp(0),
     });

@@ -201,6 +201,8 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             requested_at: time,
             funding: Funding::Card,
             usdc_due: None,
+            pay_until: None,
+            give_up_after_ms: None,
         }
         .into(),
         PaymentIntentRequested {

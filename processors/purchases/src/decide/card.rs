@@ -208,12 +208,17 @@ impl Rulebook<'_> {
         if let Some(reason) = mismatch {
             self.out.push(PaymentQuarantined {
                 purchase_id: order.purchase,
-                intent_id: intent,
+                intent_id: intent.clone(),
                 reason: reason.to_owned(),
                 expected: order.charge,
                 received_minor: received.0,
                 received_currency: received.1.to_owned(),
             });
+            let detail = format!(
+                "{intent} brought {} {} ({reason}), and {} was asked for",
+                received.0, received.1, order.charge
+            );
+            self.out.alarm(&order, "payment_quarantined", detail);
             if awaited {
                 purchase.stage = Stage::Quarantined { order };
             }

@@ -81,6 +81,13 @@ impl Rulebook<'_> {
                 self.out
                     .ended(&order, PurchaseOutcome::Settled, "the TFT arrived");
                 self.account(purchase, &order);
+                if event.amount < order.tft {
+                    let detail = format!(
+                        "{} TFT arrived of {}: does the bridge's fee differ from the one that is reckoned with?",
+                        event.amount, order.tft
+                    );
+                    self.out.alarm(&order, "delivered_short", detail);
+                }
                 let funds = FundsArrived {
                     user_id: order.user,
                     purchase_id: order.purchase,

@@ -118,6 +118,7 @@ impl Rulebook<'_> {
             purchase.stage = self.next_handoff(stage, purchase.held());
             return;
         }
+        let give_up = order.give_up_at(paid_at);
         let stage = Stage::Paid {
             order,
             intent,
@@ -126,7 +127,7 @@ impl Rulebook<'_> {
             next: Next::Held,
             path,
         };
-        if self.now >= paid_at.after(self.rules.give_up_after) {
+        if self.now >= give_up {
             purchase.stage = stage;
             self.give_up(purchase, "only a part was bought until the give-up time");
         } else {
@@ -162,7 +163,7 @@ impl Rulebook<'_> {
                 format!("swap attempt {attempt}: {}", event.detail),
             );
         }
-        let give_up = paid_at.after(self.rules.give_up_after);
+        let give_up = order.give_up_at(paid_at);
         let fits = fit(purchase, &order, event);
         let stage = Stage::Paid {
             order,

@@ -17,7 +17,7 @@ use pipeline::Forward;
 
 impl Rulebook<'_> {
     pub(super) fn request_funds(&mut self, order: Order, due: Amount<Usdc>) -> Stage {
-        let until = order.requested_at.after(self.rules.deposit_within);
+        let until = order.pay_until;
         self.out.push(FundsRequested {
             purchase_id: order.purchase,
             user_id: order.user,
@@ -199,7 +199,7 @@ impl Rulebook<'_> {
         let left = order.usdc_cap.checked_sub(purchase.spent);
         let leftover = left
             .ok()
-            .filter(|_| !purchase.held())
+            .filter(|_| !purchase.doubted())
             .unwrap_or(Amount::ZERO);
         self.out.push(PurchaseAccounted {
             purchase_id: order.purchase,

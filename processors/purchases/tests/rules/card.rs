@@ -3,7 +3,7 @@
 use super::support::{
     CHARGE, START, at, compensated, compensation_failed, given, handoff_failed, intent_created,
     names, paid, requested, returned, rules, sent, settled, stages, stripe_event, swap_completed,
-    swap_failed, timer, when,
+    swap_failed, timer, to_paid, when,
 };
 use super::table::facts;
 use events::money::Amount;
@@ -244,7 +244,22 @@ fn money_of_the_wrong_kind_is_quarantined() {
             panic!("not quarantined")
         };
         assert_eq!(event.reason, reason);
+        assert_eq!(names(&out)[1], "PurchaseAlarmed(payment_quarantined)");
     }
+}
+
+#[test]
+fn what_arrives_short_of_what_was_sold_rings() {
+    let PurchaseEvent::HandoffSettled(mut short) = settled() else {
+        panic!("another event")
+    };
+    short.amount = short.amount.checked_sub(Amount::from_whole(1)).unwrap();
+    let way = [to_paid(), vec![swap_completed(), sent()]].concat();
+    let (after, out) = when(given(&way), short.into());
+    assert_eq!(after.stage.name(), "Settled");
+    assert!(names(&out).contains(&"PurchaseAlarmed(delivered_short)".to_owned()));
+    let (_, out) = when(given(&way), settled());
+    assert!(!names(&out).iter().any(|name| name.contains("Alarmed")));
 }
 
 /// Whatever comes in whatever order: nothing panics, what the policy appended itself changes

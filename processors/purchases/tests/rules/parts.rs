@@ -1,7 +1,7 @@
 //! Buying in parts where the books are thin, and waiting where they are empty.
 
 use super::support::{
-    given, intent_created, names, paid, requested, rules, swap_failed, swap_for, timer, told, when,
+    given, names, rules, swap_failed, swap_for, timer, to_paid as way_to_paid, told, when,
 };
 use events::money::Amount;
 use events::purchases::{PartQuote, PurchaseEvent, SwapFailure, SwapRequested};
@@ -9,7 +9,7 @@ use processor_purchases::Purchase;
 use processor_purchases::decide::Outputs;
 
 fn to_paid() -> Purchase {
-    given(&[requested(), intent_created(), paid()])
+    given(&way_to_paid())
 }
 
 /// A failure that saw what parts would cost, in whole coins.
@@ -135,13 +135,15 @@ fn parts_that_were_bought_are_no_half_delivery() {
     assert_eq!(after.stage.name(), "Refunding");
     assert_eq!(names(&out), ["CompensationRequested"]);
     // And when the time is over with a part bought, the whole charge goes back.
-    let mut late = rules();
-    late.give_up_after = std::time::Duration::from_secs(1);
-    let record = super::support::at(
-        super::support::START.after(std::time::Duration::from_secs(60)),
-        bought(2, 125, 2),
-    );
-    let (after, out) = processor_purchases::decide::transition(&late, split, &record);
+    let mut hasty = way_to_paid();
+    let PurchaseEvent::PurchaseRequested(order) = &mut hasty[0] else {
+        panic!("another event")
+    };
+    order.give_up_after_ms = Some(30_000);
+    hasty.push(failed(1, SwapFailure::NoPath, &[(125, 2)]));
+    let split = given(&hasty);
+    assert_eq!(split.stage.name(), "Paid");
+    let (after, out) = when(split, bought(2, 125, 2));
     assert_eq!(after.stage.name(), "Refunding");
     assert_eq!(names(&out), ["CompensationRequested"]);
 }

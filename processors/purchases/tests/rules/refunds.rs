@@ -189,6 +189,27 @@ fn a_refund_of_ours_that_fails_later_is_made_again_and_the_purchase_ends_once() 
 }
 
 #[test]
+fn the_last_refund_that_fails_later_calls_a_person_too() {
+    let mut purchase = given(&stages()[7]);
+    for attempt in 1..=4 {
+        purchase = when(purchase, compensation_failed(attempt)).0;
+        purchase = when(purchase, timer("retry_refund:pi_1")).0;
+    }
+    let (ended, out) = when(purchase, settled_as("re_5"));
+    assert_eq!(names(&out)[0], "PurchaseEnded(Refunded)");
+    let failed = ours(told("refund.failed", "re_5", 523, "failed"));
+    let (held, out) = when(ended, failed);
+    assert_eq!(
+        names(&out),
+        [
+            "PurchaseAlarmed(refund_came_back)",
+            "PurchaseAlarmed(refund_failed)"
+        ]
+    );
+    assert!(held.timers(&rules()).is_empty());
+}
+
+#[test]
 fn the_failure_of_a_refund_may_be_told_before_its_making() {
     let failed = ours(told("refund.failed", "re_1", 523, "failed"));
     let early = given(&[stages()[7].clone(), vec![failed]].concat());
@@ -330,6 +351,8 @@ fn an_ordered_refund_of_what_is_handed_off_is_refused_unless_the_bridge_returns_
     let (after, out) = when(on_its_way.clone(), settled());
     assert_eq!((after.stage.name(), asked(&out)), ("Settled", vec![]));
     assert!(names(&out).contains(&"PurchaseAlarmed(refund_refused)".to_owned()));
+    // Nothing was given back, so what the swap did not need is the buyer's all the same.
+    assert!(names(&out).contains(&"CreditBooked to `deposits`".to_owned()));
     let (again, out) = when(after, charge_refunded(0));
     assert_eq!((again.stage.name(), names(&out).len()), ("Settled", 0));
     let (after, out) = when(on_its_way, returned());

@@ -74,6 +74,8 @@ pub fn requested() -> PurchaseEvent {
         requested_at: START,
         funding: Funding::Card,
         usdc_due: None,
+        pay_until: None,
+        give_up_after_ms: None,
     }
     .into()
 }

@@ -33,7 +33,7 @@ fn a_purchase_by_usdc_asks_the_credit_of_its_twin_for_the_whole() {
         panic!("{out:?}")
     };
     assert_eq!((key, *amount), ("twin-7", coins(7)));
-    assert_eq!(*until, START.after(rules().deposit_within));
+    assert_eq!(*until, START.after(Duration::from_secs(3600)));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn whoever_stands_still_is_noticed() {
     let waiting = given(&[requested_by_usdc()]);
     let timers = waiting.timers(&rules());
     assert_eq!(timers.len(), 1);
-    assert!(timers[0].due > START.after(rules().deposit_within));
+    assert!(timers[0].due > START.after(Duration::from_secs(3600)));
     let (alarmed, out) = when(waiting, timer("funding_overdue"));
     assert_eq!(names(&out), ["PurchaseAlarmed(funding_overdue)"]);
     assert!(alarmed.timers(&rules()).is_empty());
