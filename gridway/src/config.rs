@@ -146,7 +146,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         "GRIDWAY_TREASURY_FUNDERS",
         Some(""),
-        "Accounts whose payments to the treasury are no deposits, `G…,…`.",
+        "Accounts whose payments to the treasury are no deposits, `G…,…`. Read anew by whoever folds the log: an account that has paid deposits is not to be named later, nor one that has funded the treasury left out.",
     ),
     plain(
         "GRIDWAY_DEPOSITS_FIRST_CURSOR",

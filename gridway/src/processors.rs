@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Every processor, with the topic that it reads.
-pub const ALL: [(&str, Topic); 25] = [
+pub const ALL: [(&str, Topic); 26] = [
     ("purchases", topics::PURCHASES),
     ("payments", topics::PURCHASES),
     ("swaps", topics::PURCHASES),
@@ -49,6 +49,7 @@ pub const ALL: [(&str, Topic); 25] = [
     ("deployment-notices", topics::DEPLOYMENTS),
     ("user-notices", topics::USERS),
     ("treasury-notices", topics::TREASURY),
+    ("deposit-notices", topics::DEPOSITS),
     ("application-notices", topics::NODE_APPLICATIONS),
     ("notifications", topics::NOTIFICATIONS),
     ("mails", topics::NOTIFICATIONS),
@@ -322,6 +323,10 @@ pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> 
         }
         "treasury-notices" => {
             let policy = processor_notifications::notices::TreasuryNotices;
+            run_policy(policy, codecs, kafka, slot, stop).await?;
+        }
+        "deposit-notices" => {
+            let policy = processor_notifications::notices::DepositNotices;
             run_policy(policy, codecs, kafka, slot, stop).await?;
         }
         "application-notices" => {

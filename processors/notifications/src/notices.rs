@@ -3,12 +3,14 @@
 
 mod applications;
 mod deployments;
+mod deposits;
 mod purchases;
 mod treasury;
 mod users;
 
 pub use applications::ApplicationNotices;
 pub use deployments::DeploymentNotices;
+pub use deposits::DepositNotices;
 pub use purchases::PurchaseNotices;
 pub use treasury::TreasuryNotices;
 pub use users::UserNotices;

@@ -45,6 +45,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     english!("treasury_low"),
     english!("treasury_restored"),
     english!("purchase_alarmed"),
+    english!("deposit_unmatched"),
+    english!("deposit_alarmed"),
     english!("node_application_approved"),
     english!("node_application_rejected"),
     english!("node_application_changes_requested"),

@@ -9,6 +9,7 @@ use events::deployments::{
     ContractBilled, DeploymentCancelled, DeploymentEvent, DeploymentFailed, GracePeriodStarted,
     UserBalanceAssessed,
 };
+use events::deposits::{DepositAlarmed, DepositEvent, DepositUnmatched};
 use events::envelope::{Envelope, Record};
 use events::ids::{
     ApplicationId, ContractId, DeploymentId, EventId, PurchaseId, QuoteId, TwinId, UserId,
@@ -26,7 +27,8 @@ use events::users::{RoleGranted, RoleRevoked, TwinFailed, UserEvent};
 use pipeline::Policy;
 use processor_notifications::kinds::Kind;
 use processor_notifications::notices::{
-    ApplicationNotices, DeploymentNotices, PurchaseNotices, TreasuryNotices, UserNotices,
+    ApplicationNotices, DeploymentNotices, DepositNotices, PurchaseNotices, TreasuryNotices,
+    UserNotices,
 };
 use std::collections::BTreeMap;
 
@@ -495,4 +497,43 @@ fn a_low_balance_is_told_with_balance_threshold_and_account() {
     assert_eq!(figures["balance"], "12.5000000");
     assert_eq!(figures["threshold"], "1000.0000000");
     assert_eq!(figures["account"], "GA");
+}
+
+#[test]
+fn what_came_and_is_nobodys_is_told_unless_it_is_no_usdc() {
+    let unmatched = |reason: &str| {
+        DepositEvent::from(DepositUnmatched {
+            deposit_id: "17".to_owned(),
+            reason: reason.to_owned(),
+            detail: "it has no memo".to_owned(),
+            from: "GB".to_owned(),
+            asset: "USDC:GC".to_owned(),
+            amount: 70_000_000,
+            transaction: "aa".to_owned(),
+            balance_id: None,
+        })
+    };
+    for reason in ["no_memo", "bad_memo", "unknown_twin", "unreadable"] {
+        let told = told::<DepositNotices>(&DepositNotices, vec![unmatched(reason)]);
+        let (key, kind, figures) = &told[0];
+        assert_eq!(
+            (key.as_str(), kind.as_str()),
+            (OPERATORS, "deposit_unmatched")
+        );
+        assert_eq!(figures["amount"], "7.0000000");
+        assert_eq!(figures["reason"], reason);
+    }
+    for reason in ["wrong_asset", "wrong_issuer"] {
+        assert!(told::<DepositNotices>(&DepositNotices, vec![unmatched(reason)]).is_empty());
+    }
+    let alarmed = DepositEvent::from(DepositAlarmed {
+        deposit_id: "17".to_owned(),
+        alarm: "return_failed".to_owned(),
+        detail: "op_no_trust".to_owned(),
+    });
+    let told = told::<DepositNotices>(&DepositNotices, vec![alarmed]);
+    assert_eq!(
+        (told[0].0.as_str(), told[0].1.as_str()),
+        (OPERATORS, "deposit_alarmed")
+    );
 }

@@ -12,7 +12,7 @@ use pipeline::{Decision, Policy, Timer};
 pub struct TreasuryNotices;
 
 /// Units of 10^-7, as people write them.
-fn decimal(units: i64) -> String {
+pub(super) fn decimal(units: i64) -> String {
     let sign = if units < 0 { "-" } else { "" };
     let units = units.unsigned_abs();
     format!("{sign}{}.{:07}", units / 10_000_000, units % 10_000_000)

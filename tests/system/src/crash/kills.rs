@@ -57,6 +57,7 @@ fn kind(part: &str) -> &'static str {
         | "deployment-notices"
         | "user-notices"
         | "treasury-notices"
+        | "deposit-notices"
         | "application-notices" => "policy",
         "tfchain-watcher" | "contract-watcher" | "reconciler" | "deposit-watcher"
         | "treasury-watcher" => "source",
