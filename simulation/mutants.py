@@ -203,8 +203,8 @@ MUTANTS = [
         "leftover of parts dropped",
         "what swaps did not spend is the buyer's credit",
         "processors/purchases/src/decide/usdc.rs",
-        "            .filter(|_| !purchase.held())\n",
-        "            .filter(|_| !purchase.held() && purchase.bought_by <= 1)\n",
+        "            .filter(|_| !purchase.doubted())\n",
+        "            .filter(|_| !purchase.doubted() && purchase.bought_by <= 1)\n",
     ),
     (
         "loss of a dispute not booked",

@@ -215,8 +215,16 @@ fn deposit_rules() -> Result<processor_deposits::Rules> {
 ///
 /// # Errors
 /// When its name or configuration is wrong, or it ends for good.
-pub async fn run(name: &str, slot: Slot, stop: CancellationToken) -> Result<()> {
-    let kafka = Config::kafka()?;
+pub async fn run(
+    name: &str,
+    slot: Slot,
+    forward_again: bool,
+    stop: CancellationToken,
+) -> Result<()> {
+    let kafka = KafkaConfig {
+        forward_again,
+        ..Config::kafka()?
+    };
     let Some(codecs) = stop.run_until_cancelled(codecs()).await.transpose()? else {
         return Ok(());
     };

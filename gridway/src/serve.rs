@@ -29,6 +29,10 @@ pub enum Part {
         /// Which of the processor's processes this is; each running one has its own.
         #[arg(long, default_value_t = 0)]
         slot: u32,
+        /// After transactions were aborted by hand: has a policy append once more what its last
+        /// decisions forwarded to other topics.
+        #[arg(long)]
+        forward_again: bool,
     },
     /// The read models.
     Projections,
@@ -101,9 +105,13 @@ pub async fn run(part: Part) -> Result<()> {
                     .await
                     .context("the API")
             }
-            Part::Processor { name, slot } => {
+            Part::Processor {
+                name,
+                slot,
+                forward_again,
+            } => {
                 serve_metrics(stop.clone()).await?;
-                processors::run(&name, Slot(slot), stop.clone())
+                processors::run(&name, Slot(slot), forward_again, stop.clone())
                     .await
                     .with_context(|| format!("the processor {name}"))
             }

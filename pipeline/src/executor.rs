@@ -393,7 +393,6 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
         &mut self,
         offset: i64,
         read: Option<Record<X::Event>>,
-        _: bool,
         mut host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault> {
         for record in self.waiting.release(offset, read) {

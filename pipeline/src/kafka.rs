@@ -22,6 +22,9 @@ pub struct KafkaConfig {
     pub transaction_timeout: Duration,
     /// Further librdkafka properties, such as those of TLS and SASL.
     pub properties: Vec<(String, String)>,
+    /// Whether policies append again what their last decisions forwarded to other topics; see the
+    /// runbook on transactions that hang.
+    pub forward_again: bool,
 }
 
 impl KafkaConfig {
@@ -34,6 +37,7 @@ impl KafkaConfig {
             heartbeat: Duration::from_secs(3),
             transaction_timeout: Duration::from_secs(10),
             properties: Vec::new(),
+            forward_again: false,
         }
     }
 

@@ -47,13 +47,11 @@ pub(crate) trait Logic: Send {
     /// What waits behind records that cannot be read.
     fn waiting(&mut self) -> &mut Waiting<Self::Event>;
     /// Lets go what waits behind the record at this offset, which turned out to be `read` or is
-    /// passed over. `host` is there only when the partition is live; `fresh` says that the
-    /// release has not been committed before.
+    /// passed over. `host` is there only when the partition is live.
     fn release(
         &mut self,
         offset: i64,
         read: Option<Record<Self::Event>>,
-        fresh: bool,
         host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault>;
     /// Keys that were ever dead-lettered here, with the first offset: what was decided about them

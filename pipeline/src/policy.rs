@@ -127,6 +127,8 @@ struct Missing {
     /// Which decision lacks an event. An id is of one decision: it derives from its cause.
     lacking: HashMap<EventId, u64>,
     next: u64,
+    /// Whether what a decision forwarded is lacking although its own events stand.
+    forwards: bool,
 }
 
 impl Missing {
@@ -148,8 +150,8 @@ impl Missing {
         };
         decision.own.retain(|(missing, _)| *missing != id);
         // A decision is one transaction: where its own events stand, what it forwarded to other
-        // topics stands there too.
-        if decision.own.is_empty() {
+        // topics stands there too, unless an operator knows better.
+        if decision.own.is_empty() && (!self.forwards || decision.forward.is_empty()) {
             self.decisions.remove(&number);
         }
     }
@@ -178,7 +180,13 @@ pub(crate) struct PolicyPartition<P: Policy> {
 }
 
 impl<P: Policy> PolicyPartition<P> {
-    pub fn new(policy: Arc<P>, codecs: Arc<Codecs>, partition: i32) -> Self {
+    /// With `forward_again` all that the decisions of the overlap forward to other topics is appended
+    /// once more when the partition goes live: there it is an echo, unless it was lost.
+    pub fn new(policy: Arc<P>, codecs: Arc<Codecs>, partition: i32, forward_again: bool) -> Self {
+        let missing = Missing {
+            forwards: forward_again,
+            ..Missing::default()
+        };
         Self {
             policy,
             codecs,
@@ -187,7 +195,7 @@ impl<P: Policy> PolicyPartition<P> {
             aggregates: HashMap::new(),
             waiting: Waiting::default(),
             revisit: BTreeMap::new(),
-            missing: Missing::default(),
+            missing,
             timers: BTreeSet::new(),
             firing: HashSet::new(),
         }
@@ -273,7 +281,10 @@ impl<P: Policy> Logic for PolicyPartition<P> {
         let decision = self.take(&record, decides)?;
         // Of a decision without events of its own nothing shows in this partition: before the
         // committed offset it was taken, after it not.
-        let taken = decision.own.is_empty() && record.offset < committed && !again;
+        let taken = decision.own.is_empty()
+            && record.offset < committed
+            && !again
+            && !self.missing.forwards;
         if !decision.is_empty() && !taken {
             self.missing.push(decision);
         }
@@ -303,7 +314,6 @@ impl<P: Policy> Logic for PolicyPartition<P> {
         &mut self,
         offset: i64,
         read: Option<Record<P::Event>>,
-        _: bool,
         mut host: Option<&mut Host<'_, ()>>,
     ) -> Result<(), Fault> {
         for record in self.waiting.release(offset, read) {
@@ -384,4 +394,47 @@ impl<P: Policy> Logic for PolicyPartition<P> {
 #[must_use]
 pub fn decided_id<P: Policy>(cause: EventId, name: &str) -> EventId {
     caused_id(cause, P::NAME, name, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Encoded, Missing};
+    use crate::append::Append;
+    use events::ids::EventId;
+    use rdkafka::message::OwnedHeaders;
+
+    fn append(topic: &str) -> Append {
+        Append {
+            topic: topic.to_owned(),
+            partition: None,
+            key: Vec::new(),
+            payload: Vec::new(),
+            headers: OwnedHeaders::new(),
+            origin: 0,
+        }
+    }
+
+    /// Topics of what is appended once its own event was found, and another's was not.
+    fn appended(forwards: bool) -> Vec<String> {
+        let mut missing = Missing {
+            forwards,
+            ..Missing::default()
+        };
+        let decision = |id: EventId| Encoded {
+            own: vec![(id, append("own"))],
+            forward: vec![append("forward")],
+        };
+        let (found, lost) = (EventId::derive(&["found"]), EventId::derive(&["lost"]));
+        missing.push(decision(found));
+        missing.push(decision(lost));
+        missing.found(found);
+        let appends = missing.take().flat_map(Encoded::into_appends);
+        appends.map(|append| append.topic).collect()
+    }
+
+    #[test]
+    fn what_was_forwarded_stands_where_its_decision_stands_unless_an_operator_knows_better() {
+        assert_eq!(appended(false), ["own", "forward"]);
+        assert_eq!(appended(true), ["forward", "own", "forward"]);
+    }
 }

@@ -65,6 +65,7 @@ pub(crate) struct Plan<L: Logic> {
 pub(crate) fn policy<P: Policy>(
     policy: P,
     codecs: Codecs,
+    forward_again: bool,
     stop: CancellationToken,
 ) -> Result<Plan<PolicyPartition<P>>, RunError> {
     let codec = codecs.of::<P::Event>()?.clone();
@@ -73,7 +74,9 @@ pub(crate) fn policy<P: Policy>(
         name: P::NAME,
         codec,
         gate: None,
-        make: Box::new(move |p| PolicyPartition::new(Arc::clone(&policy), Arc::clone(&codecs), p)),
+        make: Box::new(move |p| {
+            PolicyPartition::new(Arc::clone(&policy), Arc::clone(&codecs), p, forward_again)
+        }),
         stop,
     })
 }
@@ -131,7 +134,8 @@ pub async fn run_policy<P: Policy>(
     slot: Slot,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    on_kafka(policy(rules, codecs, stop)?, kafka, slot).await
+    let plan = policy(rules, codecs, kafka.forward_again, stop)?;
+    on_kafka(plan, kafka, slot).await
 }
 
 /// Runs an executor on Kafka until `stop`; all its calls to `counterparty` are paced.

@@ -78,6 +78,8 @@ pub enum Claim<E> {
 
 /// A reading for one partition.
 pub(crate) struct Read<F> {
+    /// How often reading had begun anew when it began.
+    began: u64,
     reading: Reading<F>,
     done: oneshot::Sender<()>,
 }
@@ -104,10 +106,10 @@ pub(crate) struct SourcePartition<S: Source> {
     unconfirmed: VecDeque<(String, HashSet<EventId>)>,
     pending: Option<Pending<S::Fact>>,
     waiting: Waiting<S::Event>,
-    /// The cursor covers facts that could not be told apart: it is forgotten.
-    over: bool,
     /// Up to when the outside's facts are covered.
     up_to: Option<Timestamp>,
+    /// How often reading has begun anew.
+    begun: u64,
     stop: CancellationToken,
 }
 
@@ -129,8 +131,8 @@ impl<S: Source> SourcePartition<S> {
             unconfirmed: VecDeque::new(),
             pending: None,
             waiting: Waiting::default(),
-            over: false,
             up_to: None,
+            begun: 0,
             stop: CancellationToken::new(),
         }
     }
@@ -172,7 +174,7 @@ impl<S: Source> SourcePartition<S> {
     /// Reads on from the cursor, beside the worker.
     fn read(&self, host: &Host<'_, Read<S::Fact>>) {
         let (source, stop, post) = (Arc::clone(&self.source), self.stop.clone(), host.post());
-        let mut cursor = self.cursor.clone();
+        let (mut cursor, began) = (self.cursor.clone(), self.begun);
         let read = async move {
             let mut restarted = true;
             loop {
@@ -180,7 +182,11 @@ impl<S: Source> SourcePartition<S> {
                 restarted = false;
                 let next = reading.cursor.clone();
                 let (done, claimed) = oneshot::channel();
-                post.send(Read { reading, done });
+                post.send(Read {
+                    began,
+                    reading,
+                    done,
+                });
                 if claimed.await.is_err() {
                     return;
                 }
@@ -205,8 +211,8 @@ impl<S: Source> SourcePartition<S> {
         while let Some(fact) = pending.facts.front() {
             let found = match self.source.claim(&self.state, self.partition, fact) {
                 Claim::NotMine => None,
-                // What would tell whether it is news is held. Once the aggregate goes on,
-                // everything is read again.
+                // What would tell whether it is news is held. Once the aggregate goes on, it is read
+                // again.
                 Claim::Mine(cause, _) if self.waiting.blocks(&cause.envelope.subject) => None,
                 Claim::Outside { subject, .. } if self.waiting.blocks(&subject) => None,
                 Claim::Mine(cause, planned) => Some(own(&self.codecs, S::NAME, &cause, &planned)?),
@@ -244,7 +250,7 @@ impl<S: Source> Logic for SourcePartition<S> {
     }
 
     fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
-        self.cursor = host.cursor.clone().filter(|_| !self.over);
+        self.cursor = host.cursor.clone();
         self.read(host);
         Ok(())
     }
@@ -263,6 +269,10 @@ impl<S: Source> Logic for SourcePartition<S> {
         read: Self::Message,
         host: &mut Host<'_, Self::Message>,
     ) -> Result<(), Fault> {
+        if read.began != self.begun {
+            // It comes after facts that were passed by: the cursor must not follow it.
+            return Ok(());
+        }
         let facts: VecDeque<S::Fact> = read.reading.facts.into();
         let end = if facts.is_empty() { 0 } else { host.end()? };
         self.pending = Some(Pending {
@@ -287,28 +297,25 @@ impl<S: Source> Logic for SourcePartition<S> {
         &mut self.waiting
     }
 
-    /// Facts of the aggregate may have gone by while it waited: everything is read again. What the
-    /// log has already is recognised by its id.
+    /// Facts of the aggregate may have gone by while it waited: all since then is read again, from
+    /// the cursor, which has waited too. What the log has already is recognised by its id.
     fn release(
         &mut self,
         offset: i64,
         read: Option<Record<S::Event>>,
-        fresh: bool,
         host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault> {
         for record in self.waiting.release(offset, read) {
             self.seen.insert(record.id());
             self.source.evolve(&mut self.state, &record);
         }
-        match host {
-            Some(host) => {
-                self.stop.cancel();
-                self.stop = CancellationToken::new();
-                (self.pending, self.cursor) = (None, None);
-                self.unconfirmed.clear();
-                self.read(host);
-            }
-            None => self.over |= fresh,
+        if let Some(host) = host {
+            self.stop.cancel();
+            self.stop = CancellationToken::new();
+            self.begun += 1;
+            self.pending = None;
+            self.unconfirmed.clear();
+            self.read(host);
         }
         Ok(())
     }

@@ -402,8 +402,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     && release.processor == self.plan.name
                 {
                     let release = release.clone();
-                    self.release(partition, &release, offset >= committed)
-                        .await?;
+                    self.release(partition, &release).await?;
                 }
                 self.with(partition, None, |logic, host| {
                     if folding {
@@ -446,12 +445,7 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     /// An operator has settled a record that could not be read.
-    async fn release(
-        &mut self,
-        partition: i32,
-        release: &DeadLetterReleased,
-        fresh: bool,
-    ) -> Result<(), Exit> {
+    async fn release(&mut self, partition: i32, release: &DeadLetterReleased) -> Result<(), Exit> {
         let name = self.plan.name;
         let Some(entry) = self.partitions.get_mut(&partition) else {
             return Ok(());
@@ -488,7 +482,7 @@ impl<'a, L: Logic> Worker<'a, L> {
         tracing::info!(processor = name, partition, offset = release.offset, action = ?release.action, by = release.by, "a dead letter is released");
         self.with(partition, None, |logic, host| {
             let host = if folding { None } else { Some(host) };
-            logic.release(release.offset, read, fresh, host)
+            logic.release(release.offset, read, host)
         })
     }
 
