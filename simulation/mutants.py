@@ -108,8 +108,8 @@ MUTANTS = [
         "decisions not taken again",
         "after a takeover decisions that the log lacks are taken again",
         "pipeline/src/policy.rs",
-        "let decides = again || record.offset >= committed.saturating_sub(OVERLAP);",
-        "let decides = again || record.offset >= committed;",
+        "let decides = again || record.offset >= committed.saturating_sub(overlap);",
+        "let decides = again || record.offset >= committed.min(committed + overlap);",
     ),
     (
         "random event ids",
@@ -128,10 +128,8 @@ MUTANTS = [
         "            Stage::Paid { .. }\n            | Stage::AwaitingDeposit { .. }",
         (
             "processors/purchases/src/decide.rs",
-            "                    attempt,\n                    next: Next::At(due),\n                    path,\n                },\n            ) => {\n"
-            "                let over = due >=",
-            "                    attempt,\n                    next: Next::At(_) | Next::UnderWay,\n                    path,\n                },\n            ) => {\n"
-            "                let due = event.due;\n                let over = due >=",
+            "                    paid_at,\n                    attempt,\n                    next: Next::At(_),\n",
+            "                    paid_at,\n                    attempt,\n                    next: Next::At(_) | Next::UnderWay,\n",
         ),
     ),
     (
@@ -203,8 +201,8 @@ MUTANTS = [
         "leftover of parts dropped",
         "what swaps did not spend is the buyer's credit",
         "processors/purchases/src/decide/usdc.rs",
-        "            .filter(|_| !purchase.doubted())\n",
-        "            .filter(|_| !purchase.doubted() && purchase.bought_by <= 1)\n",
+        "left.ok().filter(|_| !withheld)",
+        "left.ok().filter(|_| !withheld && purchase.bought_by <= 1)",
     ),
     (
         "loss of a dispute not booked",
@@ -375,7 +373,9 @@ def judge(tree, name=None):
     if tests:
         run = cargo(tree, "test", "--quiet", "--locked", *tests)
         failed = re.findall(r"^    ([\w:]+)$", run.stdout, re.M)
-        return ("tests", len(failed), "failed: " + ", ".join(failed)) if run.returncode else None
+        why = re.search(r"panicked at [^\n]*\n[^\n]*", run.stdout)
+        said = "failed: " + ", ".join(failed) + (" " + why[0].replace("\n", " ") if why else "")
+        return ("tests", len(failed), said) if run.returncode else None
     if name in BY_OUTAGES:
         run = subprocess.run([CACHE / "target/debug/simulation", "--outages"], capture_output=True, text=True)
         cases = re.search(r"^outages: (\d+) cases, (\d+) passed", run.stdout, re.M)

@@ -80,11 +80,10 @@ pub struct PurchaseRequested {
     pub funding: Funding,
     /// What is paid by USDC; `None` for a card. In 10^-7 units.
     pub usdc_due: Option<Amount<Usdc>>,
-    /// Until when it is to be paid; `None` in records of before it was said: a day after
-    /// requested_at, by USDC an hour.
+    /// Until when it is to be paid; `None` in records of before it was said.
     pub pay_until: Option<Timestamp>,
     /// How long after the payment a swap is tried before the money goes back, in milliseconds;
-    /// `None` in records of before it was said: a day.
+    /// `None` in records of before it was said.
     pub give_up_after_ms: Option<i64>,
 }
 

@@ -418,6 +418,16 @@ pub const SETTINGS: &[Setting] = &[
         "How long after the payment a swap is tried before the money goes back. Said in each order, too.",
     ),
     plain(
+        "GRIDWAY_UNSAID_PAY_WITHIN_SECONDS",
+        Some("86400"),
+        "What `GRIDWAY_PAY_WITHIN_SECONDS` was while orders did not say it (`pay_until`); to be left as it was then.",
+    ),
+    plain(
+        "GRIDWAY_UNSAID_GIVE_UP_SECONDS",
+        Some("86400"),
+        "What `GRIDWAY_GIVE_UP_SECONDS` was while orders did not say it (`give_up_after_ms`); to be left as it was then.",
+    ),
+    plain(
         "GRIDWAY_MINT_WITHIN_SECONDS",
         Some("1800"),
         "When a hand-off without a mint raises an alarm.",

@@ -183,6 +183,8 @@ fn purchase_rules() -> Result<processor_purchases::Rules> {
     let mut rules = processor_purchases::Rules::new(Config::text("GRIDWAY_BRIDGE_ADDRESS")?);
     rules.livemode = Config::text("GRIDWAY_STRIPE_KEY")?.contains("_live_");
     rules.mint_within = Config::seconds("GRIDWAY_MINT_WITHIN_SECONDS")?;
+    rules.unsaid.pay_within = Config::seconds("GRIDWAY_UNSAID_PAY_WITHIN_SECONDS")?;
+    rules.unsaid.give_up_after = Config::seconds("GRIDWAY_UNSAID_GIVE_UP_SECONDS")?;
     rules.stellar_deadline = Config::seconds("GRIDWAY_STELLAR_DEADLINE_SECONDS")?;
     rules.stripe_deadline = Config::seconds("GRIDWAY_STRIPE_DEADLINE_SECONDS")?;
     Ok(rules)
@@ -218,11 +220,11 @@ fn deposit_rules() -> Result<processor_deposits::Rules> {
 pub async fn run(
     name: &str,
     slot: Slot,
-    forward_again: bool,
+    forward_again: u32,
     stop: CancellationToken,
 ) -> Result<()> {
     let kafka = KafkaConfig {
-        forward_again,
+        forward_again: forward_again.into(),
         ..Config::kafka()?
     };
     let Some(codecs) = stop.run_until_cancelled(codecs()).await.transpose()? else {

@@ -29,10 +29,10 @@ pub enum Part {
         /// Which of the processor's processes this is; each running one has its own.
         #[arg(long, default_value_t = 0)]
         slot: u32,
-        /// After transactions were aborted by hand: has a policy append once more what its last
-        /// decisions forwarded to other topics.
-        #[arg(long)]
-        forward_again: bool,
+        /// After transactions were aborted by hand: has a policy append once more what decisions of
+        /// so many last records in each partition forwarded to other topics.
+        #[arg(long, value_name = "RECORDS", default_value_t = 0)]
+        forward_again: u32,
     },
     /// The read models.
     Projections,

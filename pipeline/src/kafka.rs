@@ -22,9 +22,9 @@ pub struct KafkaConfig {
     pub transaction_timeout: Duration,
     /// Further librdkafka properties, such as those of TLS and SASL.
     pub properties: Vec<(String, String)>,
-    /// Whether policies append again what their last decisions forwarded to other topics; see the
-    /// runbook on transactions that hang.
-    pub forward_again: bool,
+    /// Of how many last records in each partition policies append again what they forwarded to other
+    /// topics; see the runbook on transactions that hang.
+    pub forward_again: i64,
 }
 
 impl KafkaConfig {
@@ -37,7 +37,7 @@ impl KafkaConfig {
             heartbeat: Duration::from_secs(3),
             transaction_timeout: Duration::from_secs(10),
             properties: Vec::new(),
-            forward_again: false,
+            forward_again: 0,
         }
     }
 

@@ -257,8 +257,11 @@ impl KafkaLog {
     /// Asks the group coordinator whether another process has joined as our group instance: by
     /// committing once more what is committed, which only the owner may.
     fn instance_is_replaced(&self, offsets: &[Consumed]) -> bool {
-        let fatal = self.consumer.client().fatal_error();
-        if fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId) {
+        let told = || {
+            let fatal = self.consumer.client().fatal_error();
+            fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
+        };
+        if told() {
             return true;
         }
         let partitions: Vec<i32> = offsets.iter().map(|o| o.partition).collect();
@@ -267,23 +270,26 @@ impl KafkaLog {
             .consumer
             .committed_offsets(self.partitions(&partitions), limit)
         else {
-            return false;
+            return told();
         };
         let mut again = TopicPartitionList::new();
         for entry in committed.elements() {
-            if let Offset::Offset(_) = entry.offset() {
-                let mut element = again.add_partition(self.topic, entry.partition());
-                // Cannot fail: it is committed.
-                let _ = element.set_offset(entry.offset());
-                element.set_metadata(entry.metadata());
-            }
+            let mut element = again.add_partition(self.topic, entry.partition());
+            // Where nothing is committed, 0 says the same; to commit nothing at all would ask nobody.
+            let at = match entry.offset() {
+                at @ Offset::Offset(_) => at,
+                _ => Offset::Offset(0),
+            };
+            // Cannot fail: it is a valid offset.
+            let _ = element.set_offset(at);
+            element.set_metadata(entry.metadata());
         }
         matches!(
             self.consumer.commit(&again, CommitMode::Sync),
             Err(KafkaError::ConsumerCommit(
                 RDKafkaErrorCode::FencedInstanceId
             ))
-        )
+        ) || told()
     }
 
     /// Aborts the open transaction. That waits for the reports on what was produced, and nobody

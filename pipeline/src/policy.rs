@@ -127,8 +127,8 @@ struct Missing {
     /// Which decision lacks an event. An id is of one decision: it derives from its cause.
     lacking: HashMap<EventId, u64>,
     next: u64,
-    /// Whether what a decision forwarded is lacking although its own events stand.
-    forwards: bool,
+    /// What a decision of so many last records forwarded is lacking although its own events stand.
+    forwards: i64,
 }
 
 impl Missing {
@@ -151,7 +151,7 @@ impl Missing {
         decision.own.retain(|(missing, _)| *missing != id);
         // A decision is one transaction: where its own events stand, what it forwarded to other
         // topics stands there too, unless an operator knows better.
-        if decision.own.is_empty() && (!self.forwards || decision.forward.is_empty()) {
+        if decision.own.is_empty() && (self.forwards == 0 || decision.forward.is_empty()) {
             self.decisions.remove(&number);
         }
     }
@@ -180,9 +180,9 @@ pub(crate) struct PolicyPartition<P: Policy> {
 }
 
 impl<P: Policy> PolicyPartition<P> {
-    /// With `forward_again` all that the decisions of the overlap forward to other topics is appended
+    /// All that decisions of the last `forward_again` records forward to other topics is appended
     /// once more when the partition goes live: there it is an echo, unless it was lost.
-    pub fn new(policy: Arc<P>, codecs: Arc<Codecs>, partition: i32, forward_again: bool) -> Self {
+    pub fn new(policy: Arc<P>, codecs: Arc<Codecs>, partition: i32, forward_again: i64) -> Self {
         let missing = Missing {
             forwards: forward_again,
             ..Missing::default()
@@ -277,14 +277,15 @@ impl<P: Policy> Logic for PolicyPartition<P> {
             .revisit
             .get(&record.envelope.subject)
             .is_some_and(|from| record.offset >= *from);
-        let decides = again || record.offset >= committed.saturating_sub(OVERLAP);
+        let overlap = OVERLAP.max(self.missing.forwards);
+        let decides = again || record.offset >= committed.saturating_sub(overlap);
         let decision = self.take(&record, decides)?;
         // Of a decision without events of its own nothing shows in this partition: before the
         // committed offset it was taken, after it not.
         let taken = decision.own.is_empty()
             && record.offset < committed
             && !again
-            && !self.missing.forwards;
+            && self.missing.forwards == 0;
         if !decision.is_empty() && !taken {
             self.missing.push(decision);
         }
@@ -415,7 +416,7 @@ mod tests {
     }
 
     /// Topics of what is appended once its own event was found, and another's was not.
-    fn appended(forwards: bool) -> Vec<String> {
+    fn appended(forwards: i64) -> Vec<String> {
         let mut missing = Missing {
             forwards,
             ..Missing::default()
@@ -434,7 +435,7 @@ mod tests {
 
     #[test]
     fn what_was_forwarded_stands_where_its_decision_stands_unless_an_operator_knows_better() {
-        assert_eq!(appended(false), ["own", "forward"]);
-        assert_eq!(appended(true), ["forward", "own", "forward"]);
+        assert_eq!(appended(0), ["own", "forward"]);
+        assert_eq!(appended(10), ["forward", "own", "forward"]);
     }
 }

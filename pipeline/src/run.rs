@@ -65,7 +65,7 @@ pub(crate) struct Plan<L: Logic> {
 pub(crate) fn policy<P: Policy>(
     policy: P,
     codecs: Codecs,
-    forward_again: bool,
+    forward_again: i64,
     stop: CancellationToken,
 ) -> Result<Plan<PolicyPartition<P>>, RunError> {
     let codec = codecs.of::<P::Event>()?.clone();

@@ -23,7 +23,7 @@ pub async fn policy<P: Policy>(
     ground: Arc<dyn Ground>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    supervise(&run::policy(rules, codecs, false, stop)?, &*ground).await
+    supervise(&run::policy(rules, codecs, 0, stop)?, &*ground).await
 }
 
 /// Runs an executor on a model until `stop`.

@@ -82,12 +82,14 @@ fn what_is_taken_back_is_not_read(config: &KafkaConfig) {
 fn who_is_replaced_writes_nothing(config: &KafkaConfig) -> KafkaLog {
     let mut frozen = connect(config);
     next(&mut frozen, 1);
+    let mut also_frozen = connect(config);
+    next(&mut also_frozen, 1);
+    let refused = frozen.transact(&[append("a zombie's")], &[up_to(4)]);
+    assert!(matches!(refused, Err(Trouble::Fenced(_))), "{refused:?}");
     let mut owner = connect(config);
     next(&mut owner, 1);
-    let refused = frozen.transact(&[append("a zombie's")], &[]);
+    let refused = also_frozen.transact(&[append("a zombie's, without offsets")], &[]);
     assert!(refused.is_err(), "{refused:?}");
-    let refused = frozen.transact(&[append("a zombie's, with offsets")], &[up_to(4)]);
-    assert!(matches!(refused, Err(Trouble::Fenced(_))), "{refused:?}");
     assert_eq!(owner.committed(&[0]).unwrap(), [up_to(0)]);
     owner
         .transact(&[append("the owner's")], &[up_to(4)])

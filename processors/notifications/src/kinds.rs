@@ -141,10 +141,13 @@ pub const KINDS: &[Kind] = &[
         &["holding", "account", "asset", "balance", "threshold"],
     ),
     operators("purchase_alarmed", &["purchase_id", "alarm", "detail"]),
-    operators(
-        "deposit_unmatched",
-        &["deposit_id", "reason", "detail", "from", "asset", "amount"],
-    ),
+    Kind {
+        urgent: false,
+        ..operators(
+            "deposit_unmatched",
+            &["deposit_id", "reason", "detail", "from", "asset", "amount"],
+        )
+    },
     operators("deposit_alarmed", &["deposit_id", "alarm", "detail"]),
     owner("node_application_approved", &["application_id", "farm"]),
     owner(

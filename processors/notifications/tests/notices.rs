@@ -526,6 +526,11 @@ fn what_came_and_is_nobodys_is_told_unless_it_is_no_usdc() {
     for reason in ["wrong_asset", "wrong_issuer"] {
         assert!(told::<DepositNotices>(&DepositNotices, vec![unmatched(reason)]).is_empty());
     }
+    let DepositEvent::DepositUnmatched(mut dust) = unmatched("no_memo") else {
+        panic!("another event")
+    };
+    dust.amount = 9_999_999;
+    assert!(told::<DepositNotices>(&DepositNotices, vec![dust.into()]).is_empty());
     let alarmed = DepositEvent::from(DepositAlarmed {
         deposit_id: "17".to_owned(),
         alarm: "return_failed".to_owned(),

@@ -177,7 +177,7 @@ impl Rulebook<'_> {
         if purchase.stage != Stage::New {
             return;
         }
-        let order = Order::of(event);
+        let order = Order::of(event, &self.rules.unsaid);
         if let Some(due) = order.usdc_due {
             purchase.stage = self.request_funds(order, due);
         } else {
@@ -212,11 +212,12 @@ impl Rulebook<'_> {
                     intent,
                     paid_at,
                     attempt,
-                    next: Next::At(due),
+                    next: Next::At(_),
                     path,
                 },
             ) => {
-                let over = due >= order.give_up_at(paid_at);
+                // By what the timer itself says: the wait that is folded may be another one today.
+                let over = event.due >= order.give_up_at(paid_at);
                 let stage = Stage::Paid {
                     order,
                     intent,

@@ -31,6 +31,17 @@ pub struct Rules {
     pub first_retry: Duration,
     /// The longest wait between attempts.
     pub longest_retry: Duration,
+    /// What orders agreed on that do not say it.
+    pub unsaid: Unsaid,
+}
+
+/// Terms of orders from before they were said in the order: what was set then.
+#[derive(Debug, Clone)]
+pub struct Unsaid {
+    /// How long a person had to pay by card.
+    pub pay_within: Duration,
+    /// How long after the payment a swap was tried.
+    pub give_up_after: Duration,
 }
 
 impl Rules {
@@ -46,6 +57,10 @@ impl Rules {
             mint_within: Duration::from_secs(1800),
             first_retry: Duration::from_secs(2),
             longest_retry: Duration::from_secs(600),
+            unsaid: Unsaid {
+                pay_within: Duration::from_secs(24 * 3600),
+                give_up_after: Duration::from_secs(24 * 3600),
+            },
         }
     }
 
@@ -89,19 +104,19 @@ pub struct Order {
     pub pay_until: Timestamp,
     /// How long after the payment a swap is still tried.
     pub give_up_after: Duration,
+    /// Whether it says its terms, as all do since they are said.
+    pub says_terms: bool,
 }
 
-/// What holds for orders that do not say it.
-const PAY_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// How long an order by USDC that does not say it waits for somebody to tell how it went.
 const DEPOSIT_WITHIN: Duration = Duration::from_secs(3600);
-const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl Order {
     /// The order as it was accepted.
     #[must_use]
-    pub fn of(event: &PurchaseRequested) -> Self {
+    pub fn of(event: &PurchaseRequested, unsaid: &Unsaid) -> Self {
         let (usdc_due, within) = match event.funding {
-            Funding::Card => (None, PAY_WITHIN),
+            Funding::Card => (None, unsaid.pay_within),
             Funding::Usdc => (
                 Some(event.usdc_due.unwrap_or(event.usdc_cap)),
                 DEPOSIT_WITHIN,
@@ -122,9 +137,10 @@ impl Order {
             charge: event.charge,
             requested_at: event.requested_at,
             pay_until: pay_until.unwrap_or_else(|| event.requested_at.after(within)),
-            give_up_after: give_up_ms.map_or(GIVE_UP_AFTER, |ms| {
+            give_up_after: give_up_ms.map_or(unsaid.give_up_after, |ms| {
                 Duration::from_millis(ms.unwrap_or_default())
             }),
+            says_terms: event.give_up_after_ms.is_some(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::to_operators;
 use super::treasury::decimal;
 use crate::kinds::figure;
-use events::deposits::DepositEvent;
+use events::deposits::{DepositEvent, DepositUnmatched};
 use events::envelope::Record;
 use pipeline::{Decision, Policy, Timer};
 
@@ -11,9 +11,18 @@ use pipeline::{Decision, Policy, Timer};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DepositNotices;
 
-/// Why a deposit is nobody's, where nobody need be told: on Stellar anybody may send anything, and
-/// many do, to be seen. What is no USDC of ours waits until somebody asks for it.
-const UNTOLD: [&str; 2] = ["wrong_asset", "wrong_issuer"];
+/// On Stellar anybody may send anything, and many do, to be seen: what is no USDC of ours, or less than
+/// one, waits until somebody asks for it. What cannot be read is told of: it may be any sum.
+fn is_told(event: &DepositUnmatched) -> bool {
+    match event.reason.as_str() {
+        "wrong_asset" | "wrong_issuer" => false,
+        "unreadable" => true,
+        _ => event.amount >= ONE_USDC,
+    }
+}
+
+/// In 10^-7 units.
+const ONE_USDC: i64 = 10_000_000;
 
 impl Policy for DepositNotices {
     const NAME: &'static str = "deposit-notices";
@@ -24,7 +33,7 @@ impl Policy for DepositNotices {
 
     fn decide(&self, (): &(), record: &Record<DepositEvent>) -> Decision<DepositEvent> {
         let (kind, figures) = match &record.event {
-            DepositEvent::DepositUnmatched(e) if !UNTOLD.contains(&e.reason.as_str()) => (
+            DepositEvent::DepositUnmatched(e) if is_told(e) => (
                 "deposit_unmatched",
                 vec![
                     figure("deposit_id", &e.deposit_id),

@@ -195,12 +195,15 @@ impl Rulebook<'_> {
 
     /// What a settled purchase cost; what its swap did not need becomes the buyer's credit.
     pub(super) fn account(&mut self, purchase: &Purchase, order: &Order) {
-        // Of a charge that is disputed, or that somebody else gave back, nothing is left over.
+        // Of a charge that is disputed, or that somebody else gave back, nothing is left over. Of one
+        // whose refund was ordered too late, nothing was, while orders did not say their terms.
+        let withheld = if order.says_terms {
+            purchase.doubted()
+        } else {
+            purchase.held()
+        };
         let left = order.usdc_cap.checked_sub(purchase.spent);
-        let leftover = left
-            .ok()
-            .filter(|_| !purchase.doubted())
-            .unwrap_or(Amount::ZERO);
+        let leftover = left.ok().filter(|_| !withheld).unwrap_or(Amount::ZERO);
         self.out.push(PurchaseAccounted {
             purchase_id: order.purchase,
             twin_id: order.twin,

@@ -353,6 +353,14 @@ fn an_ordered_refund_of_what_is_handed_off_is_refused_unless_the_bridge_returns_
     assert!(names(&out).contains(&"PurchaseAlarmed(refund_refused)".to_owned()));
     // Nothing was given back, so what the swap did not need is the buyer's all the same.
     assert!(names(&out).contains(&"CreditBooked to `deposits`".to_owned()));
+    // Orders of before said no terms, and what was decided of them is decided again as it was.
+    let mut before = [swapped.clone(), vec![refund_ordered(), sent()]].concat();
+    let PurchaseEvent::PurchaseRequested(order) = &mut before[0] else {
+        panic!("another event")
+    };
+    order.give_up_after_ms = None;
+    let (_, out) = when(given(&before), settled());
+    assert!(!names(&out).contains(&"CreditBooked to `deposits`".to_owned()));
     let (again, out) = when(after, charge_refunded(0));
     assert_eq!((again.stage.name(), names(&out).len()), ("Settled", 0));
     let (after, out) = when(on_its_way, returned());

@@ -75,7 +75,7 @@ pub fn requested() -> PurchaseEvent {
         funding: Funding::Card,
         usdc_due: None,
         pay_until: None,
-        give_up_after_ms: None,
+        give_up_after_ms: Some(24 * 3_600_000),
     }
     .into()
 }
