@@ -273,7 +273,9 @@ impl KafkaLog {
             return told();
         };
         let mut again = TopicPartitionList::new();
-        for entry in committed.elements() {
+        // Of a partition that could not be asked about, nobody knows what is committed.
+        let known = committed.elements();
+        for entry in known.iter().filter(|entry| entry.error().is_ok()) {
             let mut element = again.add_partition(self.topic, entry.partition());
             // Where nothing is committed, 0 says the same; to commit nothing at all would ask nobody.
             let at = match entry.offset() {
