@@ -209,8 +209,11 @@ fn told_apart_by<E: EventSet>(before: &[Planned<E>], planned: &Planned<E>) -> Op
             && other.discriminator.is_empty()
             && other.event.name() == planned.event.name()
     };
+    if !same(&planned) {
+        return None;
+    }
     let count = before.iter().filter(same).count();
-    (same(&planned) && count > 0).then(|| (count + 1).to_string())
+    (count > 0).then(|| (count + 1).to_string())
 }
 
 /// The events of one decision, each with an id of its own.
