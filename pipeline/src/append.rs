@@ -157,8 +157,6 @@ pub struct Append {
     pub payload: Vec<u8>,
     /// The envelope.
     pub headers: OwnedHeaders,
-    /// The partition of the processor that it came from: it is dropped with it.
-    pub origin: i32,
 }
 
 /// Id of an event that `processor` appends because of `cause`.
@@ -250,7 +248,6 @@ pub(crate) fn own<E: EventSet>(
         key: key.clone().into_bytes(),
         payload: codecs.of::<E>()?.encode(&planned.event)?,
         headers: envelope.headers(&planned.event),
-        origin: cause.partition,
     };
     Ok((id, append))
 }
@@ -279,7 +276,6 @@ pub(crate) fn outside<E: EventSet>(
         key: subject.as_bytes().to_vec(),
         payload: codecs.of::<E>()?.encode(event)?,
         headers: envelope.headers(event),
-        origin: partition,
     })
 }
 
@@ -304,7 +300,6 @@ pub(crate) fn forwarded<E: EventSet>(
         key: forward.key.clone().into_bytes(),
         payload: forward.event.encode(codecs)?,
         headers: forward.event.headers(&envelope),
-        origin: cause.partition,
     })
 }
 

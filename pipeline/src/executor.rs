@@ -377,7 +377,7 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
             &open.job.record,
             &Planned::new(done.event),
         )?;
-        host.outbox.push(append);
+        host.append(None, vec![append]);
         // The outcome is known: the next of the queue may go. The request itself stays open
         // until the outcome stands in the log.
         let queue = open.queue.clone();
@@ -392,6 +392,7 @@ impl<X: Executor> Logic for ExecutorPartition<X> {
     fn release(
         &mut self,
         offset: i64,
+        _: i64,
         read: Option<Record<X::Event>>,
         mut host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault> {

@@ -22,6 +22,11 @@ pub trait Ground: Send + Sync {
     /// Runs a task beside the worker.
     fn spawn(&self, task: Task);
 
+    /// How many records are appended in one transaction at most, unless one decision has more.
+    fn most(&self) -> usize {
+        2_000
+    }
+
     /// The longest wait without a look at the log.
     fn tick(&self) -> Duration {
         Duration::from_millis(100)

@@ -23,6 +23,7 @@ mod kafka_log;
 mod log;
 mod logic;
 pub mod metrics;
+mod outbox;
 mod pace;
 pub mod policy;
 mod run;

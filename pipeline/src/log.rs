@@ -137,7 +137,6 @@ impl Polled {
             key: self.key,
             payload: self.payload.unwrap_or_default(),
             headers,
-            origin: self.partition,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::append::Append;
 use crate::executor::Owner;
 use crate::ground::Ground;
 use crate::log::{Log, Trouble};
+use crate::outbox::Outbox;
 use crate::waiting::Waiting;
 use events::codec::EncodeError;
 use events::envelope::Record;
@@ -30,8 +31,15 @@ pub(crate) trait Logic: Send {
     type Message: Send + 'static;
     /// Takes a record from before the takeover.
     fn fold(&mut self, record: Record<Self::Event>, committed: i64) -> Result<(), Fault>;
+    /// What was decided in the fold and does not stand in the log, each with the offset of the
+    /// record that it is about, in that order.
+    fn missing(&mut self) -> Vec<(i64, Vec<Append>)> {
+        Vec::new()
+    }
     /// The fold is complete.
-    fn go_live(&mut self, host: &mut Host<'_, Self::Message>) -> Result<(), Fault>;
+    fn go_live(&mut self, _: &mut Host<'_, Self::Message>) -> Result<(), Fault> {
+        Ok(())
+    }
     /// Takes a new record.
     fn record(
         &mut self,
@@ -47,10 +55,12 @@ pub(crate) trait Logic: Send {
     /// What waits behind records that cannot be read.
     fn waiting(&mut self) -> &mut Waiting<Self::Event>;
     /// Lets go what waits behind the record at this offset, which turned out to be `read` or is
-    /// passed over. `host` is there only when the partition is live.
+    /// passed over; the record at offset `by` says so. `host` is there only when the partition is
+    /// live.
     fn release(
         &mut self,
         offset: i64,
+        by: i64,
         read: Option<Record<Self::Event>>,
         host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault>;
@@ -113,7 +123,7 @@ impl<M> Post<M> {
 
 /// What a partition can do besides thinking.
 pub(crate) struct Host<'a, M> {
-    pub outbox: &'a mut Vec<Append>,
+    pub(crate) outbox: &'a mut Outbox,
     /// What was committed with the offset.
     pub cursor: Option<String>,
     pub(crate) partition: i32,
@@ -124,6 +134,12 @@ pub(crate) struct Host<'a, M> {
 }
 
 impl<M: Send + 'static> Host<'_, M> {
+    /// Appends this together, because of the record at offset `cause`; without a cause it must come
+    /// again if it is lost.
+    pub fn append(&mut self, cause: Option<i64>, appends: Vec<Append>) {
+        self.outbox.push(self.partition, cause, appends);
+    }
+
     /// Where the partition ends right now, uncommitted records included.
     pub fn end(&self) -> Result<i64, Fault> {
         Ok(self.log.end(self.partition)?)

@@ -111,11 +111,9 @@ impl Encoded {
         self.own.is_empty() && self.forward.is_empty()
     }
 
-    fn into_appends(self) -> impl Iterator<Item = Append> {
-        self.own
-            .into_iter()
-            .map(|(_, append)| append)
-            .chain(self.forward)
+    fn into_appends(self) -> Vec<Append> {
+        let own = self.own.into_iter().map(|(_, append)| append);
+        own.chain(self.forward).collect()
     }
 }
 
@@ -123,7 +121,8 @@ impl Encoded {
 /// their events: after a long outage of the policy they are as many as the records of its backlog.
 #[derive(Default)]
 struct Missing {
-    decisions: BTreeMap<u64, Encoded>,
+    /// Each with the offset of the record that it is about.
+    decisions: BTreeMap<u64, (i64, Encoded)>,
     /// Which decision lacks an event. An id is of one decision: it derives from its cause.
     lacking: HashMap<EventId, u64>,
     next: u64,
@@ -132,11 +131,11 @@ struct Missing {
 }
 
 impl Missing {
-    fn push(&mut self, decision: Encoded) {
+    fn push(&mut self, cause: i64, decision: Encoded) {
         for (id, _) in &decision.own {
             self.lacking.insert(*id, self.next);
         }
-        self.decisions.insert(self.next, decision);
+        self.decisions.insert(self.next, (cause, decision));
         self.next += 1;
     }
 
@@ -145,7 +144,7 @@ impl Missing {
         let Some(number) = self.lacking.remove(&id) else {
             return;
         };
-        let Some(decision) = self.decisions.get_mut(&number) else {
+        let Some((_, decision)) = self.decisions.get_mut(&number) else {
             return;
         };
         decision.own.retain(|(missing, _)| *missing != id);
@@ -157,9 +156,11 @@ impl Missing {
     }
 
     /// What the log lacks, oldest first.
-    fn take(&mut self) -> impl Iterator<Item = Encoded> + use<> {
+    fn take(&mut self) -> Vec<(i64, Vec<Append>)> {
         self.lacking.clear();
-        std::mem::take(&mut self.decisions).into_values()
+        let decisions = std::mem::take(&mut self.decisions).into_values();
+        let encoded = decisions.map(|(cause, decision)| (cause, decision.into_appends()));
+        encoded.collect()
     }
 }
 
@@ -287,19 +288,18 @@ impl<P: Policy> Logic for PolicyPartition<P> {
             && !again
             && self.missing.forwards == 0;
         if !decision.is_empty() && !taken {
-            self.missing.push(decision);
+            self.missing.push(record.offset, decision);
         }
         Ok(())
     }
 
-    fn go_live(&mut self, host: &mut Host<'_, ()>) -> Result<(), Fault> {
-        host.outbox
-            .extend(self.missing.take().flat_map(Encoded::into_appends));
-        Ok(())
+    fn missing(&mut self) -> Vec<(i64, Vec<Append>)> {
+        self.missing.take()
     }
 
     fn record(&mut self, record: Record<P::Event>, host: &mut Host<'_, ()>) -> Result<(), Fault> {
-        host.outbox.extend(self.take(&record, true)?.into_appends());
+        let decision = self.take(&record, true)?;
+        host.append(Some(record.offset), decision.into_appends());
         Ok(())
     }
 
@@ -314,15 +314,16 @@ impl<P: Policy> Logic for PolicyPartition<P> {
     fn release(
         &mut self,
         offset: i64,
+        by: i64,
         read: Option<Record<P::Event>>,
         mut host: Option<&mut Host<'_, ()>>,
     ) -> Result<(), Fault> {
         for record in self.waiting.release(offset, read) {
             let decision = self.take(&record, true)?;
             match &mut host {
-                Some(host) => host.outbox.extend(decision.into_appends()),
+                Some(host) => host.append(Some(by), decision.into_appends()),
                 // What of it the log has is met further on in the fold.
-                None if !decision.is_empty() => self.missing.push(decision),
+                None if !decision.is_empty() => self.missing.push(by, decision),
                 None => {}
             }
         }
@@ -376,7 +377,7 @@ impl<P: Policy> Logic for PolicyPartition<P> {
                 id: Some(id),
             };
             let (_, append) = own(&self.codecs, P::NAME, &cause, &planned)?;
-            host.outbox.push(append);
+            host.append(None, vec![append]);
         }
         Ok(next)
     }
@@ -411,7 +412,6 @@ mod tests {
             key: Vec::new(),
             payload: Vec::new(),
             headers: OwnedHeaders::new(),
-            origin: 0,
         }
     }
 
@@ -426,10 +426,10 @@ mod tests {
             forward: vec![append("forward")],
         };
         let (found, lost) = (EventId::derive(&["found"]), EventId::derive(&["lost"]));
-        missing.push(decision(found));
-        missing.push(decision(lost));
+        missing.push(1, decision(found));
+        missing.push(2, decision(lost));
         missing.found(found);
-        let appends = missing.take().flat_map(Encoded::into_appends);
+        let appends = missing.take().into_iter().flat_map(|(_, appends)| appends);
         appends.map(|append| append.topic).collect()
     }
 

@@ -225,7 +225,7 @@ impl<S: Source> SourcePartition<S> {
             if let Some((id, append)) = found {
                 let under_way = self.unconfirmed.iter().any(|(_, ids)| ids.contains(&id));
                 if !self.seen.contains(&id) && !under_way && appended.insert(id) {
-                    host.outbox.push(append);
+                    host.append(None, vec![append]);
                 }
             }
             pending.facts.pop_front();
@@ -302,6 +302,7 @@ impl<S: Source> Logic for SourcePartition<S> {
     fn release(
         &mut self,
         offset: i64,
+        _: i64,
         read: Option<Record<S::Event>>,
         host: Option<&mut Host<'_, Self::Message>>,
     ) -> Result<(), Fault> {

@@ -5,19 +5,19 @@
 //! a counterparty is down → revoked. When anything about a transaction is uncertain the worker
 //! throws its connection away and folds again: the log tells.
 
+mod intake;
+
 use crate::append::Append;
 use crate::awaited::{Awaited, Lost};
 use crate::clock;
 use crate::ground::{Ground, Unconnected};
-use crate::log::{Consumed, Log, Polled, Rebalance, Trouble};
+use crate::log::{Consumed, Log, Rebalance, Trouble};
 use crate::logic::{Fault, Host, Logic, Signal};
 use crate::metrics;
+use crate::outbox::Outbox;
 use crate::run::{Plan, RunError};
 use crash_points::{Point, pass};
-use events::codec::DecodeError;
-use events::dead_letters::{DeadLetterReleased, Release};
-use events::envelope::{Envelope, Record};
-use events::registry::RegistryError;
+use events::envelope::Envelope;
 use events::schema::EventSet;
 use events::time::Timestamp;
 use std::collections::BTreeMap;
@@ -50,8 +50,8 @@ struct Partition<L> {
     committed: i64,
     cursor: Option<String>,
     due: Option<Timestamp>,
-    /// Dead letters found in the fold; they go out with the partition's first offsets.
-    dead_letters: Vec<Append>,
+    /// Dead letters found in the fold, each with the offset of its record.
+    dead_letters: Vec<(i64, Vec<Append>)>,
     awaited: Awaited,
     paused: bool,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Worker<'a, L: Logic> {
     inbox: UnboundedReceiver<Signal<L::Message>>,
     woken: Arc<AtomicBool>,
     partitions: BTreeMap<i32, Partition<L>>,
-    outbox: Vec<Append>,
+    outbox: Outbox,
     generation: u64,
     offsets_at: Instant,
     gauges_at: Instant,
@@ -105,7 +105,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             inbox,
             woken,
             partitions: BTreeMap::new(),
-            outbox: Vec::new(),
+            outbox: Outbox::default(),
             generation: 0,
             offsets_at: now,
             gauges_at: now,
@@ -239,23 +239,6 @@ impl<'a, L: Logic> Worker<'a, L> {
         move |trouble| exit(name, trouble)
     }
 
-    /// Takes what is there, at most a batch; gives how many records it took.
-    async fn poll(&mut self) -> Result<usize, Exit> {
-        let mut taken = 0;
-        while taken < BATCH {
-            let polled = self.log.poll().map_err(self.lost())?;
-            self.rebalanced()?;
-            match polled {
-                Some(polled) => {
-                    self.take(polled).await?;
-                    taken += 1;
-                }
-                None => break,
-            }
-        }
-        Ok(taken)
-    }
-
     fn rebalanced(&mut self) -> Result<(), Exit> {
         for event in self.log.rebalances() {
             match event {
@@ -273,7 +256,7 @@ impl<'a, L: Logic> Worker<'a, L> {
                     }
                     // What was decided for them is for the next owner to decide.
                     let ours = &self.partitions;
-                    self.outbox.retain(|a| ours.contains_key(&a.origin));
+                    self.outbox.keep(|partition| ours.contains_key(&partition));
                 }
             }
         }
@@ -346,7 +329,12 @@ impl<'a, L: Logic> Worker<'a, L> {
                     metrics::fold(self.plan.name, since.elapsed());
                 }
                 entry.phase = Phase::Live;
-                self.outbox.append(&mut entry.dead_letters);
+                let mut missing = std::mem::take(&mut entry.dead_letters);
+                missing.append(&mut entry.logic.missing());
+                missing.sort_by_key(|(cause, _)| *cause);
+                for (cause, appends) in missing {
+                    self.outbox.push(partition, Some(cause), appends);
+                }
                 // Something may be due already.
                 entry.due = Some(Timestamp(0));
             }
@@ -382,108 +370,6 @@ impl<'a, L: Logic> Worker<'a, L> {
             self.with(partition, None, L::reached)?;
         }
         Ok(())
-    }
-
-    async fn take(&mut self, polled: Polled) -> Result<(), Exit> {
-        let (partition, offset) = (polled.partition, polled.offset);
-        let Some(entry) = self.partitions.get_mut(&partition) else {
-            return Ok(());
-        };
-        if let Ok(envelope) = &polled.envelope {
-            entry.awaited.read(envelope.id).map_err(swallowed)?;
-        }
-        let (committed, folding) = (
-            entry.committed,
-            matches!(entry.phase, Phase::Folding { .. }),
-        );
-        match decode(self.plan, &polled).await? {
-            Ok(record) => {
-                if let Some(release) = record.event.release()
-                    && release.processor == self.plan.name
-                {
-                    let release = release.clone();
-                    self.release(partition, &release).await?;
-                }
-                self.with(partition, None, |logic, host| {
-                    if folding {
-                        logic.fold(record, committed)
-                    } else {
-                        logic.record(record, host)
-                    }
-                })?;
-            }
-            Err(reason) => {
-                let key = String::from_utf8_lossy(&polled.key).into_owned();
-                metrics::records(self.plan.name, "poison");
-                tracing::error!(
-                    processor = self.plan.name,
-                    topic = L::Event::TOPIC,
-                    partition,
-                    offset,
-                    key,
-                    reason,
-                    "a record cannot be read; its aggregate waits, the rest goes on"
-                );
-                if let Some(entry) = self.partitions.get_mut(&partition) {
-                    entry.logic.waiting().block(polled.clone());
-                    if offset >= committed {
-                        metrics::dead_letter(self.plan.name);
-                        let letter = polled.dead_letter(self.plan.name, L::Event::TOPIC, &reason);
-                        if folding {
-                            entry.dead_letters.push(letter);
-                        } else {
-                            self.outbox.push(letter);
-                        }
-                    }
-                }
-            }
-        }
-        if let Some(entry) = self.partitions.get_mut(&partition) {
-            entry.due = Some(Timestamp(0));
-        }
-        Ok(())
-    }
-
-    /// An operator has settled a record that could not be read.
-    async fn release(&mut self, partition: i32, release: &DeadLetterReleased) -> Result<(), Exit> {
-        let name = self.plan.name;
-        let Some(entry) = self.partitions.get_mut(&partition) else {
-            return Ok(());
-        };
-        let folding = matches!(entry.phase, Phase::Folding { .. });
-        // This program reads it, or it was released before: nothing waits for it.
-        let Some(polled) = entry.logic.waiting().poison(release.offset).cloned() else {
-            return Ok(());
-        };
-        let read = match release.action {
-            Release::Discard => None,
-            Release::Redrive => match decode(self.plan, &polled).await? {
-                Ok(record) => Some(record),
-                Err(reason) => {
-                    metrics::released(name, "still_unreadable");
-                    tracing::error!(
-                        processor = name,
-                        partition,
-                        offset = release.offset,
-                        reason,
-                        "a redriven record still cannot be read; its aggregate goes on waiting"
-                    );
-                    return Ok(());
-                }
-            },
-        };
-        metrics::released(
-            name,
-            match release.action {
-                Release::Discard => "discarded",
-                Release::Redrive => "redriven",
-            },
-        );
-        tracing::info!(processor = name, partition, offset = release.offset, action = ?release.action, by = release.by, "a dead letter is released");
-        self.with(partition, None, |logic, host| {
-            let host = if folding { None } else { Some(host) };
-            logic.release(release.offset, read, host)
-        })
     }
 
     fn tick(&mut self) -> Result<(), Exit> {
@@ -544,11 +430,14 @@ impl<'a, L: Logic> Worker<'a, L> {
             let (Phase::Live, Some(at)) = (&entry.phase, positions.get(id)) else {
                 continue;
             };
+            // What is decided and not appended yet, the next owner decides.
+            let left = self.outbox.first_of(*id);
+            let offset = left.map_or(*at, |left| left.max(entry.committed).min(*at));
             let cursor = entry.logic.cursor();
-            moved |= self.committed.get(id) != Some(at) || cursor.is_some();
+            moved |= self.committed.get(id) != Some(&offset) || cursor.is_some();
             list.push(Consumed {
                 partition: *id,
-                offset: *at,
+                offset,
                 cursor,
             });
         }
@@ -570,15 +459,25 @@ impl<'a, L: Logic> Worker<'a, L> {
             }
             return Ok(());
         }
+        while !self.outbox.is_empty() {
+            self.append_slice()?;
+            if self.plan.stop.is_cancelled() && !self.outbox.is_empty() {
+                return Err(Exit::Stopped);
+            }
+        }
+        self.offsets_at = Instant::now();
+        Ok(())
+    }
+
+    fn append_slice(&mut self) -> Result<(), Exit> {
+        let slice = self.outbox.slice(self.ground.most());
         let (list, _) = self.offsets()?;
         let began = std::time::Instant::now();
-        self.log
-            .transact(&self.outbox, &list)
-            .map_err(self.lost())?;
+        self.log.transact(&slice, &list).map_err(self.lost())?;
         metrics::transaction(self.plan.name, began.elapsed());
-        metrics::appended(self.plan.name, self.outbox.len());
+        metrics::appended(self.plan.name, slice.len());
         let now = Instant::now();
-        for append in std::mem::take(&mut self.outbox) {
+        for append in slice {
             if append.topic == L::Event::TOPIC
                 && let Some(entry) = append.partition.and_then(|p| self.partitions.get_mut(&p))
                 && let Ok(envelope) = Envelope::read(Some(&append.headers))
@@ -586,7 +485,6 @@ impl<'a, L: Logic> Worker<'a, L> {
                 entry.awaited.push(envelope.id, now);
             }
         }
-        self.offsets_at = Instant::now();
         self.remember(&list);
         Ok(())
     }
@@ -660,38 +558,5 @@ fn exit(processor: &'static str, trouble: Trouble) -> Exit {
     }
 }
 
-/// The record, or why it can never be read. Waits for a registry that does not answer: that is no
-/// fault of the record.
-async fn decode<L: Logic>(
-    plan: &Plan<L>,
-    polled: &Polled,
-) -> Result<Result<Record<L::Event>, String>, Exit> {
-    let event = loop {
-        match plan.codec.decode(polled.payload.as_deref()) {
-            Ok(event) => break event,
-            Err(DecodeError::Unresolved(id)) => match plan.codec.registry().resolve(id).await {
-                Ok(_) => {}
-                Err(error @ RegistryError::Unavailable { .. }) => {
-                    tracing::warn!(processor = plan.name, %error, "waiting for the schema registry");
-                    tokio::select! {
-                        biased;
-                        () = plan.stop.cancelled() => return Err(Exit::Stopped),
-                        () = tokio::time::sleep(Duration::from_millis(500)) => {}
-                    }
-                }
-                Err(error) => return Ok(Err(error.to_string())),
-            },
-            Err(error) => return Ok(Err(error.to_string())),
-        }
-    };
-    let envelope = match &polled.envelope {
-        Ok(envelope) => envelope.clone(),
-        Err(reason) => return Ok(Err(reason.clone())),
-    };
-    Ok(Ok(Record {
-        partition: polled.partition,
-        offset: polled.offset,
-        envelope,
-        event,
-    }))
-}
+#[cfg(test)]
+mod tests;

@@ -216,7 +216,6 @@ impl World {
             key: key.clone().into_bytes(),
             payload: b"no event".to_vec(),
             headers: rdkafka::message::OwnedHeaders::new(),
-            origin: 0,
         });
         tokio::time::sleep(Duration::from_millis(poison.release_after)).await;
         for reader in readers {

@@ -59,6 +59,7 @@ struct Stand {
     name: &'static str,
     topic: &'static str,
     slot: u32,
+    most: usize,
 }
 
 impl Ground for Stand {
@@ -74,6 +75,10 @@ impl Ground for Stand {
 
     fn spawn(&self, task: Task) {
         self.process.spawn(task);
+    }
+
+    fn most(&self) -> usize {
+        self.most
     }
 
     fn tick(&self) -> Duration {
@@ -96,6 +101,8 @@ pub struct World {
     pub(crate) trace: Trace,
     /// Deadlines as in production, instead of ones that many worlds meet.
     pub(crate) patient: bool,
+    /// How many records a process appends in one transaction at most.
+    most: usize,
     /// Processes of the policy of purchases that were started.
     starts: Arc<AtomicU64>,
 }
@@ -190,6 +197,8 @@ impl World {
             fence: Arc::new(Fence::new(seed, script, fixture)),
             trace: trace.clone(),
             patient: false,
+            // In many worlds nearly each decision is a transaction of its own.
+            most: [1, 2, 2_000][usize::try_from(seed % 3).unwrap_or(0)],
             starts: Arc::default(),
         })
     }
@@ -410,6 +419,7 @@ impl World {
             name,
             topic,
             slot: slot_of(place),
+            most: self.most,
         });
         let (world, trace, inner) = (self.clone(), self.trace.clone(), process.clone());
         process.spawn(Box::pin(async move {
@@ -543,7 +553,6 @@ impl World {
             key: key.as_bytes().to_vec(),
             payload: codec.encode(event)?,
             headers: envelope.headers(event),
-            origin: 0,
         })
     }
 

@@ -41,7 +41,6 @@ fn append(key: &str) -> Append {
         key: key.as_bytes().to_vec(),
         payload: b"fact".to_vec(),
         headers: OwnedHeaders::new(),
-        origin: 0,
     }
 }
 
