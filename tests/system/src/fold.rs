@@ -1,4 +1,5 @@
-//! How long a processor folds a long partition before it is live.
+//! How long a processor folds a long partition before it is live, and one that is new on it
+//! decides about it.
 
 use crate::world::World;
 use anyhow::{Context, Result, bail};
@@ -7,8 +8,8 @@ use events::envelope::Envelope;
 use events::ids::{EventId, PurchaseId, QuoteId, TwinId, UserId};
 use events::money::{Amount, Currency, Fiat};
 use events::purchases::{
-    Funding, PaymentIntentCreated, PaymentIntentRequested, PurchaseEvent, PurchaseRequested,
-    StripeEventReceived, SwapCompleted, SwapRequested, UserPaid,
+    Funding, PaymentIntentCreated, PaymentIntentRequested, PurchaseAlarmed, PurchaseEvent,
+    PurchaseRequested, StripeEventReceived, SwapCompleted, SwapRequested, UserPaid,
 };
 use events::registry::Registry;
 use events::time::Timestamp;
@@ -21,8 +22,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
-/// A policy and a hand: the one keeps aggregates, the other requests.
-const MEASURED: [&str; 2] = ["purchases", "swaps"];
+/// A policy and a hand that kept up with the log: the one keeps aggregates, the other requests.
+const KEPT_UP: [&str; 2] = ["purchases", "swaps"];
+/// A policy that is new on the log: it decides about all of it, one event for each purchase.
+const NEW: &str = "purchase-notices";
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Fills a partition with the events of purchases and measures the way to live.
 ///
@@ -52,7 +56,7 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
     println!(
         "\n| processor | records | fold | CPU | records a second | memory after |\n|---|---|---|---|---|---|"
     );
-    for name in MEASURED {
+    for name in KEPT_UP {
         let (brokers, group) = (world.setting("GRIDWAY_KAFKA_BROKERS").to_owned(), name);
         tokio::task::spawn_blocking(move || commit_end(&brokers, group)).await??;
         let begun = Instant::now();
@@ -72,24 +76,60 @@ async fn measure(world: &mut World, records: u64) -> Result<()> {
             if metrics.contains(&live) {
                 break;
             }
-            if begun.elapsed() > Duration::from_secs(600) {
+            if begun.elapsed() > PATIENCE {
                 bail!("{name} is not live after ten minutes");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let took = begun.elapsed().as_secs_f64();
-        let process = world.sandbox.fleet.pid(name);
-        let memory = process.and_then(crate::bench::rss_kib).unwrap_or(0);
-        let cpu_ms = process.and_then(crate::bench::cpu_of).unwrap_or(0);
-        println!(
-            "| {name} | {records} | {took:.1} s | {:.1} s | {:.0} | {} MB |",
-            cpu_ms as f64 / 1000.0,
-            records as f64 / took,
-            memory / 1024
-        );
+        report(world, name, records, begun.elapsed());
         world.sandbox.fleet.kill(name).await?;
     }
+    let brokers = world.setting("GRIDWAY_KAFKA_BROKERS").to_owned();
+    let begun = Instant::now();
+    world.sandbox.fleet.start(NEW).await?;
+    tokio::task::spawn_blocking(move || await_end(&brokers, NEW)).await??;
+    report(world, NEW, records, begun.elapsed());
     Ok(())
+}
+
+/// A row of the table, of a process that runs.
+fn report(world: &World, name: &str, records: u64, took: Duration) {
+    let took = took.as_secs_f64();
+    let process = world.sandbox.fleet.pid(name);
+    let memory = process.and_then(crate::bench::rss_kib).unwrap_or(0);
+    let cpu_ms = process.and_then(crate::bench::cpu_of).unwrap_or(0);
+    println!(
+        "| {name} | {records} | {took:.1} s | {:.1} s | {:.0} | {} MB |",
+        cpu_ms as f64 / 1000.0,
+        records as f64 / took,
+        memory / 1024
+    );
+}
+
+/// Returns once a group has committed the end of the partition.
+fn await_end(brokers: &str, group: &str) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", group)
+        .create()?;
+    let (_, end) = consumer.fetch_watermarks(PURCHASES.name, 0, Duration::from_secs(10))?;
+    let mut partition = TopicPartitionList::new();
+    partition.add_partition(PURCHASES.name, 0);
+    let begun = Instant::now();
+    loop {
+        let committed = consumer.committed_offsets(partition.clone(), Duration::from_secs(10));
+        let committed = committed.ok().and_then(|list| {
+            let entry = list.find_partition(PURCHASES.name, 0)?;
+            entry.offset().to_raw()
+        });
+        if committed.is_some_and(|at| at >= end) {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            bail!("{group} has not decided about the log after ten minutes");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Commits the end of the partition for a group without members: who takes over from a processor
@@ -156,7 +196,7 @@ fn fill(brokers: &str, codec: &Codec<PurchaseEvent>, records: u64) -> Result<()>
     Ok(())
 }
 
-/// A purchase up to its swap.
+/// A purchase up to its swap, and an alarm.
 fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
     let (user_id, time) = (UserId::derive(&["fold"]), Timestamp(1_790_000_000_000));
     let request_id = EventId::derive(&[&purchase_id.to_string(), "SwapRequested"]);
@@ -252,6 +292,12 @@ fn events_of(purchase_id: PurchaseId) -> Vec<PurchaseEvent> {
             tft: Amount::from_whole(251),
             fee_stroops: 100,
             rest: Amount::ZERO,
+        }
+        .into(),
+        PurchaseAlarmed {
+            purchase_id,
+            alarm: "swap_overdue".to_owned(),
+            detail: String::new(),
         }
         .into(),
     ]
