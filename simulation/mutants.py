@@ -328,6 +328,13 @@ MUTANTS = [
         "            let left = self.outbox.first_of(*id);",
         "            let left = self.outbox.first_of(*id).filter(|_| false);",
     ),
+    (
+        "offsets far ahead of what was read back",
+        "what is lost after its commit is decided again",
+        "pipeline/src/worker.rs",
+        "let least = [left, unread]",
+        "let least = [left, unread.filter(|_| false)]",
+    ),
 ]
 
 # What the simulation has a model of is judged by tests: what lies between a worker and Kafka, against a
@@ -339,6 +346,7 @@ BY_TESTS = {
     "offsets apart from the records": KAFKA,
     # No world's log is longer than what a policy decides again anyway.
     "a slice's offset passes over what is left": KAFKA,
+    "offsets far ahead of what was read back": KAFKA,
     "nonce read at the best block": ["-p", "sandbox-tfchain", "--test", "activations", "--test", "troubles"],
     "activated without a look at that block": ["-p", "sandbox-tfchain", "--test", "activations"],
     # Once in a thousand worlds: two readings in a row that are behind, of a number that was taken.

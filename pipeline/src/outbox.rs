@@ -6,7 +6,7 @@
 //! first record whose decision is left: whoever takes over in between decides about the rest.
 
 use crate::append::Append;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Records that are appended together or not at all.
 #[derive(Debug)]
@@ -21,44 +21,73 @@ struct Decision {
 
 /// What is to be appended; of each partition in the order of the causes.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(VecDeque<Decision>);
+pub(crate) struct Outbox {
+    decisions: VecDeque<Decision>,
+    /// The causes of a partition's decisions.
+    causes: BTreeMap<i32, VecDeque<i64>>,
+}
+
+/// What goes out in one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    pub appends: Vec<Append>,
+    /// The cause of each.
+    pub causes: Vec<Option<i64>>,
+}
 
 impl Outbox {
     /// Adds a decision.
     pub fn push(&mut self, origin: i32, cause: Option<i64>, appends: Vec<Append>) {
-        if !appends.is_empty() {
-            self.0.push_back(Decision {
-                origin,
-                cause,
-                appends,
-            });
+        if appends.is_empty() {
+            return;
         }
+        if let Some(cause) = cause {
+            let causes = self.causes.entry(origin).or_default();
+            debug_assert!(
+                causes.back().is_none_or(|last| *last <= cause),
+                "decided about {cause} after {causes:?}"
+            );
+            causes.push_back(cause);
+        }
+        self.decisions.push_back(Decision {
+            origin,
+            cause,
+            appends,
+        });
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.decisions.is_empty()
     }
 
     /// Keeps what comes from these partitions.
     pub fn keep(&mut self, ours: impl Fn(i32) -> bool) {
-        self.0.retain(|decision| ours(decision.origin));
+        self.decisions.retain(|decision| ours(decision.origin));
+        self.causes.retain(|origin, _| ours(*origin));
     }
 
     /// Takes out the oldest decisions: as many as have `most` records together, at least one.
-    pub fn slice(&mut self, most: usize) -> Vec<Append> {
-        let mut slice = Vec::new();
-        while let Some(next) = self.0.front()
-            && (slice.is_empty() || slice.len() + next.appends.len() <= most)
+    pub fn slice(&mut self, most: usize) -> Slice {
+        let mut slice = Slice::default();
+        while let Some(next) = self.decisions.front()
+            && (slice.appends.is_empty() || slice.appends.len() + next.appends.len() <= most)
         {
-            slice.extend(self.0.pop_front().into_iter().flat_map(|d| d.appends));
+            let Some(next) = self.decisions.pop_front() else {
+                break;
+            };
+            if let (Some(_), Some(causes)) = (next.cause, self.causes.get_mut(&next.origin)) {
+                causes.pop_front();
+            }
+            let causes = std::iter::repeat_n(next.cause, next.appends.len());
+            slice.causes.extend(causes);
+            slice.appends.extend(next.appends);
         }
         slice
     }
 
     /// The first record of a partition whose decision is not taken out yet.
     pub fn first_of(&self, origin: i32) -> Option<i64> {
-        let mut of = self.0.iter().filter(|decision| decision.origin == origin);
-        of.find_map(|decision| decision.cause)
+        self.causes.get(&origin)?.front().copied()
     }
 }
 
@@ -98,7 +127,7 @@ mod tests {
         outbox.push(0, Some(8), Vec::new());
         let mut slices = Vec::new();
         while !outbox.is_empty() {
-            let slice = keys(&outbox.slice(3));
+            let slice = keys(&outbox.slice(3).appends);
             slices.push((slice, outbox.first_of(0), outbox.first_of(1)));
         }
         let expected = [
@@ -120,7 +149,7 @@ mod tests {
         outbox.push(0, Some(3), records("a", 1));
         outbox.push(1, Some(9), records("b", 1));
         outbox.keep(|partition| partition == 1);
-        assert_eq!(keys(&outbox.slice(10)), "b");
+        assert_eq!(keys(&outbox.slice(10).appends), "b");
         assert!(outbox.is_empty());
     }
 }

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Reads the outside and says which of its facts belong to a partition, and as what.
 ///
-/// The cursor travels with the consumer group's offset, in the transaction that appends the
-/// events it covers. When it is lost the source starts over: what stands in the log already is
+/// The cursor travels with the consumer group's offset, once the events that it covers have been read
+/// back from the log. When it is lost the source starts over: what stands in the log already is
 /// recognised by its id and not appended again.
 pub trait Source: Send + Sync + 'static {
     /// Name of the processor.

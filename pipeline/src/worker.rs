@@ -14,7 +14,8 @@ use crate::ground::{Ground, Unconnected};
 use crate::log::{Consumed, Log, Rebalance, Trouble};
 use crate::logic::{Fault, Host, Logic, Signal};
 use crate::metrics;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Slice};
+use crate::policy::OVERLAP;
 use crate::run::{Plan, RunError};
 use crash_points::{Point, pass};
 use events::envelope::Envelope;
@@ -27,8 +28,11 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-/// Records taken into one transaction at most.
+/// Records taken in before what they led to is appended, at most.
 const BATCH: usize = 500;
+/// Transactions in a row without a look at the log, at most: each may take as long as a transaction
+/// may, and who does not look within `max.poll.interval.ms` loses its partitions.
+const SLICES: usize = 20;
 /// How often offsets are committed when nothing is appended.
 const OFFSETS_EVERY: Duration = Duration::from_secs(2);
 /// The first look for the rest of a fold; each look in vain doubles it, up to 160 ms.
@@ -185,7 +189,7 @@ impl<'a, L: Logic> Worker<'a, L> {
         }
         self.gauges();
         self.look_for_lost()?;
-        Ok(full)
+        Ok(full || !self.outbox.is_empty())
     }
 
     /// Whether a partition is on its way to being live.
@@ -432,7 +436,11 @@ impl<'a, L: Logic> Worker<'a, L> {
             };
             // What is decided and not appended yet, the next owner decides.
             let left = self.outbox.first_of(*id);
-            let offset = left.map_or(*at, |left| left.max(entry.committed).min(*at));
+            // What was appended and then lost, it must be able to decide again.
+            let unread = entry.awaited.first_cause().map(|cause| cause + OVERLAP);
+            let least = [left, unread].into_iter().flatten().min();
+            let before = self.committed.get(id).map_or(entry.committed, |at| *at);
+            let offset = least.map_or(*at, |least| least.max(before).min(*at));
             let cursor = entry.logic.cursor();
             moved |= self.committed.get(id) != Some(&offset) || cursor.is_some();
             list.push(Consumed {
@@ -459,10 +467,11 @@ impl<'a, L: Logic> Worker<'a, L> {
             }
             return Ok(());
         }
-        while !self.outbox.is_empty() {
+        // At least one: whoever asks for a proof asks for a transaction or a commit.
+        for _ in 0..SLICES {
             self.append_slice()?;
-            if self.plan.stop.is_cancelled() && !self.outbox.is_empty() {
-                return Err(Exit::Stopped);
+            if self.outbox.is_empty() || self.plan.stop.is_cancelled() {
+                break;
             }
         }
         self.offsets_at = Instant::now();
@@ -470,21 +479,21 @@ impl<'a, L: Logic> Worker<'a, L> {
     }
 
     fn append_slice(&mut self) -> Result<(), Exit> {
-        let slice = self.outbox.slice(self.ground.most());
-        let (list, _) = self.offsets()?;
-        let began = std::time::Instant::now();
-        self.log.transact(&slice, &list).map_err(self.lost())?;
-        metrics::transaction(self.plan.name, began.elapsed());
-        metrics::appended(self.plan.name, slice.len());
+        let Slice { appends, causes } = self.outbox.slice(self.ground.most());
         let now = Instant::now();
-        for append in slice {
+        for (append, cause) in appends.iter().zip(causes) {
             if append.topic == L::Event::TOPIC
                 && let Some(entry) = append.partition.and_then(|p| self.partitions.get_mut(&p))
                 && let Ok(envelope) = Envelope::read(Some(&append.headers))
             {
-                entry.awaited.push(envelope.id, now);
+                entry.awaited.push(envelope.id, cause, now);
             }
         }
+        let (list, _) = self.offsets()?;
+        let began = std::time::Instant::now();
+        self.log.transact(&appends, &list).map_err(self.lost())?;
+        metrics::transaction(self.plan.name, began.elapsed());
+        metrics::appended(self.plan.name, appends.len());
         self.remember(&list);
         Ok(())
     }

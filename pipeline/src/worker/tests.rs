@@ -23,8 +23,22 @@ use tokio_util::sync::CancellationToken;
 /// More than a policy decides again of what it has committed.
 const ASKED: usize = 3_000;
 const MOST: usize = 150;
-/// Transactions that never happen.
-const TORN: [usize; 4] = [0, 3, 4, 17];
+
+/// What becomes of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It stands.
+    Whole,
+    /// It never happened, and the worker is told so.
+    Never,
+    /// It stands, and the worker is told that it failed.
+    AnswerLost,
+    /// The worker is told that it stands; what it had for the own topic was aborted later.
+    Swallowed,
+}
+
+/// The fates of the transactions with these numbers; all others stand.
+type Fates = &'static [(usize, Fate)];
 
 fn alarm(deposit_id: &str, alarm: &str) -> DepositEvent {
     DepositEvent::from(DepositAlarmed {
@@ -79,18 +93,28 @@ impl Policy for Answers {
     }
 }
 
-#[derive(Default)]
 struct Kept {
     own: Vec<Append>,
     forwarded: Vec<Append>,
     committed: i64,
     transactions: usize,
+    fates: Fates,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Model(Arc<Mutex<Kept>>);
 
 impl Model {
+    fn new(fates: Fates) -> Self {
+        Self(Arc::new(Mutex::new(Kept {
+            own: Vec::new(),
+            forwarded: Vec::new(),
+            committed: 0,
+            transactions: 0,
+            fates,
+        })))
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,21 +198,29 @@ impl Log for Connection {
             "{} in one transaction",
             appends.len()
         );
-        let number = self.model.kept().transactions;
-        self.model.kept().transactions += 1;
-        if TORN.contains(&number) {
+        let fate = {
+            let mut kept = self.model.kept();
+            let number = kept.transactions;
+            kept.transactions += 1;
+            let fate = kept.fates.iter().find(|(which, _)| *which == number);
+            fate.map_or(Fate::Whole, |(_, fate)| *fate)
+        };
+        if fate == Fate::Never {
             return Err(Trouble::Lost("it never happened".to_owned()));
         }
         for append in appends {
             let mut kept = self.model.kept();
-            let topic = if append.topic == DepositEvent::TOPIC {
-                &mut kept.own
-            } else {
-                &mut kept.forwarded
-            };
-            topic.push(append.clone());
+            if append.topic != DepositEvent::TOPIC {
+                kept.forwarded.push(append.clone());
+            } else if fate != Fate::Swallowed {
+                kept.own.push(append.clone());
+            }
         }
-        self.commit(offsets, true)
+        self.commit(offsets, true)?;
+        if fate == Fate::AnswerLost {
+            return Err(Trouble::Lost("it stands all the same".to_owned()));
+        }
+        Ok(())
     }
 
     fn dead_letters(&mut self, _: i32) -> Result<BTreeMap<String, i64>, Trouble> {
@@ -200,13 +232,14 @@ impl Log for Connection {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_backlog_of_many_transactions_is_decided_whole_and_once_though_some_fail() {
+/// Decides about what was asked before it; gives the numbers that were answered in the own topic, and
+/// those that were answered in the other.
+async fn answered(fates: Fates) -> (Vec<usize>, Vec<usize>) {
     assert!(i64::try_from(ASKED).unwrap() > 2 * OVERLAP);
     let registry = Registry::new("http://127.0.0.1:1").unwrap();
     let deposits = Codec::<DepositEvent>::local(&registry, 100).unwrap();
     let unmatched = Codec::<UnmatchedEvent>::local(&registry, 200).unwrap();
-    let model = Model::default();
+    let model = Model::new(fates);
     for number in 0..ASKED {
         let (key, event) = (number.to_string(), alarm(&number.to_string(), "asked"));
         let envelope = Envelope {
@@ -247,15 +280,43 @@ async fn a_backlog_of_many_transactions_is_decided_whole_and_once_though_some_fa
     ended.unwrap();
     waited.unwrap();
     let kept = model.kept();
-    let keys = |appends: &[Append]| {
+    assert!(fates.iter().all(|(number, _)| *number < kept.transactions));
+    let numbers = |appends: &[Append]| {
         let keys = appends.iter().map(|append| append.key.clone());
         let numbers = keys.map(|key| String::from_utf8(key).unwrap().parse::<usize>().unwrap());
         let mut numbers: Vec<usize> = numbers.collect();
         numbers.sort_unstable();
         numbers
     };
-    assert_eq!(keys(&kept.forwarded), (0..ASKED).collect::<Vec<_>>());
-    let even: Vec<usize> = (0..ASKED).step_by(2).collect();
-    assert_eq!(keys(&kept.own[ASKED..]), even);
-    assert!(kept.transactions > TORN[3], "{}", kept.transactions);
+    (numbers(&kept.own[ASKED..]), numbers(&kept.forwarded))
+}
+
+fn all() -> Vec<usize> {
+    (0..ASKED).collect()
+}
+
+fn even() -> Vec<usize> {
+    (0..ASKED).step_by(2).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_many_transactions_is_decided_whole_and_once_though_some_fail() {
+    let fates = &[
+        (0, Fate::Never),
+        (3, Fate::Never),
+        (4, Fate::Never),
+        (9, Fate::AnswerLost),
+        (17, Fate::Never),
+    ];
+    assert_eq!(answered(fates).await, (even(), all()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_lost_early_in_a_long_backlog_is_decided_again() {
+    // Long before the worker reads back that something is lost, all the others stand.
+    let (own, mut forwarded) = answered(&[(2, Fate::Swallowed)]).await;
+    assert_eq!(own, even());
+    // Where an answer stood without its own event, it is an echo.
+    forwarded.dedup();
+    assert_eq!(forwarded, all());
 }
