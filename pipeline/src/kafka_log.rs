@@ -7,16 +7,19 @@ use crate::metrics;
 use crash_points::{Point, pass};
 use events::envelope::{Envelope, EnvelopeError, readable};
 use events::topics;
+use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::groups::GroupInfo;
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -139,6 +142,8 @@ pub(crate) struct KafkaLog {
     consumer: BaseConsumer<Group>,
     producer: BaseProducer<Deliveries>,
     watcher: BaseConsumer,
+    /// What the group called us when it last gave us partitions.
+    member: Option<String>,
 }
 
 impl KafkaLog {
@@ -181,6 +186,7 @@ impl KafkaLog {
             consumer,
             producer,
             watcher,
+            member: None,
         })
     }
 
@@ -208,7 +214,7 @@ impl KafkaLog {
     fn trouble(&self, error: KafkaError) -> Result<(), Trouble> {
         match &error {
             KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId)
-                if self.producer_is_fenced() =>
+                if !self.stands() && self.producer_is_fenced() =>
             {
                 Err(Trouble::Fenced(error.to_string()))
             }
@@ -252,6 +258,40 @@ impl KafkaLog {
         let fenced = ask().is_err_and(|error| fences_producer(&error));
         let _ = self.producer.abort_transaction(PROBE);
         fenced
+    }
+
+    /// What the group calls us now.
+    fn member_id(&self) -> Option<String> {
+        let client = self.consumer.client().native_ptr();
+        #[expect(unsafe_code, reason = "rdkafka does not give it")]
+        // SAFETY: the client lives as long as the consumer; the text is ours until it is given back.
+        let id = unsafe {
+            let text = rd_kafka_memberid(client);
+            if text.is_null() {
+                return None;
+            }
+            let id = CStr::from_ptr(text).to_string_lossy().into_owned();
+            rd_kafka_mem_free(client, text.cast());
+            id
+        };
+        Some(id).filter(|id| !id.is_empty())
+    }
+
+    /// Whether the group still has us as the member that we were. Whoever takes a slot over becomes a
+    /// member of its own, and the one before is gone.
+    ///
+    /// Both halves of a takeover can be told to a process that nobody has replaced: a broker that comes
+    /// back does not know the member until it has read the group, the client drops its name and is
+    /// fenced by the member that it was; and the transaction that was open meanwhile has timed out.
+    fn stands(&self) -> bool {
+        let Some(id) = &self.member else {
+            return false;
+        };
+        let groups = self.watcher.fetch_group_list(Some(self.name), LOOK);
+        groups.is_ok_and(|list| {
+            let mut members = list.groups().iter().flat_map(GroupInfo::members);
+            members.any(|member| member.id() == id)
+        })
     }
 
     /// Asks the group coordinator whether another process has joined as our group instance: by
@@ -401,6 +441,7 @@ impl Log for KafkaLog {
             .consumer
             .committed_offsets(self.partitions(partitions), limit)
             .map_err(lost("committed offsets"))?;
+        self.member = self.member_id();
         Ok(committed
             .elements()
             .iter()
@@ -444,7 +485,7 @@ impl Log for KafkaLog {
             .commit(&self.list(offsets), mode)
             .map_err(|error| match error {
                 KafkaError::ConsumerCommit(RDKafkaErrorCode::FencedInstanceId)
-                    if self.producer_is_fenced() =>
+                    if !self.stands() && self.producer_is_fenced() =>
                 {
                     Trouble::Fenced(error.to_string())
                 }
@@ -470,7 +511,7 @@ impl Log for KafkaLog {
             || aborted.is_err_and(|error| fences_producer(&error))
             || self.producer.client().fatal_error().is_some();
         let (Trouble::Fenced(cause) | Trouble::Lost(cause)) = trouble;
-        if fenced && self.instance_is_replaced(offsets) {
+        if fenced && !self.stands() && self.instance_is_replaced(offsets) {
             Err(Trouble::Fenced(cause))
         } else {
             Err(Trouble::Lost(cause))

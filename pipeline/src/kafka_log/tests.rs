@@ -81,8 +81,11 @@ fn what_is_taken_back_is_not_read(config: &KafkaConfig) {
 fn who_is_replaced_writes_nothing(config: &KafkaConfig) -> KafkaLog {
     let mut frozen = connect(config);
     next(&mut frozen, 1);
+    frozen.committed(&[0]).unwrap();
+    assert!(frozen.stands());
     let mut also_frozen = connect(config);
     next(&mut also_frozen, 1);
+    also_frozen.committed(&[0]).unwrap();
     let refused = frozen.transact(&[append("a zombie's")], &[up_to(4)]);
     assert!(matches!(refused, Err(Trouble::Fenced(_))), "{refused:?}");
     let mut owner = connect(config);
@@ -90,6 +93,7 @@ fn who_is_replaced_writes_nothing(config: &KafkaConfig) -> KafkaLog {
     let refused = also_frozen.transact(&[append("a zombie's, without offsets")], &[]);
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(owner.committed(&[0]).unwrap(), [up_to(0)]);
+    assert!(owner.stands() && !frozen.stands() && !also_frozen.stands());
     owner
         .transact(&[append("the owner's")], &[up_to(4)])
         .unwrap();
