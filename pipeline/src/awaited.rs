@@ -33,7 +33,7 @@ pub(crate) struct Awaited {
 pub(crate) struct Lost(pub EventId);
 
 impl Awaited {
-    /// A committed transaction held this.
+    /// The next transaction holds this. If it fails, the worker starts over, and nothing is awaited.
     pub fn push(&mut self, id: EventId, cause: Option<i64>, now: Instant) {
         self.ids.insert(id);
         self.queue.push_back(Awaiting {

@@ -69,12 +69,9 @@ impl Outbox {
     /// Takes out the oldest decisions: as many as have `most` records together, at least one.
     pub fn slice(&mut self, most: usize) -> Slice {
         let mut slice = Slice::default();
-        while let Some(next) = self.decisions.front()
-            && (slice.appends.is_empty() || slice.appends.len() + next.appends.len() <= most)
-        {
-            let Some(next) = self.decisions.pop_front() else {
-                break;
-            };
+        while let Some(next) = self.decisions.pop_front_if(|next| {
+            slice.appends.is_empty() || slice.appends.len() + next.appends.len() <= most
+        }) {
             if let (Some(_), Some(causes)) = (next.cause, self.causes.get_mut(&next.origin)) {
                 causes.pop_front();
             }

@@ -439,7 +439,7 @@ impl<'a, L: Logic> Worker<'a, L> {
             // What was appended and then lost, it must be able to decide again.
             let unread = entry.awaited.first_cause().map(|cause| cause + OVERLAP);
             let least = [left, unread].into_iter().flatten().min();
-            let before = self.committed.get(id).map_or(entry.committed, |at| *at);
+            let before = self.committed.get(id).copied().unwrap_or(entry.committed);
             let offset = least.map_or(*at, |least| least.max(before).min(*at));
             let cursor = entry.logic.cursor();
             moved |= self.committed.get(id) != Some(&offset) || cursor.is_some();

@@ -91,8 +91,7 @@ impl<L: Logic> Worker<'_, L> {
         Ok(())
     }
 
-    /// An operator has settled a record that could not be read.
-    /// The record at offset `by` says so.
+    /// An operator has settled a record that could not be read; the record at offset `by` says so.
     async fn release(
         &mut self,
         partition: i32,

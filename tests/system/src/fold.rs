@@ -106,13 +106,19 @@ fn report(world: &World, name: &str, records: u64, took: Duration) {
     );
 }
 
-/// Returns once a group has committed the end of the partition.
-fn await_end(brokers: &str, group: &str) -> Result<()> {
+/// Who may ask and speak for a group without joining it, and where the partition ends.
+fn outsider(brokers: &str, group: &str) -> Result<(BaseConsumer, i64)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", group)
         .create()?;
     let (_, end) = consumer.fetch_watermarks(PURCHASES.name, 0, Duration::from_secs(10))?;
+    Ok((consumer, end))
+}
+
+/// Returns once a group has committed the end of the partition.
+fn await_end(brokers: &str, group: &str) -> Result<()> {
+    let (consumer, end) = outsider(brokers, group)?;
     let mut partition = TopicPartitionList::new();
     partition.add_partition(PURCHASES.name, 0);
     let begun = Instant::now();
@@ -135,11 +141,7 @@ fn await_end(brokers: &str, group: &str) -> Result<()> {
 /// Commits the end of the partition for a group without members: who takes over from a processor
 /// that kept up with the log.
 fn commit_end(brokers: &str, group: &str) -> Result<()> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("group.id", group)
-        .create()?;
-    let (_, end) = consumer.fetch_watermarks(PURCHASES.name, 0, Duration::from_secs(10))?;
+    let (consumer, end) = outsider(brokers, group)?;
     let mut offsets = TopicPartitionList::new();
     offsets.add_partition_offset(PURCHASES.name, 0, Offset::Offset(end))?;
     let begun = Instant::now();
